@@ -1,0 +1,240 @@
+"""Waveform → log-mel features, in float32 (or in float64, where the samples are float64).
+
+The short-time Fourier transform is centred and padded with zeros, its window is a periodic Hann window, the
+filters are Slaney's as in ``librosa.filters.mel``: the values equal librosa's and torchaudio's. Features never
+need librosa at inference: a bundle carries the filterbank that it was trained with.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import AudioError, MissingExtraError, ModelError, UsageError, did_you_mean
+
+Normalisation = Literal["none", "utterance", "global"]
+
+# Frames per block: the block's spectra stay in the processor's cache (about 400 KB in float32 at 16 kHz).
+BLOCK_FRAMES = 128
+
+# Below this standard deviation a mel band counts as constant, so that silence is not blown up to noise.
+MIN_STD = 1e-2
+
+
+@dataclass(frozen=True)
+class LogMelConfig:
+    """What the features are; stored beside every feature store and every model.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Rate of the samples, in Hz.
+    n_mels : int
+        Number of mel bands.
+    window_seconds, hop_seconds : float
+        Length of a frame and distance between two frames, in seconds.
+    low_hz, high_hz : float
+        Lower edge of the lowest band and upper edge of the highest, in Hz; a `high_hz` of 0 means half the
+        sample rate.
+    floor : float
+        Smallest mel energy: the logarithm is that of ``max(energy, floor)``.
+    normalisation : {"utterance", "none", "global"}
+        Zero mean and unit variance of each band over the utterance, nothing, or by the stored `mean`, `std`.
+    mean, std : tuple of float
+        Per band, natural log units; only for ``normalisation="global"``.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range.
+    """
+
+    sample_rate: int = 16_000
+    n_mels: int = 80
+    window_seconds: float = 0.025
+    hop_seconds: float = 0.010
+    low_hz: float = 0.0
+    high_hz: float = 0.0
+    floor: float = 1e-10
+    normalisation: Normalisation = "utterance"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_mels", "window_seconds", "hop_seconds", "floor"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"features.{name} is {getattr(self, name)}; expected a positive number")
+        if self.hop_samples < 1 or self.window_samples < 2:
+            raise UsageError(
+                f"features: a window of {self.window_seconds} s and a hop of {self.hop_seconds} s are less than "
+                f"two samples and one sample at {self.sample_rate} Hz"
+            )
+        if not 0 <= self.low_hz < self.top_hz <= self.sample_rate / 2:
+            raise UsageError(
+                f"features: got the band {self.low_hz}–{self.top_hz} Hz; expected 0 ≤ low_hz < high_hz ≤ "
+                f"{self.sample_rate / 2} (half the sample rate)"
+            )
+        if self.normalisation not in ("none", "utterance", "global"):
+            known = ["none", "utterance", "global"]
+            raise UsageError(
+                f"features.normalisation is {self.normalisation!r}; expected one of {', '.join(known)}"
+                + did_you_mean(str(self.normalisation), known)
+            )
+        wanted = self.n_mels if self.normalisation == "global" else 0
+        if len(self.mean) != wanted or len(self.std) != wanted:
+            raise UsageError(
+                f"features: got {len(self.mean)} means and {len(self.std)} deviations; normalisation "
+                f"{self.normalisation!r} expects {wanted} of each"
+            )
+
+    @property
+    def window_samples(self) -> int:
+        """Length of a frame in samples; also the length of its Fourier transform."""
+        return round(self.window_seconds * self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Distance between two frames in samples."""
+        return round(self.hop_seconds * self.sample_rate)
+
+    @property
+    def top_hz(self) -> float:
+        """Upper edge of the highest band in Hz."""
+        return self.high_hz or self.sample_rate / 2
+
+    def num_frames(self, num_samples: int) -> int:
+        """Return the number of frames for `num_samples` samples: frame t is centred on sample t · hop."""
+        return 1 + num_samples // self.hop_samples if num_samples > 0 else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON."""
+        values = asdict(self)
+        return {**values, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "LogMelConfig":
+        """Return the configuration that `to_dict` gave.
+
+        Raises
+        ------
+        UsageError
+            If a key is unknown or a value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise UsageError(f"features: unknown key {key!r}{did_you_mean(key, known)}")
+        return cls(**{**values, "mean": tuple(values.get("mean", ())), "std": tuple(values.get("std", ()))})
+
+
+def mel_filterbank(config: LogMelConfig) -> NDArray[np.float32]:
+    """Return librosa's Slaney-normalised triangular filters, ``(n_mels, window_samples // 2 + 1)`` float32.
+
+    Raises
+    ------
+    MissingExtraError
+        If librosa is not installed (only preparation and training need it).
+    UsageError
+        If the bands are so narrow that some contain no frequency of the Fourier transform.
+    """
+    try:
+        import librosa.filters
+    except ImportError:
+        raise MissingExtraError("librosa", "data", "making a mel filterbank") from None
+    filterbank: NDArray[np.float32] = librosa.filters.mel(
+        sr=config.sample_rate,
+        n_fft=config.window_samples,
+        n_mels=config.n_mels,
+        fmin=config.low_hz,
+        fmax=config.top_hz,
+        dtype=np.float32,
+    )
+    empty = int((filterbank.max(axis=1) == 0).sum())
+    if empty:
+        raise UsageError(
+            f"{empty} of {config.n_mels} mel bands contain no frequency of a {config.window_samples}-point Fourier "
+            "transform: use fewer bands or a longer window"
+        )
+    return filterbank
+
+
+class LogMel:
+    """Log-mel features of one utterance after another.
+
+    Parameters
+    ----------
+    config : LogMelConfig
+    filterbank : ndarray, shape (n_mels, window_samples // 2 + 1), float32, optional
+        As stored in a bundle; computed by librosa when absent.
+
+    Raises
+    ------
+    ModelError
+        If the filterbank's shape does not fit the configuration.
+    """
+
+    def __init__(self, config: LogMelConfig, filterbank: NDArray[np.float32] | None = None) -> None:
+        from scipy.signal.windows import hann
+
+        self.config = config
+        self.filterbank = mel_filterbank(config) if filterbank is None else filterbank
+        expected = (config.n_mels, config.window_samples // 2 + 1)
+        if self.filterbank.shape != expected:
+            raise ModelError(f"got a filterbank of shape {self.filterbank.shape}; the configuration needs {expected}")
+        self._window = hann(config.window_samples, sym=False)
+        self._mean = np.asarray(config.mean, dtype=np.float32)
+        self._std = np.maximum(np.asarray(config.std, dtype=np.float32), MIN_STD)
+
+    def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[Any]:
+        """Return the features of `samples`.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (num_samples,), float32 or float64
+            Amplitudes in [-1, 1] at ``config.sample_rate``.
+
+        Returns
+        -------
+        ndarray, shape (num_frames, n_mels), dtype of `samples`
+            Natural logarithms of mel energies, normalised as the configuration says.
+
+        Raises
+        ------
+        AudioError
+            If the array is not one-dimensional, holds no sample, or is not of floats.
+        """
+        if samples.ndim != 1 or samples.size == 0:
+            raise AudioError(f"got samples of shape {samples.shape}; expected (num_samples,), at least one")
+        if samples.dtype not in (np.float32, np.float64):
+            raise AudioError(f"got samples of dtype {samples.dtype}; expected float32 or float64 in [-1, 1]")
+        return self._normalise(self._log_mel(samples))
+
+    def _log_mel(self, samples: NDArray[Any]) -> NDArray[Any]:
+        from scipy.fft import rfft
+
+        window_samples, hop = self.config.window_samples, self.config.hop_samples
+        num_frames = self.config.num_frames(len(samples))
+        window = self._window.astype(samples.dtype)
+        filters = np.ascontiguousarray(self.filterbank.T, dtype=samples.dtype)
+        half = window_samples // 2
+        padded = np.pad(samples, (half, window_samples - half))
+        frames = np.lib.stride_tricks.sliding_window_view(padded, window_samples)[::hop][:num_frames]
+        features = np.empty((num_frames, self.config.n_mels), dtype=samples.dtype)
+        for first in range(0, num_frames, BLOCK_FRAMES):
+            block = slice(first, first + BLOCK_FRAMES)
+            spectrum = rfft(frames[block] * window, axis=1, overwrite_x=True)
+            power = np.square(spectrum.real)
+            power += np.square(spectrum.imag)
+            np.matmul(power, filters, out=features[block])
+        np.maximum(features, self.config.floor, out=features)
+        return np.log(features, out=features)
+
+    def _normalise(self, features: NDArray[Any]) -> NDArray[Any]:
+        if self.config.normalisation == "utterance":
+            features -= features.mean(axis=0)
+            features /= np.maximum(np.sqrt(np.square(features).mean(axis=0)), MIN_STD)
+        elif self.config.normalisation == "global":
+            features -= self._mean
+            features /= self._std
+        return features
