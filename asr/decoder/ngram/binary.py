@@ -1,0 +1,95 @@
+"""The package's own binary form of an n-gram model: the arrays as they lie in memory, to be mapped, not read.
+
+Layout, little-endian: `MAGIC`; the length of the header, uint32; the header, JSON; then the packed words and the five
+arrays of `asr.decoder.ngram.query`, each at the offset that the header gives, a multiple of 64 bytes.
+
+    {"counts": [19479, 137401, 242137], "sections": [["uint8", 512, 170381], ["int32", 170944, 399018], ...]}
+
+where a section is dtype, offset in bytes, number of items.
+"""
+
+import json
+import mmap
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.ngram.model import NGramModel
+from asr.errors import DecodingError
+from asr.files import atomic_path
+
+MAGIC = b"ctc-asr n-gram 1\n"
+ALIGNMENT = 64
+DTYPES = ("uint8", "int32", "float32", "int32", "float32", "int32")
+
+
+def write_binary(model: NGramModel, path: str | os.PathLike[str]) -> None:
+    """Write a model so that `read_binary` maps it into memory."""
+    sections = [np.frombuffer(model.packed_words, np.uint8), *model.query_arrays]
+    header: dict[str, Any] = {"counts": list(model.counts), "sections": []}
+    # Offsets follow from the header's own length, so it is given room to spare.
+    room = 64 * len(sections) + 32 * len(model.counts)
+    offset = _aligned(len(MAGIC) + 4 + room)
+    for section in sections:
+        header["sections"].append([str(section.dtype), offset, len(section)])
+        offset = _aligned(offset + section.nbytes)
+    head = json.dumps(header).encode()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(MAGIC + struct.pack("<I", len(head)) + head)
+        for section, (_, begin, _) in zip(sections, header["sections"], strict=True):
+            file.write(b"\0" * (begin - file.tell()))
+            file.write(np.ascontiguousarray(section).data)
+
+
+def read_binary(path: str | os.PathLike[str]) -> NGramModel:
+    """Map a file that `write_binary` wrote into memory; pages are read as queries touch them, and shared by processes.
+
+    Raises
+    ------
+    DecodingError
+        If the file is not such a binary, is cut short, or the machine is big-endian.
+    """
+    path = Path(path)
+    if sys.byteorder != "little":
+        raise DecodingError(f"{path} holds little-endian numbers: on this machine give the ARPA file")
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise DecodingError(f"{path} is not a binary n-gram model of this package, or of another version")
+        size = os.fstat(file.fileno()).st_size
+        try:
+            (length,) = struct.unpack("<I", file.read(4))
+            header = json.loads(file.read(length))
+            counts = tuple(int(count) for count in header["counts"])
+            sections = [(str(dtype), int(offset), int(items)) for dtype, offset, items in header["sections"]]
+        except (struct.error, ValueError, KeyError, TypeError) as error:
+            raise DecodingError(
+                f"{path} has a broken header: write the binary again from the ARPA file"
+            ) from error
+        _check(path, size, counts, sections)
+        # Private pages, because Numba compiles a second time for read-only arrays; nothing writes to them.
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    words, *arrays = (np.frombuffer(pages, dtype, items, offset) for dtype, offset, items in sections)
+    query_arrays: tuple[npt.NDArray[Any], ...] = tuple(arrays)
+    return NGramModel(words.tobytes(), query_arrays, counts)  # type: ignore[arg-type]
+
+
+def _check(path: Path, size: int, counts: tuple[int, ...], sections: list[tuple[str, int, int]]) -> None:
+    ends = [offset + items * np.dtype(dtype).itemsize for dtype, offset, items in sections if dtype in DTYPES]
+    if tuple(dtype for dtype, _, _ in sections) != DTYPES or not counts:
+        raise DecodingError(f"{path} has a broken header: write the binary again from the ARPA file")
+    if size < max(ends):
+        raise DecodingError(
+            f"{path} is cut short: {size} bytes, expected {max(ends)}; write or copy it again"
+        )
+    nodes, contexts = 1 + sum(counts), 1 + sum(counts[:-1])
+    if [items for _, _, items in sections[1:]] != [nodes, nodes, nodes, contexts, contexts + 1]:
+        raise DecodingError(f"{path} has arrays that do not fit its counts {counts}: write the binary again")
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT

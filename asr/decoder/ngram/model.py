@@ -1,0 +1,223 @@
+"""A back-off n-gram language model in memory: its words, its arrays, and scores of sentences."""
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.ngram.query import QueryArrays, advance, score_stream
+from asr.decoder.ngram.trie import Level, build_trie, split_trie
+from asr.errors import DecodingError
+
+UNK, BOS, EOS = "<unk>", "<s>", "</s>"
+LN10 = math.log(10.0)
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a model predicts a text; figures over several texts come from adding their sums.
+
+    Parameters
+    ----------
+    with_oov
+        exp(-mean log-probability) over all words and sentence ends; unknown words at the probability of ``<unk>``.
+    without_oov
+        The same over known words and sentence ends only.
+    num_tokens
+        Words and sentence ends.
+    num_oov
+        Words that the model does not know.
+    num_sentences
+        Non-blank lines.
+    """
+
+    with_oov: float
+    without_oov: float
+    num_tokens: int
+    num_oov: int
+    num_sentences: int
+
+
+class NGramModel:
+    """A back-off n-gram model over words (or over tokens: whatever strings it was made of).
+
+    Word ids run from 0; 0 is ``<unk>``. States are nodes of `query_arrays` (see `asr.decoder.ngram.query`): take
+    `start_state` at the start of a sentence, or `empty_state` for no context, and call `advance`, or the compiled
+    `asr.decoder.ngram.query.advance` from a Numba kernel. Log-probabilities are natural logarithms.
+
+    Parameters
+    ----------
+    packed_words
+        The words in the order of their ids, UTF-8, joined by ``\\n``; the first is ``<unk>``.
+    query_arrays
+        As `asr.decoder.ngram.query` describes.
+    counts
+        The number of n-grams of each order.
+
+    Raises
+    ------
+    DecodingError
+        If ``<unk>`` is not the first word, or ``<s>`` or ``</s>`` is missing.
+    """
+
+    empty_state = 0
+
+    def __init__(self, packed_words: bytes, query_arrays: QueryArrays, counts: tuple[int, ...]) -> None:
+        self.packed_words = packed_words
+        self.query_arrays = query_arrays
+        self.counts = counts
+
+    @classmethod
+    def from_levels(cls, words: Sequence[str], levels: list[Level]) -> "NGramModel":
+        """Build a model from its words and its n-grams, lowest order first."""
+        return cls("\n".join(words).encode(), build_trie(levels), tuple(map(len, levels)))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "NGramModel":
+        """Read an ARPA file (plain or gzip) or a file that `write_binary` wrote, told apart by content.
+
+        Raises
+        ------
+        DecodingError
+            If the file is missing, cut short, inconsistent, or neither kind; with the line where ARPA has one.
+        """
+        from asr.decoder.ngram import arpa, binary
+
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                head = file.read(64)
+        except OSError as error:
+            raise DecodingError(f"cannot read the language model {path}: {error.strerror}") from error
+        if head.startswith(binary.MAGIC):
+            return binary.read_binary(path)
+        if head.startswith(b"mmap lm http://kheafield.com/code"):
+            raise DecodingError(
+                f"{path} is a KenLM binary, which does not list its n-grams: give the ARPA file it was built from"
+            )
+        return arpa.read_arpa(path)
+
+    def write_arpa(self, path: str | os.PathLike[str]) -> None:
+        """Write an ARPA file, gzip if the name ends in ``.gz``; reading it gives the same numbers."""
+        from asr.decoder.ngram import arpa
+
+        arpa.write_arpa(self, path)
+
+    def write_binary(self, path: str | os.PathLike[str]) -> None:
+        """Write the model's own binary, which `read` maps into memory instead of parsing it."""
+        from asr.decoder.ngram import binary
+
+        binary.write_binary(self, path)
+
+    @property
+    def order(self) -> int:
+        """The length of the longest n-grams."""
+        return len(self.counts)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words by id, made on first use; `<unk>`, `<s>` and `</s>` among them."""
+        return self.packed_words.decode().split("\n")
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
+    def word_id(self, word: str) -> int:
+        """Return the id of a word, 0 (``<unk>``) for a word that the model does not know."""
+        return self._ids.get(word, 0)
+
+    def __contains__(self, word: str) -> bool:
+        """Tell whether the model knows the word."""
+        return word in self._ids
+
+    @cached_property
+    def end_id(self) -> int:
+        """The id of ``</s>``."""
+        return self._ids[EOS]
+
+    @cached_property
+    def start_state(self) -> int:
+        """The state at the start of a sentence: after ``<s>``, with nothing scored."""
+        return self.advance(self.empty_state, self._ids[BOS])[1]
+
+    def advance(self, state: int, word_id: int) -> tuple[float, int]:
+        """Return the natural log-probability of a word after a state, and the state after the word."""
+        if not 0 <= word_id < self.counts[0]:
+            raise DecodingError(f"word id {word_id} is not among the model's {self.counts[0]} words")
+        if not 0 <= state < len(self.query_arrays[3]):
+            raise DecodingError(f"state {state} is not one that this model returned")
+        log_prob, next_state = advance(self.query_arrays, state, word_id)
+        return float(log_prob), int(next_state)
+
+    def log_probs(self, words: Iterable[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
+        """Return the log-probability of each word of a sentence, and of its end if `eos`; float64, natural log."""
+        ids = [self.word_id(word) for word in words]
+        if eos:
+            ids.append(self.end_id)
+        result = np.empty(len(ids))
+        start = self.start_state if bos else self.empty_state
+        score_stream(self.query_arrays, np.array(ids, np.int32), start, start, -1, result)
+        return result
+
+    def score(self, words: Sequence[str], bos: bool = True, eos: bool = True) -> float:
+        """Return the natural log-probability of a sentence.
+
+        Parameters
+        ----------
+        words
+            The sentence's words, or the sentence as one string, split at white space.
+        bos, eos
+            Whether it starts at ``<s>`` (else without context) and ends with ``</s>``.
+        """
+        return float(self.log_probs(words.split() if isinstance(words, str) else words, bos, eos).sum())
+
+    def perplexity(self, sentences: Iterable[str]) -> Perplexity:
+        """Return the perplexity of a text, one normalised sentence a string; blank ones are left out.
+
+        Raises
+        ------
+        DecodingError
+            If there is no sentence.
+        """
+        ids = self._ids.get
+        end_id = self.end_id
+        stream: list[int] = []
+        num_sentences = 0
+        for sentence in sentences:
+            words = sentence.split()
+            if words:
+                stream.extend(ids(word, 0) for word in words)
+                stream.append(end_id)
+                num_sentences += 1
+        if not stream:
+            raise DecodingError("the text for the perplexity has no sentence: expected one a line")
+        word_ids = np.array(stream, np.int32)
+        log_probs = np.empty(len(word_ids))
+        score_stream(self.query_arrays, word_ids, self.start_state, self.start_state, end_id, log_probs)
+        known = word_ids != 0
+        return Perplexity(
+            with_oov=math.exp(-log_probs.mean()),
+            without_oov=math.exp(-log_probs[known].mean()),
+            num_tokens=len(word_ids),
+            num_oov=int((~known).sum()),
+            num_sentences=num_sentences,
+        )
+
+    def levels(self) -> list[Level]:
+        """Return the n-grams of each order, lowest first, as views of the arrays."""
+        return split_trie(self.query_arrays, self.counts)
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the arrays and the words in bytes: what the binary file holds."""
+        return sum(array.nbytes for array in self.query_arrays) + len(self.packed_words)
+
+    def __repr__(self) -> str:
+        sizes = " / ".join(f"{count:,}" for count in self.counts)
+        return f"NGramModel(order={self.order}, n-grams={sizes})"

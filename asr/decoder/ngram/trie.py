@@ -1,0 +1,95 @@
+"""Building the arrays of a back-off model from its n-grams, order by order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.ngram.query import QueryArrays, link_nodes
+from asr.errors import DecodingError
+
+
+@dataclass(frozen=True)
+class Level:
+    """The n-grams of one order, sorted by ``(parents, words)`` and without duplicates.
+
+    Parameters
+    ----------
+    parents
+        int32 (count,), the row of each n-gram's context (all but its last word) in the level below; 0 for 1-grams.
+    words
+        int32 (count,), the id of the last word; for 1-grams ``0 .. count - 1``.
+    log10_probs
+        float32 (count,).
+    log10_backoffs
+        float32 (count,); not read for the highest order.
+    """
+
+    parents: npt.NDArray[np.int32]
+    words: npt.NDArray[np.int32]
+    log10_probs: npt.NDArray[np.float32]
+    log10_backoffs: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Return the number of n-grams."""
+        return len(self.words)
+
+
+def level_offsets(counts: tuple[int, ...]) -> list[int]:
+    """Return the first node of each order and, last, the number of nodes; node 0 is the empty n-gram."""
+    return [1, *(1 + np.cumsum(counts, dtype=np.int64)).tolist()]
+
+
+def build_trie(levels: list[Level]) -> QueryArrays:
+    """Join the levels, lowest order first, to the arrays that `asr.decoder.ngram.query` reads.
+
+    Raises
+    ------
+    DecodingError
+        If the n-grams are too many for 32-bit node numbers.
+    """
+    offsets = level_offsets(tuple(map(len, levels)))
+    if offsets[-1] >= 2**31:
+        raise DecodingError(
+            f"the model has {offsets[-1] - 1:,} n-grams, expected fewer than {2**31:,}: prune it"
+        )
+    words = np.concatenate([np.array([-1], np.int32), *(level.words for level in levels)])
+    log10_probs = np.concatenate([np.zeros(1, np.float32), *(level.log10_probs for level in levels)])
+    log10_backoffs = np.concatenate(
+        [np.zeros(1, np.float32), *(level.log10_backoffs for level in levels[:-1])]
+    )
+    num_children = np.concatenate(
+        [
+            [len(levels[0])],
+            *(
+                np.bincount(above.parents, minlength=len(below))
+                for below, above in zip(levels, levels[1:], strict=False)
+            ),
+        ]
+    )
+    child_begins = np.ones(len(num_children) + 1, np.int32)
+    child_begins[1:] += np.cumsum(num_children).astype(np.int32)
+    links = np.zeros(offsets[-1], np.int32)
+    arrays = (words, log10_probs, links, log10_backoffs, child_begins)
+    for order in range(2, len(levels) + 1):
+        parents = levels[order - 1].parents + np.int32(offsets[order - 2])
+        link_nodes(arrays, offsets[order - 1], offsets[order], parents)
+    return arrays
+
+
+def split_trie(arrays: QueryArrays, counts: tuple[int, ...]) -> list[Level]:
+    """Return the levels of a model's arrays; the inverse of `build_trie`. The last level's back-offs are 0."""
+    words, log10_probs, _, log10_backoffs, child_begins = arrays
+    offsets = level_offsets(counts)
+    levels = []
+    for order, (begin, end) in enumerate(zip(offsets, offsets[1:], strict=False), start=1):
+        if order == 1:
+            parents = np.zeros(end - begin, np.int32)
+        else:
+            first, last = offsets[order - 2], offsets[order - 1]
+            parents = np.repeat(
+                np.arange(last - first, dtype=np.int32), np.diff(child_begins[first : last + 1])
+            )
+        backoffs = np.zeros(end - begin, np.float32) if order == len(counts) else log10_backoffs[begin:end]
+        levels.append(Level(parents, words[begin:end], log10_probs[begin:end], backoffs))
+    return levels
