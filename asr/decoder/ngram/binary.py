@@ -1,7 +1,7 @@
-"""The package's own binary form of an n-gram model: the arrays as they lie in memory, to be mapped, not read.
+"""The package's own binary form of an n-gram model: the arrays as they lie in memory, mapped and not read.
 
-Layout, little-endian: `MAGIC`; the length of the header, uint32; the header, JSON; then the packed words and the five
-arrays of `asr.decoder.ngram.query`, each at the offset that the header gives, a multiple of 64 bytes.
+Layout, little-endian: `MAGIC`; the length of the header, uint32; the header, JSON; then the packed words and
+the five arrays of `asr.decoder.ngram.query`, each at the offset in the header, a multiple of 64 bytes.
 
     {"counts": [19479, 137401, 242137], "sections": [["uint8", 512, 170381], ["int32", 170944, 399018], ...]}
 
@@ -25,12 +25,14 @@ from asr.files import atomic_path
 
 MAGIC = b"ctc-asr n-gram 1\n"
 ALIGNMENT = 64
+AGAIN = "write the binary again from the ARPA file"
 DTYPES = ("uint8", "int32", "float32", "int32", "float32", "int32")
 
 
 def write_binary(model: NGramModel, path: str | os.PathLike[str]) -> None:
     """Write a model so that `read_binary` maps it into memory."""
-    sections = [np.frombuffer(model.packed_words, np.uint8), *model.query_arrays]
+    words = np.frombuffer(model.packed_words, np.uint8)
+    sections: list[npt.NDArray[Any]] = [words, *model.query_arrays]
     header: dict[str, Any] = {"counts": list(model.counts), "sections": []}
     # Offsets follow from the header's own length, so it is given room to spare.
     room = 64 * len(sections) + 32 * len(model.counts)
@@ -47,7 +49,7 @@ def write_binary(model: NGramModel, path: str | os.PathLike[str]) -> None:
 
 
 def read_binary(path: str | os.PathLike[str]) -> NGramModel:
-    """Map a file that `write_binary` wrote into memory; pages are read as queries touch them, and shared by processes.
+    """Map a file that `write_binary` wrote into memory; pages are read as queries touch them.
 
     Raises
     ------
@@ -81,14 +83,14 @@ def read_binary(path: str | os.PathLike[str]) -> NGramModel:
 def _check(path: Path, size: int, counts: tuple[int, ...], sections: list[tuple[str, int, int]]) -> None:
     ends = [offset + items * np.dtype(dtype).itemsize for dtype, offset, items in sections if dtype in DTYPES]
     if tuple(dtype for dtype, _, _ in sections) != DTYPES or not counts:
-        raise DecodingError(f"{path} has a broken header: write the binary again from the ARPA file")
+        raise DecodingError(f"{path} has a broken header: {AGAIN}")
     if size < max(ends):
         raise DecodingError(
             f"{path} is cut short: {size} bytes, expected {max(ends)}; write or copy it again"
         )
     nodes, contexts = 1 + sum(counts), 1 + sum(counts[:-1])
     if [items for _, _, items in sections[1:]] != [nodes, nodes, nodes, contexts, contexts + 1]:
-        raise DecodingError(f"{path} has arrays that do not fit its counts {counts}: write the binary again")
+        raise DecodingError(f"{path} has arrays that do not fit its counts {counts}: {AGAIN}")
 
 
 def _aligned(offset: int) -> int:

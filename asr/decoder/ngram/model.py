@@ -25,7 +25,7 @@ class Perplexity:
     Parameters
     ----------
     with_oov
-        exp(-mean log-probability) over all words and sentence ends; unknown words at the probability of ``<unk>``.
+        exp(-mean log-probability) over all words and sentence ends; unknown words count as ``<unk>``.
     without_oov
         The same over known words and sentence ends only.
     num_tokens
@@ -46,23 +46,19 @@ class Perplexity:
 class NGramModel:
     """A back-off n-gram model over words (or over tokens: whatever strings it was made of).
 
-    Word ids run from 0; 0 is ``<unk>``. States are nodes of `query_arrays` (see `asr.decoder.ngram.query`): take
-    `start_state` at the start of a sentence, or `empty_state` for no context, and call `advance`, or the compiled
-    `asr.decoder.ngram.query.advance` from a Numba kernel. Log-probabilities are natural logarithms.
+    Word ids run from 0; 0 is ``<unk>``. States are nodes of `query_arrays` (see `asr.decoder.ngram.query`):
+    take `start_state` at the start of a sentence, or `empty_state` for no context, and call `advance`, or the
+    compiled `asr.decoder.ngram.query.advance` from a Numba kernel. Log-probabilities are natural logarithms.
 
     Parameters
     ----------
     packed_words
-        The words in the order of their ids, UTF-8, joined by ``\\n``; the first is ``<unk>``.
+        The words in the order of their ids, UTF-8, joined by line feeds; the first is ``<unk>``.
     query_arrays
         As `asr.decoder.ngram.query` describes.
     counts
         The number of n-grams of each order.
 
-    Raises
-    ------
-    DecodingError
-        If ``<unk>`` is not the first word, or ``<s>`` or ``</s>`` is missing.
     """
 
     empty_state = 0
@@ -84,7 +80,7 @@ class NGramModel:
         Raises
         ------
         DecodingError
-            If the file is missing, cut short, inconsistent, or neither kind; with the line where ARPA has one.
+            If the file is missing, cut short, inconsistent, or neither kind; the message names ARPA's line.
         """
         from asr.decoder.ngram import arpa, binary
 
@@ -98,7 +94,7 @@ class NGramModel:
             return binary.read_binary(path)
         if head.startswith(b"mmap lm http://kheafield.com/code"):
             raise DecodingError(
-                f"{path} is a KenLM binary, which does not list its n-grams: give the ARPA file it was built from"
+                f"{path} is a KenLM binary, which does not list its n-grams: give the ARPA file behind it"
             )
         return arpa.read_arpa(path)
 
@@ -156,7 +152,7 @@ class NGramModel:
         return float(log_prob), int(next_state)
 
     def log_probs(self, words: Iterable[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
-        """Return the log-probability of each word of a sentence, and of its end if `eos`; float64, natural log."""
+        """Return the natural log-probability, float64, of each word and, if `eos`, of the sentence end."""
         ids = [self.word_id(word) for word in words]
         if eos:
             ids.append(self.end_id)

@@ -1,18 +1,20 @@
 """Querying a back-off n-gram model: the compiled inner loops, shared with the beam search.
 
-The model is a trie over n-grams read left to right, in one numbering of its nodes: node 0 is the empty n-gram,
-then all 1-grams (word ``w`` is node ``w + 1``), all 2-grams and so on, sorted within an order by their context's
-node and then by their last word. The children of a node are therefore neighbours, sorted by word. A *state* is the
-node of the longest context that can still matter to the words that follow (KenLM calls this the minimal state).
+The model is a trie over n-grams read left to right, in one numbering of its nodes: node 0 is the empty
+n-gram, then all 1-grams (word ``w`` is node ``w + 1``), all 2-grams and so on, sorted within an order by their
+context's node and then by their last word. The children of a node are therefore neighbours, sorted by word. A
+*state* is the node of the longest context that can still matter to the words that follow (KenLM calls this the
+minimal state).
 
-``query_arrays`` is the tuple, with these dtypes and ranks for every model of any order or origin (C-contiguous,
-aligned, native byte order and writeable in NumPy's sense, so that Numba sees one signature; never write to them):
+``query_arrays`` is the tuple, with these dtypes and ranks for every model of any order or origin
+(C-contiguous, aligned, native byte order and writeable in NumPy's sense, so that Numba sees one signature;
+never write to them):
 
 0. ``words``         int32   (N,)      last word id of each node; -1 for node 0
 1. ``log10_probs``   float32 (N,)      log10 P(last word | the words before it); 0 for node 0
 2. ``links``         int32   (N,)      state of the longest proper suffix that can be extended (0: none)
 3. ``log10_backoffs`` float32 (M,)     back-off weight of each node below the highest order (M of them)
-4. ``child_begins``  int32   (M + 1,)  children of node ``i`` are the nodes ``child_begins[i]:child_begins[i + 1]``
+4. ``child_begins``  int32   (M + 1,)  ``child_begins[i]:child_begins[i + 1]`` are the children of node ``i``
 """
 
 import numpy as np
@@ -20,6 +22,8 @@ import numpy.typing as npt
 from numba import njit
 
 LN10 = 2.302585092994046
+
+Int = int | np.int64
 
 QueryArrays = tuple[
     npt.NDArray[np.int32],
@@ -31,10 +35,11 @@ QueryArrays = tuple[
 
 
 @njit(nogil=True, cache=True)
-def advance(query_arrays: QueryArrays, state: int, word_id: int) -> tuple[float, int]:
+def advance(query_arrays: QueryArrays, state: Int, word_id: Int) -> tuple[float, Int]:
     """Return the log-probability of a word after a state, and the state after the word.
 
-    P(w | h) = p(h w) where the model lists ``h w``, else backoff(h) P(w | h without its first word) (Katz 1987).
+    P(w | h) = p(h w) where the model lists ``h w``, else backoff(h) P(w | h without its first word)
+    (Katz 1987).
 
     Parameters
     ----------
@@ -52,7 +57,7 @@ def advance(query_arrays: QueryArrays, state: int, word_id: int) -> tuple[float,
     """
     words, log10_probs, links, log10_backoffs, child_begins = query_arrays
     log10_prob = 0.0
-    node = word_id + 1
+    node = np.int64(word_id + 1)
     while state != 0:
         low = np.int64(child_begins[state])
         end = np.int64(child_begins[state + 1])
@@ -73,7 +78,7 @@ def advance(query_arrays: QueryArrays, state: int, word_id: int) -> tuple[float,
     if node < len(log10_backoffs) and (
         child_begins[node] != child_begins[node + 1] or log10_backoffs[node] != 0.0
     ):
-        return log10_prob * LN10, np.int64(node)
+        return log10_prob * LN10, node
     return log10_prob * LN10, np.int64(links[node])
 
 
@@ -81,12 +86,12 @@ def advance(query_arrays: QueryArrays, state: int, word_id: int) -> tuple[float,
 def score_stream(
     query_arrays: QueryArrays,
     word_ids: npt.NDArray[np.int32],
-    state: int,
+    state: Int,
     start_state: int,
     end_id: int,
     log_probs: npt.NDArray[np.float64],
 ) -> None:
-    """Write the log-probability of each of a stream of words; after each sentence end the start state returns.
+    """Write the log-probability of each of a stream of words; each sentence end restores the start state.
 
     Parameters
     ----------
@@ -124,5 +129,5 @@ def link_nodes(query_arrays: QueryArrays, begin: int, end: int, parents: npt.NDA
     words = query_arrays[0]
     links = query_arrays[2]
     for node in range(begin, end):
-        # The longest listed proper suffix ends a listed proper suffix of the context, so it is found from there.
+        # The longest listed proper suffix extends a listed proper suffix of the context: found from there.
         _, links[node] = advance(query_arrays, np.int64(links[parents[node - begin]]), np.int64(words[node]))

@@ -1,6 +1,7 @@
 """Building the arrays of a back-off model from its n-grams, order by order."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ class Level:
     Parameters
     ----------
     parents
-        int32 (count,), the row of each n-gram's context (all but its last word) in the level below; 0 for 1-grams.
+        int32 (count,), the row of each n-gram's context (all but its last word) in the level below; 0 for
+        1-grams.
     words
         int32 (count,), the id of the last word; for 1-grams ``0 .. count - 1``.
     log10_probs
@@ -61,10 +63,7 @@ def build_trie(levels: list[Level]) -> QueryArrays:
     num_children = np.concatenate(
         [
             [len(levels[0])],
-            *(
-                np.bincount(above.parents, minlength=len(below))
-                for below, above in zip(levels, levels[1:], strict=False)
-            ),
+            *(np.bincount(above.parents, minlength=len(below)) for below, above in pairwise(levels)),
         ]
     )
     child_begins = np.ones(len(num_children) + 1, np.int32)
@@ -78,11 +77,11 @@ def build_trie(levels: list[Level]) -> QueryArrays:
 
 
 def split_trie(arrays: QueryArrays, counts: tuple[int, ...]) -> list[Level]:
-    """Return the levels of a model's arrays; the inverse of `build_trie`. The last level's back-offs are 0."""
+    """Return the levels of a model's arrays, undoing `build_trie`; the last level's back-offs are 0."""
     words, log10_probs, _, log10_backoffs, child_begins = arrays
     offsets = level_offsets(counts)
     levels = []
-    for order, (begin, end) in enumerate(zip(offsets, offsets[1:], strict=False), start=1):
+    for order, (begin, end) in enumerate(pairwise(offsets), start=1):
         if order == 1:
             parents = np.zeros(end - begin, np.int32)
         else:

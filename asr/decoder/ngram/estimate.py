@@ -1,0 +1,159 @@
+"""Estimating interpolated modified Kneser-Ney models (Chen & Goodman 1998, section 4.1.6), as KenLM's lmplz does."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.ngram.counts import BOS_ID, UNK_ID, NGramCounts, count_ngrams, read_corpus
+from asr.decoder.ngram.model import NGramModel
+from asr.decoder.ngram.trie import Level
+from asr.errors import DecodingError
+
+# KenLM's `--discount_fallback`: what is taken off a count of 1, of 2, and of 3 or more.
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = ()) -> NGramModel:
+    """Estimate an interpolated modified Kneser-Ney model from text.
+
+    Parameters
+    ----------
+    sentences
+        Normalised sentences, one a string, words apart by white space; blank ones are left out.
+    order
+        The length of the longest n-grams, at least 1.
+    cutoffs
+        N-grams of order k that occur at most ``cutoffs[k - 1]`` times in the text are left out, like KenLM's
+        ``--prune``: the first is 0, none is smaller than the one before, the last one holds for all higher orders.
+
+    Returns
+    -------
+    NGramModel
+        Its vocabulary is the text's words, ``<unk>``, ``<s>`` and ``</s>``; ``<unk>`` has the share of the uniform
+        distribution that 1-grams are interpolated with.
+
+    Raises
+    ------
+    DecodingError
+        If the order or the cut-offs cannot be meant, or the text has no words or holds ``<s>``, ``</s>`` or ``<unk>``.
+
+    Warns
+    -----
+    UserWarning
+        If the counts of some order are too few to give its discounts; then 0.5, 1 and 1.5 are taken for it.
+    """
+    thresholds = _thresholds(order, cutoffs)
+    corpus = read_corpus(sentences)
+    levels = count_ngrams(corpus, order)
+    return NGramModel.from_levels(corpus.words, _smooth(levels, thresholds))
+
+
+def _thresholds(order: int, cutoffs: Sequence[int]) -> list[int]:
+    if order < 1:
+        raise DecodingError(f"the order of an n-gram model is {order}, expected at least 1")
+    if len(cutoffs) > order:
+        raise DecodingError(
+            f"{len(cutoffs)} cut-offs for a model of order {order}: expected at most one an order"
+        )
+    thresholds = list(cutoffs) or [0]
+    thresholds += thresholds[-1:] * (order - len(thresholds))
+    if thresholds[0] != 0 or sorted(thresholds) != thresholds:
+        raise DecodingError(
+            f"cut-offs {list(cutoffs)}: expected 0 for 1-grams (the vocabulary stays whole) and no cut-off smaller "
+            "than the one before, for instance 0 0 1"
+        )
+    return thresholds
+
+
+def _smooth(levels: list[NGramCounts], thresholds: list[int]) -> list[Level]:
+    """Turn counts into probabilities and back-off weights, order by order, and leave out what is cut off."""
+    probs: list[Floats] = []
+    backoffs: list[Floats] = []
+    is_kept: list[npt.NDArray[np.bool_]] = []
+    # Below the 1-grams stands the uniform distribution over all words but <s>.
+    lower = np.full(1, 1.0 / (len(levels[0].words) - 1))
+    for order, level in enumerate(levels, start=1):
+        counts = _adjusted_counts(levels, order)
+        kept = level.counts > thresholds[order - 1] if order > 1 else np.ones(len(counts), np.bool_)
+        discounts = _discounts(counts, order)[np.minimum(counts, 3)]
+        # What is cut off leaves its whole count to the back-off (KenLM, initial_probabilities.cc).
+        taken_off = np.where(kept, discounts, counts)
+        totals = np.bincount(level.parents, counts, len(lower))
+        left_over = np.bincount(level.parents, taken_off, len(lower))
+        # A context that is never followed by a word backs off for free.
+        left_over = np.divide(left_over, totals, out=np.ones(len(lower)), where=totals > 0)
+        lower = (counts - taken_off) / totals[level.parents] + left_over[level.parents] * lower[
+            level.suffixes
+        ]
+        if order == 1:
+            # <s> is never predicted; its probability is written as 1, as KenLM does.
+            lower[BOS_ID] = 1.0
+        else:
+            backoffs.append(left_over)
+        probs.append(lower)
+        is_kept.append(kept)
+    backoffs.append(np.ones(len(lower)))
+    return _levels(levels, probs, backoffs, is_kept)
+
+
+def _adjusted_counts(levels: list[NGramCounts], order: int) -> Counts:
+    """Return the counts that order is estimated from, int64: how many words precede each n-gram.
+
+    N-grams of the highest order, and those that start a sentence, which nothing precedes, have their occurrences.
+    """
+    level = levels[order - 1]
+    if order == len(levels):
+        counts = level.counts.copy()
+    else:
+        preceding = np.bincount(levels[order].suffixes, minlength=len(level.counts))
+        counts = np.where(level.starts_sentence, level.counts, preceding)
+    if order == 1:
+        counts[[UNK_ID, BOS_ID]] = 0
+    return counts
+
+
+def _discounts(counts: Counts, order: int) -> Floats:
+    """Return what is taken off a count of 0, 1, 2, and 3 or more: equation 26 of Chen & Goodman (1998)."""
+    n = np.bincount(np.minimum(counts, 5), minlength=6).astype(np.float64)
+    if n[1:4].all():
+        y = n[1] / (n[1] + 2 * n[2])
+        discounts = np.array([0.0, *(j - (j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3))])
+        if (discounts >= 0).all():
+            return discounts
+        why = f"they come out negative ({', '.join(f'{d:.3g}' for d in discounts[1:])})"
+    else:
+        j = int(np.argmin(n[1:4])) + 1
+        why = f"no {order}-gram has an (adjusted) count of {j}"
+    warnings.warn(
+        f"the text is too small or too regular to estimate the {order}-grams' discounts: {why}; "
+        f"took {', '.join(map(str, FALLBACK_DISCOUNTS))} for counts of 1, 2, 3 and more",
+        stacklevel=4,
+    )
+    return np.array([0.0, *FALLBACK_DISCOUNTS])
+
+
+def _levels(
+    levels: list[NGramCounts],
+    probs: list[Floats],
+    backoffs: list[Floats],
+    is_kept: list[npt.NDArray[np.bool_]],
+) -> list[Level]:
+    """Return the n-grams that are kept, their contexts' rows counted anew."""
+    result = []
+    rows_below = np.zeros(1, np.int32)
+    for level, level_probs, level_backoffs, kept in zip(levels, probs, backoffs, is_kept, strict=True):
+        result.append(
+            Level(
+                rows_below[level.parents[kept]],
+                level.words[kept],
+                np.log10(level_probs[kept]).astype(np.float32),
+                np.log10(level_backoffs[kept]).astype(np.float32),
+            )
+        )
+        rows_below = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+    return result
