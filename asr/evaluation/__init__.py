@@ -1,0 +1,1 @@
+"""Hypotheses and references → error counts and reports."""

@@ -1,0 +1,156 @@
+"""The acoustic model: log-mel features → log-probabilities of tokens at a reduced frame rate.
+
+    (B, T, F) → two convolutions, time / 2 or / 4 → (B, T', C · F') → recurrent layers → linear → log-softmax
+
+The values of an utterance do not depend on what shares its batch: what lies beyond an utterance's end is set to
+zero before each convolution (as the convolution's own padding is for an utterance alone), each layer that runs
+backwards starts at the utterance's own last frame, and normalisation looks at one frame at a time.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from asr.model_config import ModelConfig
+
+_CELLS: dict[str, tuple[type[nn.RNNBase], dict[str, str]]] = {
+    "lstm": (nn.LSTM, {}),
+    "gru": (nn.GRU, {}),
+    "rnn_tanh": (nn.RNN, {"nonlinearity": "tanh"}),
+    "rnn_relu": (nn.RNN, {"nonlinearity": "relu"}),
+}
+
+
+class AcousticModel(nn.Module):
+    """A convolutional, recurrent network with one output a token, for CTC.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    n_mels : int
+        F, the features of a frame.
+    vocab_size : int
+        V, the number of tokens, the blank among them.
+    """
+
+    def __init__(self, config: ModelConfig, n_mels: int, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.front_end = ConvFrontEnd(config, n_mels)
+        directions = 2 if config.bidirectional else 1
+        widths = [self.front_end.output_size] + [directions * config.hidden_size] * config.num_layers
+        self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths[:-1])
+        self.output_norm = nn.LayerNorm(widths[-1])
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(widths[-1], vocab_size)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and their lengths.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, T, F), float
+            Log-mel features; what lies beyond an utterance's length is ignored.
+        lengths : Tensor, shape (B,), int64
+            Frames of each utterance, from 1 to T.
+
+        Returns
+        -------
+        log_probs : Tensor, shape (B, T', V), float
+            Natural logarithms; meaningless beyond an utterance's length.
+        lengths : Tensor, shape (B,), int64
+            Output frames of each utterance: ``config.output_frames``.
+        """
+        x, lengths = self.front_end(features, lengths)
+        reversed_time = reversal(lengths, x.shape[1]) if self.config.bidirectional else None
+        for layer in self.layers:
+            x = layer(x, reversed_time)
+        x = self.dropout(self.output_norm(x))
+        return self.output(x).log_softmax(dim=-1), lengths
+
+
+class ConvFrontEnd(nn.Module):
+    """Two 3 × 3 convolutions over time and frequency; the first halves time, the second may; both halve frequency."""
+
+    def __init__(self, config: ModelConfig, n_mels: int) -> None:
+        super().__init__()
+        channels = config.conv_channels
+        strides = (2, 2 if config.time_reduction == 4 else 1)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inputs, channels, kernel_size=3, stride=(stride, 2), padding=1)
+            for inputs, stride in zip((1, channels), strides, strict=True)
+        )
+        self.output_size = channels * math.ceil(math.ceil(n_mels / 2) / 2)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, T, F), (B,)`` → ``(B, T', C · F'), (B,)``."""
+        x = features.unsqueeze(1)
+        for convolution in self.convolutions:
+            x = x * time_mask(lengths, x.shape[2])[:, None, :, None].to(x.dtype)
+            x = convolution(x).relu()
+            stride = convolution.stride[0]
+            lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        B, C, T, F = x.shape
+        return x.permute(0, 2, 1, 3).reshape(B, T, C * F), lengths
+
+
+class RecurrentLayer(nn.Module):
+    """Layer norm, dropout, and a recurrent layer in one or both directions.
+
+    Packed sequences would give the same values, at half the speed on a CPU: here the backward direction is a
+    forward one on the utterances reversed within their own lengths.
+    """
+
+    def __init__(self, config: ModelConfig, input_size: int) -> None:
+        super().__init__()
+        cell, options = _CELLS[config.cell]
+        self.norm = nn.LayerNorm(input_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.directions = nn.ModuleList(
+            cell(input_size, config.hidden_size, batch_first=True, **options)
+            for _ in range(2 if config.bidirectional else 1)
+        )
+        for rnn in self.directions:
+            _initialise(rnn, config)
+
+    def forward(self, x: Tensor, reversed_time: Tensor | None) -> Tensor:
+        """``(B, T, D)``, and for two directions the time indices ``(B, T)`` of `reversal` → ``(B, T, D')``."""
+        x = self.dropout(self.norm(x))
+        forward: Tensor = self.directions[0](x)[0]
+        if reversed_time is None:
+            return forward
+        backward = self.directions[1](_reorder(x, reversed_time))[0]
+        return torch.cat((forward, _reorder(backward, reversed_time)), dim=-1)
+
+
+def time_mask(lengths: Tensor, num_frames: int) -> Tensor:
+    """Return ``(B, num_frames)`` bool: whether a frame lies within its utterance."""
+    return torch.arange(num_frames, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def reversal(lengths: Tensor, num_frames: int) -> Tensor:
+    """Return time indices ``(B, num_frames)`` int64 that reverse each utterance and leave its padding in place."""
+    time = torch.arange(num_frames, device=lengths.device)[None, :]
+    return torch.where(time < lengths[:, None], lengths[:, None] - 1 - time, time)
+
+
+def _reorder(x: Tensor, time: Tensor) -> Tensor:
+    return x.gather(1, time[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+@torch.no_grad()
+def _initialise(rnn: nn.RNNBase, config: ModelConfig) -> None:
+    """Orthogonal recurrent weights (Saxe et al. 2014) and an open forget gate, or a fixed random reservoir."""
+    hidden = config.hidden_size
+    for recurrent in rnn.weight_hh_l0.split(hidden):
+        if config.reservoir:
+            recurrent.normal_()
+            recurrent.mul_(config.spectral_radius / torch.linalg.eigvals(recurrent).abs().max())
+        else:
+            nn.init.orthogonal_(recurrent)
+    rnn.weight_hh_l0.requires_grad_(not config.reservoir)
+    if config.cell == "lstm":
+        # torch adds two biases; the gates stand in the order input, forget, cell, output.
+        rnn.bias_ih_l0[hidden : 2 * hidden].fill_(1.0)
+        rnn.bias_hh_l0[hidden : 2 * hidden].fill_(0.0)

@@ -1,0 +1,67 @@
+"""The shape of the acoustic model; free of torch, so that recipes and bundles can hold it."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from asr.errors import UsageError, did_you_mean
+
+Cell = Literal["lstm", "gru", "rnn_tanh", "rnn_relu"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The acoustic model: a convolutional front end, recurrent layers, a linear output.
+
+    Parameters
+    ----------
+    cell : {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+        The recurrent cell.
+    bidirectional : bool
+        Whether each layer also runs backwards in time (the two outputs are concatenated).
+    num_layers, hidden_size : int
+        Number of recurrent layers, and units of each in each direction.
+    conv_channels : int
+        Channels of the two convolutions.
+    time_reduction : {2, 4}
+        Feature frames for one output frame.
+    dropout : float
+        Probability of dropping an input of a recurrent layer or of the output layer, in training.
+    reservoir : bool
+        Whether the recurrent weights stay random (an echo-state network, Jaeger 2001); all others are trained.
+    spectral_radius : float
+        Largest eigenvalue magnitude of each recurrent matrix of a reservoir.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range.
+    """
+
+    cell: Cell = "lstm"
+    bidirectional: bool = True
+    num_layers: int = 3
+    hidden_size: int = 256
+    conv_channels: int = 32
+    time_reduction: Literal[2, 4] = 4
+    dropout: float = 0.2
+    reservoir: bool = False
+    spectral_radius: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.cell not in get_args(Cell):
+            known = get_args(Cell)
+            raise UsageError(
+                f"model.cell is {self.cell!r}; expected one of {', '.join(known)}{did_you_mean(self.cell, known)}"
+            )
+        if self.time_reduction not in (2, 4):
+            raise UsageError(f"model.time_reduction is {self.time_reduction}; expected 2 or 4")
+        for name in ("num_layers", "hidden_size", "conv_channels", "spectral_radius"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"model.{name} is {getattr(self, name)}; expected a positive number")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"model.dropout is {self.dropout}; expected 0 ≤ dropout < 1")
+
+    def output_frames(self, num_frames: int) -> int:
+        """Return the number of output frames for `num_frames` feature frames: halved once or twice, rounded up."""
+        halved = (num_frames + 1) // 2
+        return halved if self.time_reduction == 2 else (halved + 1) // 2

@@ -1,0 +1,117 @@
+"""Frozen dataclasses ↔ JSON objects and ``section.key=value`` overrides; unknown keys are refused by name."""
+
+import ast
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from asr.errors import UsageError, did_you_mean
+
+T = TypeVar("T")
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Return a dataclass as an object for JSON, tuples as lists."""
+    return {
+        field.name: _plain(getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+        if field.init
+    }
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], section: str) -> T:
+    """Return the dataclass `cls` that `to_dict` wrote; absent keys take their defaults.
+
+    Raises
+    ------
+    UsageError
+        If a key is unknown, or a value is not of its field's type or range; `section` names it.
+    """
+    types = get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(f"{section}: unknown key {key!r}{did_you_mean(key, known)}")
+        checked[key] = _typed(value, types[key], f"{section}.{key}")
+    return cls(**checked)
+
+
+def override(settings: T, assignments: Iterable[str]) -> T:
+    """Return `settings` with assignments such as ``"training.epochs=5"`` applied.
+
+    A value is a Python literal or, failing that, a string: ``model.cell=gru``, ``test=("test", "dev")``; for a
+    tuple of one element, the element.
+
+    Raises
+    ------
+    UsageError
+        If an assignment has no ``=``, names an unknown key, or gives a value that does not fit.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"got {assignment!r}; expected KEY=VALUE, as in training.epochs=5")
+        try:
+            value = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            value = {"true": True, "false": False}.get(text.strip(), text.strip())
+        settings = _replace(settings, path.strip().split("."), value, path.strip())
+    return settings
+
+
+def _replace(settings: T, path: list[str], value: Any, whole: str) -> T:
+    name, *rest = path
+    known = [field.name for field in dataclasses.fields(settings) if field.init]  # type: ignore[arg-type]
+    if name not in known:
+        raise UsageError(
+            f"unknown setting {whole!r}: {name!r} is not one of {', '.join(known)}{did_you_mean(name, known)}"
+        )
+    current = getattr(settings, name)
+    if rest:
+        if not dataclasses.is_dataclass(current):
+            raise UsageError(f"unknown setting {whole!r}: {name!r} has no parts")
+        value = _replace(current, rest, value, whole)
+    elif dataclasses.is_dataclass(current):
+        parts = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(current))
+        raise UsageError(f"{whole!r} has parts: set one of {parts}")
+    else:
+        value = _typed(value, get_type_hints(type(settings))[name], whole)
+    return dataclasses.replace(settings, **{name: value})  # type: ignore[type-var]
+
+
+def _typed(value: Any, wanted: Any, name: str) -> Any:
+    """Return `value` as the type `wanted` (a scalar, Literal, tuple, union or dataclass), or refuse it."""
+    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
+        if isinstance(value, Mapping):
+            return from_dict(wanted, value, name)
+    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif getattr(wanted, "__origin__", None) is tuple:
+        element, parts = get_args(wanted)[0], value if isinstance(value, list | tuple) else [value]
+        return tuple(_typed(part, element, f"{name}[{index}]") for index, part in enumerate(parts))
+    elif wanted in (int, float, str, bool):
+        if type(value) is wanted:
+            return value
+    else:
+        options = get_args(wanted)
+        if value in [option for option in options if not isinstance(option, type)]:
+            return value
+        if any(isinstance(option, type) and type(value) is option for option in options):
+            return value
+        if value is None and type(None) in options:
+            return None
+        close = (
+            did_you_mean(value, [o for o in options if isinstance(o, str)]) if isinstance(value, str) else ""
+        )
+        choices = ", ".join(getattr(option, "__name__", repr(option)) for option in options)
+        raise UsageError(f"{name} is {value!r}; expected one of {choices}{close}")
+    raise UsageError(f"{name} is {value!r}; expected {getattr(wanted, '__name__', wanted)}")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,1 @@
+"""Bundle and audio → transcript, without torch."""
