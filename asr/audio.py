@@ -88,7 +88,9 @@ def load_audio(
         samples, rate = _decode(file, name, start_seconds, end_seconds)
     mono = _mono(samples, name)
     if not np.isfinite(mono).all():
-        raise AudioError(f"{name}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite; expected finite audio")
+        raise AudioError(
+            f"{name}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite; expected finite audio"
+        )
     return Waveform(resample(mono, rate, sample_rate), sample_rate)
 
 
@@ -112,7 +114,7 @@ def audio_duration(path: str | os.PathLike[str]) -> float:
     AudioError
         As `load_audio`.
     """
-    name, file = _open(path)
+    _name, file = _open(path)
     import soundfile
 
     with file:
@@ -125,6 +127,7 @@ def audio_duration(path: str | os.PathLike[str]) -> float:
 
 def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BinaryIO]:
     """Return a name for messages and an open, non-empty file."""
+    file: BinaryIO
     if isinstance(source, bytes):
         name, file = f"{len(source)} bytes", io.BytesIO(source)
     elif isinstance(source, str | os.PathLike):
@@ -166,9 +169,7 @@ def _decode(
     return samples[round(start_seconds * rate) : last], rate
 
 
-def _read_part(
-    sound: "soundfile.SoundFile", start_seconds: float, end_seconds: float | None
-) -> NDArray[np.float32]:
+def _read_part(sound: "soundfile.SoundFile", start_seconds: float, end_seconds: float | None) -> NDArray[np.float32]:
     first = round(start_seconds * sound.samplerate)
     if first:
         sound.seek(min(first, sound.frames))
@@ -203,11 +204,8 @@ def _decode_with_av(file: BinaryIO, name: str, reason: str) -> tuple[NDArray[np.
 
 
 def _is_container(head: bytes) -> bool:
-    """Whether the first 16 bytes are of a container that PyAV reads and libsndfile does not (mp4, Matroska, ASF, ADTS)."""
-    return (
-        head[4:8] == b"ftyp"
-        or head.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9", b"#!AMR"))
-    )
+    """Whether the first 16 bytes are of a container that only PyAV reads (mp4, Matroska, ASF, ADTS, AMR)."""
+    return head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9", b"#!AMR"))
 
 
 def _float_samples(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """From a typer application to an exit status: explained errors are one line, never a traceback."""
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -11,7 +11,7 @@ from asr.errors import AsrError, UsageError
 INTERRUPTED = 130
 
 # click's base class of all command-line mistakes, whichever copy of click this version of typer carries.
-_CommandLineError = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+_CommandLineError: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 
 def run(app: typer.Typer, name: str, interrupted: str = "interrupted") -> NoReturn:
@@ -29,8 +29,8 @@ def run(app: typer.Typer, name: str, interrupted: str = "interrupted") -> NoRetu
         # Not standalone: typer would answer Ctrl-C by "Aborted!" and status 1.
         status = app(prog_name=name, standalone_mode=False) or 0
     except _CommandLineError as error:
-        error.show()  # type: ignore[attr-defined]
-        status = error.exit_code  # type: ignore[attr-defined]
+        error.show()
+        status = error.exit_code
     except UsageError as error:
         status = _fail(name, error, 2)
     except AsrError as error:

@@ -139,10 +139,10 @@ def mel_filterbank(config: LogMelConfig) -> NDArray[np.float32]:
         If the bands are so narrow that some contain no frequency of the Fourier transform.
     """
     try:
-        import librosa.filters
+        from librosa.filters import mel
     except ImportError:
         raise MissingExtraError("librosa", "data", "making a mel filterbank") from None
-    filterbank: NDArray[np.float32] = librosa.filters.mel(
+    filterbank: NDArray[np.float32] = mel(
         sr=config.sample_rate,
         n_fft=config.window_samples,
         n_mels=config.n_mels,

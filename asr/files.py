@@ -32,6 +32,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` to `path` as UTF-8 with ``\\n`` line ends, whole or not at all."""
+    r"""Write `text` to `path` as UTF-8 with ``\\n`` line ends, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -14,13 +14,6 @@ from torch import Tensor, nn
 
 from asr.model_config import ModelConfig
 
-_CELLS: dict[str, tuple[type[nn.RNNBase], dict[str, str]]] = {
-    "lstm": (nn.LSTM, {}),
-    "gru": (nn.GRU, {}),
-    "rnn_tanh": (nn.RNN, {"nonlinearity": "tanh"}),
-    "rnn_relu": (nn.RNN, {"nonlinearity": "relu"}),
-}
-
 
 class AcousticModel(nn.Module):
     """A convolutional, recurrent network with one output a token, for CTC.
@@ -76,20 +69,19 @@ class ConvFrontEnd(nn.Module):
     def __init__(self, config: ModelConfig, n_mels: int) -> None:
         super().__init__()
         channels = config.conv_channels
-        strides = (2, 2 if config.time_reduction == 4 else 1)
+        self.strides = (2, 2 if config.time_reduction == 4 else 1)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, channels, kernel_size=3, stride=(stride, 2), padding=1)
-            for inputs, stride in zip((1, channels), strides, strict=True)
+            for inputs, stride in zip((1, channels), self.strides, strict=True)
         )
         self.output_size = channels * math.ceil(math.ceil(n_mels / 2) / 2)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, T, F), (B,)`` → ``(B, T', C · F'), (B,)``."""
         x = features.unsqueeze(1)
-        for convolution in self.convolutions:
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             x = x * time_mask(lengths, x.shape[2])[:, None, :, None].to(x.dtype)
             x = convolution(x).relu()
-            stride = convolution.stride[0]
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         B, C, T, F = x.shape
         return x.permute(0, 2, 1, 3).reshape(B, T, C * F), lengths
@@ -104,15 +96,9 @@ class RecurrentLayer(nn.Module):
 
     def __init__(self, config: ModelConfig, input_size: int) -> None:
         super().__init__()
-        cell, options = _CELLS[config.cell]
         self.norm = nn.LayerNorm(input_size)
         self.dropout = nn.Dropout(config.dropout)
-        self.directions = nn.ModuleList(
-            cell(input_size, config.hidden_size, batch_first=True, **options)
-            for _ in range(2 if config.bidirectional else 1)
-        )
-        for rnn in self.directions:
-            _initialise(rnn, config)
+        self.directions = nn.ModuleList(_make_rnn(config, input_size) for _ in range(2 if config.bidirectional else 1))
 
     def forward(self, x: Tensor, reversed_time: Tensor | None) -> Tensor:
         """``(B, T, D)``, and for two directions the time indices ``(B, T)`` of `reversal` → ``(B, T, D')``."""
@@ -140,17 +126,26 @@ def _reorder(x: Tensor, time: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _initialise(rnn: nn.RNNBase, config: ModelConfig) -> None:
-    """Orthogonal recurrent weights (Saxe et al. 2014) and an open forget gate, or a fixed random reservoir."""
+def _make_rnn(config: ModelConfig, input_size: int) -> nn.RNNBase:
+    """One layer in one direction: orthogonal recurrent weights (Saxe et al. 2014), or a fixed random reservoir."""
     hidden = config.hidden_size
-    for recurrent in rnn.weight_hh_l0.split(hidden):
+    rnn: nn.RNNBase
+    if config.cell == "lstm":
+        rnn = nn.LSTM(input_size, hidden, batch_first=True)
+    elif config.cell == "gru":
+        rnn = nn.GRU(input_size, hidden, batch_first=True)
+    else:
+        rnn = nn.RNN(input_size, hidden, batch_first=True, nonlinearity=config.cell.removeprefix("rnn_"))
+    recurrent_weights = rnn.get_parameter("weight_hh_l0")
+    for recurrent in recurrent_weights.chunk(len(recurrent_weights) // hidden):
         if config.reservoir:
             recurrent.normal_()
             recurrent.mul_(config.spectral_radius / torch.linalg.eigvals(recurrent).abs().max())
         else:
             nn.init.orthogonal_(recurrent)
-    rnn.weight_hh_l0.requires_grad_(not config.reservoir)
+    recurrent_weights.requires_grad_(not config.reservoir)
     if config.cell == "lstm":
-        # torch adds two biases; the gates stand in the order input, forget, cell, output.
-        rnn.bias_ih_l0[hidden : 2 * hidden].fill_(1.0)
-        rnn.bias_hh_l0[hidden : 2 * hidden].fill_(0.0)
+        # Forget gates start open. torch adds two biases; its gates stand in the order input, forget, cell, output.
+        rnn.get_parameter("bias_ih_l0")[hidden : 2 * hidden].fill_(1.0)
+        rnn.get_parameter("bias_hh_l0")[hidden : 2 * hidden].fill_(0.0)
+    return rnn

@@ -84,9 +84,7 @@ class Run:
 
         store = FeatureStore.open(self.data / split)
         got, expected = to_dict(store.config), to_dict(self.recipe.features)
-        different = [
-            f"{key}: {got[key]} (recipe: {expected[key]})" for key in expected if got[key] != expected[key]
-        ]
+        different = [f"{key}: {got[key]} (recipe: {expected[key]})" for key in expected if got[key] != expected[key]]
         if different:
             raise DataError(
                 f"{self.data / split}: was prepared with other features than the recipe's: {'; '.join(different)}: "
@@ -208,22 +206,16 @@ def main(recipe: Recipe) -> None:
     root = Path(sys.argv[0]).resolve().parent.parent
 
     def command(
-        stage: Annotated[
-            list[str], typer.Option(help=f"Only this stage (repeatable): {', '.join(STAGES)}.")
-        ] = [],  # noqa: B006
+        stage: Annotated[list[str], typer.Option(help=f"Only this stage (repeatable): {', '.join(STAGES)}.")] = [],  # noqa: B006
         set_: Annotated[list[str], typer.Option("--set", help="Override a setting: training.epochs=5.")] = [],  # noqa: B006
         data: Annotated[Path | None, typer.Option(help="Feature stores.  [default: data/<corpus>]")] = None,
         out: Annotated[Path | None, typer.Option(help="Results.  [default: exp/<name>]")] = None,
-        archive: Annotated[
-            Path | None, typer.Option(help="The corpus's archive, instead of a download.")
-        ] = None,
+        archive: Annotated[Path | None, typer.Option(help="The corpus's archive, instead of a download.")] = None,
         jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one a core.")] = 0,
     ) -> None:
         for name in stage:
             if name not in STAGES:
-                raise UsageError(
-                    f"unknown stage {name!r}; expected {', '.join(STAGES)}{did_you_mean(name, STAGES)}"
-                )
+                raise UsageError(f"unknown stage {name!r}; expected {', '.join(STAGES)}{did_you_mean(name, STAGES)}")
         wanted = override(recipe, set_)
         run = Run(
             wanted,

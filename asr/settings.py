@@ -12,11 +12,7 @@ T = TypeVar("T")
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Return a dataclass as an object for JSON, tuples as lists."""
-    return {
-        field.name: _plain(getattr(settings, field.name))
-        for field in dataclasses.fields(settings)
-        if field.init
-    }
+    return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings) if field.init}
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], section: str) -> T:
@@ -101,9 +97,7 @@ def _typed(value: Any, wanted: Any, name: str) -> Any:
             return value
         if value is None and type(None) in options:
             return None
-        close = (
-            did_you_mean(value, [o for o in options if isinstance(o, str)]) if isinstance(value, str) else ""
-        )
+        close = did_you_mean(value, [o for o in options if isinstance(o, str)]) if isinstance(value, str) else ""
         choices = ", ".join(getattr(option, "__name__", repr(option)) for option in options)
         raise UsageError(f"{name} is {value!r}; expected one of {choices}{close}")
     raise UsageError(f"{name} is {value!r}; expected {getattr(wanted, '__name__', wanted)}")

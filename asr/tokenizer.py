@@ -1,5 +1,6 @@
 """Text ↔ token ids for CTC. Token 0 is the blank."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -31,7 +32,9 @@ class CharTokenizer:
         wrong = [token for token in tokens[1:] if len(token) != 1]
         twice = [token for token, count in Counter(tokens).items() if count > 1]
         if wrong or twice:
-            raise UsageError(f"tokens: not one character: {wrong}, more than once: {twice}; expected each character once")
+            raise UsageError(
+                f"tokens: not one character: {wrong}, more than once: {twice}; expected each character once"
+            )
         self.tokens = tuple(tokens)
         self._ids = {token: index for index, token in enumerate(tokens) if index != BLANK}
 
@@ -69,4 +72,4 @@ class CharTokenizer:
 
 def min_frames(ids: Sequence[int]) -> int:
     """Return the fewest output frames in which CTC can emit `ids`: one each, one more between equal neighbours."""
-    return len(ids) + sum(first == second for first, second in zip(ids, ids[1:], strict=False))
+    return len(ids) + sum(first == second for first, second in itertools.pairwise(ids))

@@ -16,9 +16,7 @@ LENGTHS = [37, 5, 41, 1, 2, 29, 40, 17, 8]
 @pytest.mark.parametrize("time_reduction", [2, 4])
 def test_an_utterance_alone_equals_itself_in_a_batch(cell, bidirectional, num_layers, time_reduction):
     torch.manual_seed(1)
-    config = ModelConfig(
-        cell, bidirectional, num_layers, hidden_size=8, conv_channels=3, time_reduction=time_reduction
-    )
+    config = ModelConfig(cell, bidirectional, num_layers, hidden_size=8, conv_channels=3, time_reduction=time_reduction)
     model = AcousticModel(config, n_mels=10, vocab_size=5).eval()
     lengths = torch.tensor(LENGTHS)
     # Padding of large random values: whatever leaks shows.

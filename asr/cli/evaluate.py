@@ -27,9 +27,7 @@ def evaluate(
     bundle = Bundle.load(model)
     store = FeatureStore.open(data)
     decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
-    with typer.progressbar(
-        length=len(store), label="evaluating", file=typer.get_text_stream("stderr")
-    ) as bar:
+    with typer.progressbar(length=len(store), label="evaluating", file=typer.get_text_stream("stderr")) as bar:
         result = evaluate_store(store, bundle, make_runtime(bundle, device, threads), decoder, bar.update)
     if show:
         for utterance in result.utterances:

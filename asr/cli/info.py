@@ -8,9 +8,7 @@ from asr.cli.transcribe import require_model
 
 
 def info(
-    model: Annotated[
-        str, typer.Argument(help="A bundle's directory, or the name of a model that ships.")
-    ] = "",
+    model: Annotated[str, typer.Argument(help="A bundle's directory, or the name of a model that ships.")] = "",
 ) -> None:
     """Print what a model is, what it knows and how well."""
     model = require_model(model)

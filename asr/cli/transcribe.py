@@ -15,9 +15,7 @@ def transcribe(
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
     device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
-    json_lines: Annotated[
-        bool, typer.Option("--json", help="One JSON object a file, with words and times.")
-    ] = False,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a file, with words and times.")] = False,
 ) -> None:
     """Print the words of audio files; with several files, each line begins with its file's name.
 

@@ -114,9 +114,7 @@ def check_features(store: FeatureStore, bundle: Bundle) -> None:
     if not len(store):
         raise DataError(f"the store of {store.corpus} has no utterance; expected at least one")
     got, expected = to_dict(store.config), to_dict(bundle.features)
-    different = [
-        f"{key}: {got[key]} (model: {expected[key]})" for key in expected if got[key] != expected[key]
-    ]
+    different = [f"{key}: {got[key]} (model: {expected[key]})" for key in expected if got[key] != expected[key]]
     if different:
         raise DataError(
             f"the store's features are not those of model {bundle.name}: {'; '.join(different)}: "

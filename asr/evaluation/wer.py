@@ -65,17 +65,13 @@ def word_errors(references: Iterable[str], hypotheses: Iterable[str]) -> ErrorCo
         If they are not equally many.
     """
     pairs = zip(references, hypotheses, strict=True)
-    return sum(
-        (_count(" ".join(r.split()), " ".join(h.split()), words=True) for r, h in pairs), ErrorCounts()
-    )
+    return sum((_count(" ".join(r.split()), " ".join(h.split()), words=True) for r, h in pairs), ErrorCounts())
 
 
 def character_errors(references: Iterable[str], hypotheses: Iterable[str]) -> ErrorCounts:
     """Count character errors; runs of white space count as one space. As `word_errors` otherwise."""
     pairs = zip(references, hypotheses, strict=True)
-    return sum(
-        (_count(" ".join(r.split()), " ".join(h.split()), words=False) for r, h in pairs), ErrorCounts()
-    )
+    return sum((_count(" ".join(r.split()), " ".join(h.split()), words=False) for r, h in pairs), ErrorCounts())
 
 
 def _count(reference: str, hypothesis: str, *, words: bool) -> ErrorCounts:

@@ -46,8 +46,13 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        tensors = (self.features, self.feature_lengths, self.targets, self.target_lengths)
-        return Batch(*(tensor.to(device) for tensor in tensors), self.ids)
+        return Batch(
+            self.features.to(device),
+            self.feature_lengths.to(device),
+            self.targets.to(device),
+            self.target_lengths.to(device),
+            self.ids,
+        )
 
 
 class BatchSource:
@@ -90,10 +95,7 @@ class BatchSource:
         # Stretching may shorten an utterance.
         shrink = 1 - augment.time_stretch if augment else 1.0
         frames = np.floor(np.asarray(store.num_frames) * shrink).astype(np.int64)
-        fits = [
-            model.output_frames(int(n)) >= min_frames(ids)
-            for n, ids in zip(frames, self._targets, strict=True)
-        ]
+        fits = [model.output_frames(int(n)) >= min_frames(ids) for n, ids in zip(frames, self._targets, strict=True)]
         self.too_short = [] if keep_short else [store.ids[i] for i, fit in enumerate(fits) if not fit]
         self._kept = np.arange(len(store)) if keep_short else np.flatnonzero(fits)
         if not len(self._kept):
@@ -152,7 +154,8 @@ class BatchSource:
         return [*batches, order[first:]]
 
     def _features(self, index: int) -> NDArray[np.float32]:
-        return self.store[int(index)].features.astype(np.float32)
+        features: NDArray[np.float32] = self.store[int(index)].features.astype(np.float32)
+        return features
 
     def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:
         targets = [self._targets[i] for i in indices]

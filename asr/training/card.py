@@ -16,12 +16,8 @@ def model_card(bundle: Bundle) -> str:
         f"| {split} | {result['wer']:.2f} | {result['low']:.1f}–{result['high']:.1f} | {result['utterances']} |\n"
         for split, result in bundle.results.items()
     )
-    measured = (
-        f"| test set | WER % | 95 % interval | utterances |\n|---|---|---|---|\n{table}" if table else ""
-    )
-    cell = ("bidirectional " if bundle.model.bidirectional else "") + bundle.model.cell.upper().replace(
-        "_", " "
-    )
+    measured = f"| test set | WER % | 95 % interval | utterances |\n|---|---|---|---|\n{table}" if table else ""
+    cell = ("bidirectional " if bundle.model.bidirectional else "") + bundle.model.cell.upper().replace("_", " ")
     return f"""---
 language: {bundle.language}
 license: {bundle.licence}

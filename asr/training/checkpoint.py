@@ -52,9 +52,7 @@ def load(path: Path, fingerprint: str) -> Checkpoint:
         values = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint = Checkpoint(**{**values, "position": Position(**values["position"])})
     except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"{path}: is not a checkpoint that can be read ({error}); delete it to start anew"
-        ) from None
+        raise ModelError(f"{path}: is not a checkpoint that can be read ({error}); delete it to start anew") from None
     if checkpoint.fingerprint != fingerprint:
         raise ModelError(
             f"{path}: was made with other settings or data than this run's; expected the same: go back to them, "

@@ -123,12 +123,8 @@ class _GraphBuilder:
         """Zero what lies beyond each utterance, convolve, rectify; and the lengths after it."""
         shape = self._node("Shape", x, start=2, end=3)
         frames = self._node("Squeeze", shape, self._constant("axis_0", np.array([0])))
-        time = self._node(
-            "Range", self._constant("zero", np.array(0)), frames, self._constant("one", np.array(1))
-        )
-        inside = self._node(
-            "Less", time, self._node("Unsqueeze", lengths, self._constant("axis_1", np.array([1])))
-        )
+        time = self._node("Range", self._constant("zero", np.array(0)), frames, self._constant("one", np.array(1)))
+        inside = self._node("Less", time, self._node("Unsqueeze", lengths, self._constant("axis_1", np.array([1]))))
         mask = self._node("Cast", inside, to=TensorProto.FLOAT)
         mask = self._node("Unsqueeze", mask, self._constant("axes_1_3", np.array([1, 3])))
         x = self._node("Mul", x, mask)
@@ -137,9 +133,7 @@ class _GraphBuilder:
             "Conv", x, self._weight(f"{name}.weight"), self._weight(f"{name}.bias"),
             kernel_shape=[3, 3], strides=[stride, 2], pads=[1, 1, 1, 1],
         )  # fmt: skip
-        rounded_up = self._node(
-            "Add", lengths, self._constant(f"stride_{stride}_less_1", np.array(stride - 1))
-        )
+        rounded_up = self._node("Add", lengths, self._constant(f"stride_{stride}_less_1", np.array(stride - 1)))
         lengths = self._node("Div", rounded_up, self._constant(f"stride_{stride}", np.array(stride)))
         return self._node("Relu", x), lengths
 

@@ -120,9 +120,7 @@ class Trainer:
             batch = self.train_source.batch(plan[index], self.config.seed, epoch).to(self.device)
             self._step(batch, epoch + index / len(plan), log, seed=(epoch << 32) + index)
             self.position = replace(self.position, batch=index + 1)
-            log.audio_seconds += (
-                float(batch.feature_lengths.sum()) * self.train_source.store.config.hop_seconds
-            )
+            log.audio_seconds += float(batch.feature_lengths.sum()) * self.train_source.store.config.hop_seconds
             if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
                 self._save()
                 saved = time.monotonic()
@@ -248,21 +246,17 @@ class Trainer:
             ) from None
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _write_log(
-        self, epoch: int, log: EpochLog, counts: ErrorCounts, dev_loss: float, seconds: float
-    ) -> None:
+    def _write_log(self, epoch: int, log: EpochLog, counts: ErrorCounts, dev_loss: float, seconds: float) -> None:
         """Set the epoch's line in ``log.csv``; lines of a future that a resume has undone are dropped."""
         path = self.directory / "log.csv"
         rows = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file)][1 : epoch + 1]
+                rows = list(csv.reader(file))[1 : epoch + 1]
         wer = math.nan if counts.rate is None else counts.rate
         values = (self.optimizer.param_groups[0]["lr"], log.mean(log.loss), log.mean(log.gradient_norm))
         numbers = [f"{value:.6g}" for value in values]
-        rows.append(
-            [str(epoch + 1), *numbers, str(log.skipped), f"{dev_loss:.6g}", f"{wer:.6g}", f"{seconds:.2f}"]
-        )
+        rows.append([str(epoch + 1), *numbers, str(log.skipped), f"{dev_loss:.6g}", f"{wer:.6g}", f"{seconds:.2f}"])
         write_text(path, "".join(",".join(row) + "\n" for row in [list(LOG_FIELDS), *rows]))
         best = " *" if self.position.best_wer == wer and self.position.best_loss == dev_loss else ""
         self.console.print(

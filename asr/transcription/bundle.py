@@ -135,13 +135,9 @@ class Bundle:
         except ModelError:
             raise
         except KeyError as error:
-            raise ModelError(
-                f"{directory}: config.json has no {error}; expected it, as a recipe writes it"
-            ) from None
+            raise ModelError(f"{directory}: config.json has no {error}; expected it, as a recipe writes it") from None
         except (ValueError, TypeError, OSError, AsrError) as error:
-            raise ModelError(
-                f"{directory}: the bundle is damaged ({error}); export or install it again"
-            ) from None
+            raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
 
 
 def shipped_bundles() -> dict[str, str]:

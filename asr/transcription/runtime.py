@@ -41,13 +41,9 @@ class OnnxRuntime:
         options.log_severity_level = 3
         path = bundle.directory / "model.onnx"
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
-            raise ModelError(
-                f"{path}: cannot be loaded ({error}); export or install the bundle again"
-            ) from None
+            raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
 
     def __call__(self, features: Sequence[NDArray[np.floating[Any]]]) -> list[NDArray[np.float32]]:
         """Return log-probabilities; see `Runtime`."""
@@ -84,13 +80,9 @@ class TorchRuntime:
 
         try:
             self._device = torch.device(device)
-            model = AcousticModel(bundle.model, bundle.features.n_mels, len(bundle.tokenizer)).to(
-                self._device
-            )
+            model = AcousticModel(bundle.model, bundle.features.n_mels, len(bundle.tokenizer)).to(self._device)
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(
-                f"device {device!r} cannot be used ({error}); expected cpu, cuda or cuda:N"
-            ) from None
+            raise UsageError(f"device {device!r} cannot be used ({error}); expected cpu, cuda or cuda:N") from None
         weights = load_file(bundle.directory / "model.safetensors")
         model.load_state_dict({name: value.float() for name, value in weights.items()})
         self._model = model.eval()

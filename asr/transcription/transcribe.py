@@ -1,5 +1,6 @@
 """Audio → transcript: load, cut, features, log-probabilities, decode."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ class Transcriber:
         points = cut_points(waveform.samples, waveform.sample_rate)
         segments = [
             self._segment(waveform.samples[first:last], first / waveform.sample_rate)
-            for first, last in zip(points, points[1:], strict=False)
+            for first, last in itertools.pairwise(points)
         ]
         return Transcript(tuple(segments), waveform.duration_seconds)
 

@@ -28,9 +28,7 @@ def make_bundle(directory, config):
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("time_reduction", [2, 4])
 def test_onnx_equals_torch_alone_and_in_a_batch(tmp_path, cell, bidirectional, time_reduction):
-    config = ModelConfig(
-        cell, bidirectional, 2, hidden_size=8, conv_channels=3, time_reduction=time_reduction
-    )
+    config = ModelConfig(cell, bidirectional, 2, hidden_size=8, conv_channels=3, time_reduction=time_reduction)
     make_bundle(tmp_path / "bundle", config)
     bundle = Bundle.load(tmp_path / "bundle")
     onnx, reference = OnnxRuntime(bundle, threads=1), TorchRuntime(bundle, "cpu")
