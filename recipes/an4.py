@@ -1,0 +1,24 @@
+"""CMU AN4: spelled words, numbers and commands, 0.71 h of training speech.
+
+    python recipes/an4.py
+
+Greedy WER on the test set (130 utterances, 773 words): see the table in README.md.
+"""
+
+from asr.features import LogMelConfig
+from asr.model_config import ModelConfig
+from asr.recipe import Recipe, main
+from asr.training.config import AugmentConfig, TrainingConfig
+
+RECIPE = Recipe(
+    name="an4",
+    corpus="an4",
+    description="Spelled words, numbers and simple commands in American English, and nothing else (CMU AN4).",
+    licence="apache-2.0",
+    features=LogMelConfig(sample_rate=16_000, n_mels=80),
+    model=ModelConfig(cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.4),
+    training=TrainingConfig(epochs=80, learning_rate=1e-3, batch_seconds=60.0, augment=AugmentConfig()),
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

@@ -1,0 +1,22 @@
+"""Free Spoken Digit Dataset, by held-out speaker: nobody is heard in training and in the test.
+
+    python recipes/fsdd_speakers.py
+"""
+
+from dataclasses import replace
+
+from fsdd import RECIPE as OFFICIAL
+
+from asr.recipe import main
+
+RECIPE = replace(
+    OFFICIAL,
+    name="fsdd_speakers",
+    description="Strings of English digits, zero to nine, by four speakers of the Free Spoken Digit Dataset.",
+    train="speaker_train",
+    dev="speaker_dev",
+    test=("speaker_test",),
+)
+
+if __name__ == "__main__":
+    main(RECIPE)
