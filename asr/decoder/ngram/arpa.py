@@ -61,9 +61,7 @@ def _read(lines: ArpaLines) -> NGramModel:
     words, ids, unigrams = _read_unigrams(lines, counts[0], len(counts))
     levels = [unigrams]
     for order, count in enumerate([*counts[1:], None], start=2):
-        _expect_title(
-            lines, f"\\{order}-grams:" if count is not None else "\\end\\", order - 1, counts[order - 2]
-        )
+        _expect_title(lines, f"\\{order}-grams:" if count is not None else "\\end\\", order - 1, counts[order - 2])
         if count is not None:
             levels.append(_read_level(lines, order, count, ids, levels, order == len(counts)))
     return NGramModel.from_levels(words, levels)
@@ -102,9 +100,7 @@ def _read_header(lines: ArpaLines) -> list[int]:
     return counts
 
 
-def _read_unigrams(
-    lines: ArpaLines, count: int, model_order: int
-) -> tuple[list[str], dict[bytes, int], Level]:
+def _read_unigrams(lines: ArpaLines, count: int, model_order: int) -> tuple[list[str], dict[bytes, int], Level]:
     first_line = lines.number + 1
     names: list[bytes] = []
     parts = []
@@ -169,9 +165,7 @@ def _read_level(
         parents = np.searchsorted(keys, wanted).astype(np.int32)
         if len(keys) == 0 or (missing := keys[np.minimum(parents, len(keys) - 1)] != wanted).any():
             row = 0 if len(keys) == 0 else int(missing.argmax())
-            lines.fail(
-                f"the {order}-gram's first {order - 1} words are not listed as an n-gram", first_line + row
-            )
+            lines.fail(f"the {order}-gram's first {order - 1} words are not listed as an n-gram", first_line + row)
     keys = _keys(parents, columns[-1])
     ranks = np.argsort(keys, kind="stable")
     twice = np.flatnonzero(np.diff(keys[ranks]) == 0)

@@ -80,9 +80,7 @@ def read_rows(lines: ArpaLines, order: int, count: int, has_backoffs: bool) -> I
                 first_line + row,
             )
         if len(chunk) < asked:
-            lines.fail(
-                f"the file ends within the {order}-grams, {asked - len(chunk) + count} short of its header"
-            )
+            lines.fail(f"the file ends within the {order}-grams, {asked - len(chunk) + count} short of its header")
         yield rows
 
 
@@ -105,9 +103,7 @@ def _split_regular(chunk: list[bytes], order: int, has_backoffs: bool) -> Rows |
     return Rows([fields[1 + i :: width] for i in range(order)], probs, backoffs)
 
 
-def _split_lines(
-    lines: ArpaLines, chunk: list[bytes], order: int, has_backoffs: bool, first_line: int
-) -> Rows:
+def _split_lines(lines: ArpaLines, chunk: list[bytes], order: int, has_backoffs: bool, first_line: int) -> Rows:
     """Split lines one by one: some without back-off weights, or one that is wrong."""
     columns: list[list[bytes]] = [[] for _ in range(order)]
     numbers = np.zeros((2, len(chunk)), np.float32)
@@ -115,14 +111,11 @@ def _split_lines(
         fields = line.split()
         if not fields or fields[0].startswith(b"\\"):
             got = show(line.strip()) if fields else "a blank line"
-            lines.fail(
-                f"the header counts more {order}-grams than the section holds: got {got}", first_line + row
-            )
+            lines.fail(f"the header counts more {order}-grams than the section holds: got {got}", first_line + row)
         if len(fields) not in ((order + 1, order + 2) if has_backoffs else (order + 1,)):
             either = "and at most one back-off weight " if has_backoffs else "and no back-off weight "
             lines.fail(
-                f"expected a log10 probability, {order} words {either}in {show(line.strip())}; "
-                "is the file cut short?",
+                f"expected a log10 probability, {order} words {either}in {show(line.strip())}; is the file cut short?",
                 first_line + row,
             )
         for column, word in zip(columns, fields[1:], strict=False):

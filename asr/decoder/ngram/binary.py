@@ -69,9 +69,7 @@ def read_binary(path: str | os.PathLike[str]) -> NGramModel:
             counts = tuple(int(count) for count in header["counts"])
             sections = [(str(dtype), int(offset), int(items)) for dtype, offset, items in header["sections"]]
         except (struct.error, ValueError, KeyError, TypeError) as error:
-            raise DecodingError(
-                f"{path} has a broken header: write the binary again from the ARPA file"
-            ) from error
+            raise DecodingError(f"{path} has a broken header: write the binary again from the ARPA file") from error
         _check(path, size, counts, sections)
         # Private pages, because Numba compiles a second time for read-only arrays; nothing writes to them.
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -85,9 +83,7 @@ def _check(path: Path, size: int, counts: tuple[int, ...], sections: list[tuple[
     if tuple(dtype for dtype, _, _ in sections) != DTYPES or not counts:
         raise DecodingError(f"{path} has a broken header: {AGAIN}")
     if size < max(ends):
-        raise DecodingError(
-            f"{path} is cut short: {size} bytes, expected {max(ends)}; write or copy it again"
-        )
+        raise DecodingError(f"{path} is cut short: {size} bytes, expected {max(ends)}; write or copy it again")
     nodes, contexts = 1 + sum(counts), 1 + sum(counts[:-1])
     if [items for _, _, items in sections[1:]] != [nodes, nodes, nodes, contexts, contexts + 1]:
         raise DecodingError(f"{path} has arrays that do not fit its counts {counts}: {AGAIN}")

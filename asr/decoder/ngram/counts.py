@@ -41,11 +41,11 @@ class NGramCounts:
     Parameters
     ----------
     parents
-        int32 (count,), the row of each n-gram's first words among the n-grams of the order below; 0 for 1-grams.
+        int32 (count,), the row of all words but the last among the n-grams of the order below; 0 for 1-grams.
     words
         int32 (count,), the last word.
     suffixes
-        int32 (count,), the row of each n-gram's last words among the n-grams of the order below; 0 for 1-grams.
+        int32 (count,), the row of all words but the first among the n-grams of the order below; 0 for 1-grams.
     counts
         int64 (count,), occurrences in the text.
     starts_sentence
@@ -60,7 +60,7 @@ class NGramCounts:
 
 
 def read_corpus(sentences: Iterable[str]) -> Corpus:
-    """Number the words of a text of one sentence a string, split at white space; blank ones are left out.
+    """Return a text's words as numbers; sentences are split at white space, blank ones left out.
 
     Raises
     ------
@@ -80,13 +80,9 @@ def read_corpus(sentences: Iterable[str]) -> Corpus:
         spoken = np.fromiter(map(ids.__getitem__, chain.from_iterable(split)), np.int32, lengths.sum())
         if len(spoken) and spoken.min() <= EOS_ID:
             word = (UNK, BOS, EOS)[spoken.min()]
-            raise DecodingError(
-                f"the text holds {word}, which the model adds itself: remove it from the text"
-            )
+            raise DecodingError(f"the text holds {word}, which the model adds itself: remove it from the text")
         ends = np.cumsum(lengths)
-        parts.append(
-            np.insert(spoken, np.stack([ends - lengths, ends], 1).ravel(), [BOS_ID, EOS_ID] * len(split))
-        )
+        parts.append(np.insert(spoken, np.stack([ends - lengths, ends], 1).ravel(), [BOS_ID, EOS_ID] * len(split)))
     if not num_sentences:
         raise DecodingError("the text has no words: expected normalised sentences, one a line")
     return Corpus(list(ids), np.concatenate(parts), num_sentences)

@@ -1,4 +1,7 @@
-"""Estimating interpolated modified Kneser-Ney models (Chen & Goodman 1998, section 4.1.6), as KenLM's lmplz does."""
+"""Estimating interpolated modified Kneser-Ney models, as KenLM's lmplz does (Heafield et al. 2013).
+
+Chen & Goodman (1998), "An empirical study of smoothing techniques for language modeling", TR-10-98, section 4.1.6.
+"""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -8,7 +11,7 @@ import numpy.typing as npt
 
 from asr.decoder.ngram.counts import BOS_ID, UNK_ID, NGramCounts, count_ngrams, read_corpus
 from asr.decoder.ngram.model import NGramModel
-from asr.decoder.ngram.trie import Level
+from asr.decoder.ngram.trie import Level, keep_rows
 from asr.errors import DecodingError
 
 # KenLM's `--discount_fallback`: what is taken off a count of 1, of 2, and of 3 or more.
@@ -29,18 +32,19 @@ def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = 
         The length of the longest n-grams, at least 1.
     cutoffs
         N-grams of order k that occur at most ``cutoffs[k - 1]`` times in the text are left out, like KenLM's
-        ``--prune``: the first is 0, none is smaller than the one before, the last one holds for all higher orders.
+        ``--prune``: the first is 0, none is smaller than the one before, the last holds for all higher orders.
 
     Returns
     -------
     NGramModel
-        Its vocabulary is the text's words, ``<unk>``, ``<s>`` and ``</s>``; ``<unk>`` has the share of the uniform
-        distribution that 1-grams are interpolated with.
+        Its vocabulary is the text's words, ``<unk>``, ``<s>`` and ``</s>``; ``<unk>`` has its share of the
+        uniform distribution that 1-grams are interpolated with.
 
     Raises
     ------
     DecodingError
-        If the order or the cut-offs cannot be meant, or the text has no words or holds ``<s>``, ``</s>`` or ``<unk>``.
+        If the order or the cut-offs cannot be meant, or the text has no words or holds ``<s>``, ``</s>`` or
+        ``<unk>``.
 
     Warns
     -----
@@ -57,9 +61,7 @@ def _thresholds(order: int, cutoffs: Sequence[int]) -> list[int]:
     if order < 1:
         raise DecodingError(f"the order of an n-gram model is {order}, expected at least 1")
     if len(cutoffs) > order:
-        raise DecodingError(
-            f"{len(cutoffs)} cut-offs for a model of order {order}: expected at most one an order"
-        )
+        raise DecodingError(f"{len(cutoffs)} cut-offs for a model of order {order}: expected at most one an order")
     thresholds = list(cutoffs) or [0]
     thresholds += thresholds[-1:] * (order - len(thresholds))
     if thresholds[0] != 0 or sorted(thresholds) != thresholds:
@@ -72,8 +74,7 @@ def _thresholds(order: int, cutoffs: Sequence[int]) -> list[int]:
 
 def _smooth(levels: list[NGramCounts], thresholds: list[int]) -> list[Level]:
     """Turn counts into probabilities and back-off weights, order by order, and leave out what is cut off."""
-    probs: list[Floats] = []
-    backoffs: list[Floats] = []
+    smoothed: list[Level] = []
     is_kept: list[npt.NDArray[np.bool_]] = []
     # Below the 1-grams stands the uniform distribution over all words but <s>.
     lower = np.full(1, 1.0 / (len(levels[0].words) - 1))
@@ -87,18 +88,16 @@ def _smooth(levels: list[NGramCounts], thresholds: list[int]) -> list[Level]:
         left_over = np.bincount(level.parents, taken_off, len(lower))
         # A context that is never followed by a word backs off for free.
         left_over = np.divide(left_over, totals, out=np.ones(len(lower)), where=totals > 0)
-        lower = (counts - taken_off) / totals[level.parents] + left_over[level.parents] * lower[
-            level.suffixes
-        ]
+        lower = (counts - taken_off) / totals[level.parents] + left_over[level.parents] * lower[level.suffixes]
         if order == 1:
             # <s> is never predicted; its probability is written as 1, as KenLM does.
             lower[BOS_ID] = 1.0
         else:
-            backoffs.append(left_over)
-        probs.append(lower)
+            smoothed[-1].log10_backoffs[:] = np.log10(left_over)
+        log10_probs = np.log10(lower).astype(np.float32)
+        smoothed.append(Level(level.parents, level.words, log10_probs, np.zeros_like(log10_probs)))
         is_kept.append(kept)
-    backoffs.append(np.ones(len(lower)))
-    return _levels(levels, probs, backoffs, is_kept)
+    return keep_rows(smoothed, is_kept)
 
 
 def _adjusted_counts(levels: list[NGramCounts], order: int) -> Counts:
@@ -123,9 +122,10 @@ def _discounts(counts: Counts, order: int) -> Floats:
     if n[1:4].all():
         y = n[1] / (n[1] + 2 * n[2])
         discounts = np.array([0.0, *(j - (j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3))])
-        if (discounts >= 0).all():
+        # A discount of 0 would leave nothing to the back-off.
+        if (discounts[1:] > 0).all():
             return discounts
-        why = f"they come out negative ({', '.join(f'{d:.3g}' for d in discounts[1:])})"
+        why = f"they come out as not positive ({', '.join(f'{d:.3g}' for d in discounts[1:])})"
     else:
         j = int(np.argmin(n[1:4])) + 1
         why = f"no {order}-gram has an (adjusted) count of {j}"
@@ -135,25 +135,3 @@ def _discounts(counts: Counts, order: int) -> Floats:
         stacklevel=4,
     )
     return np.array([0.0, *FALLBACK_DISCOUNTS])
-
-
-def _levels(
-    levels: list[NGramCounts],
-    probs: list[Floats],
-    backoffs: list[Floats],
-    is_kept: list[npt.NDArray[np.bool_]],
-) -> list[Level]:
-    """Return the n-grams that are kept, their contexts' rows counted anew."""
-    result = []
-    rows_below = np.zeros(1, np.int32)
-    for level, level_probs, level_backoffs, kept in zip(levels, probs, backoffs, is_kept, strict=True):
-        result.append(
-            Level(
-                rows_below[level.parents[kept]],
-                level.words[kept],
-                np.log10(level_probs[kept]).astype(np.float32),
-                np.log10(level_backoffs[kept]).astype(np.float32),
-            )
-        )
-        rows_below = np.cumsum(kept, dtype=np.int32) - np.int32(1)
-    return result

@@ -75,9 +75,7 @@ def advance(query_arrays: QueryArrays, state: Int, word_id: Int) -> tuple[float,
         state = np.int64(links[state])
     log10_prob += log10_probs[node]
     # A context is worth remembering if words are listed after it, or if its back-off weight would be charged.
-    if node < len(log10_backoffs) and (
-        child_begins[node] != child_begins[node + 1] or log10_backoffs[node] != 0.0
-    ):
+    if node < len(log10_backoffs) and (child_begins[node] != child_begins[node + 1] or log10_backoffs[node] != 0.0):
         return log10_prob * LN10, node
     return log10_prob * LN10, np.int64(links[node])
 
@@ -114,20 +112,32 @@ def score_stream(
 
 
 @njit(nogil=True, cache=True)
-def link_nodes(query_arrays: QueryArrays, begin: int, end: int, parents: npt.NDArray[np.int32]) -> None:
-    """Fill ``links[begin:end]``, the nodes of one order, from the links of the orders below.
+def score_suffixes(
+    query_arrays: QueryArrays,
+    begin: int,
+    contexts: npt.NDArray[np.int32],
+    log_probs: npt.NDArray[np.float64],
+    states: npt.NDArray[np.int32],
+) -> None:
+    """Write what the model says of the nodes of one order without their first words.
+
+    Only the links of the orders below are read.
 
     Parameters
     ----------
     query_arrays
-        As the module describes; ``links`` is written.
-    begin, end
-        The nodes of one order above 1.
-    parents
-        int32 (end - begin,), the node of each one's context.
+        As the module describes.
+    begin
+        The first node of an order above 1.
+    contexts
+        int32 (count,), the node of each one's context.
+    log_probs
+        float64 (count,), written: natural log P(last word | context without its first word).
+    states
+        int32 (count,), written: the state after the node without its first word, which is the node's link.
     """
     words = query_arrays[0]
     links = query_arrays[2]
-    for node in range(begin, end):
-        # The longest listed proper suffix extends a listed proper suffix of the context: found from there.
-        _, links[node] = advance(query_arrays, np.int64(links[parents[node - begin]]), np.int64(words[node]))
+    for i in range(len(contexts)):
+        # The context's link stands for the context without its first word: what lies between cannot be extended.
+        log_probs[i], states[i] = advance(query_arrays, np.int64(links[contexts[i]]), np.int64(words[begin + i]))

@@ -1,12 +1,13 @@
 """Building the arrays of a back-off model from its n-grams, order by order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.ngram.query import QueryArrays, link_nodes
+from asr.decoder.ngram.query import QueryArrays, score_suffixes
 from asr.errors import DecodingError
 
 
@@ -52,14 +53,10 @@ def build_trie(levels: list[Level]) -> QueryArrays:
     """
     offsets = level_offsets(tuple(map(len, levels)))
     if offsets[-1] >= 2**31:
-        raise DecodingError(
-            f"the model has {offsets[-1] - 1:,} n-grams, expected fewer than {2**31:,}: prune it"
-        )
+        raise DecodingError(f"the model has {offsets[-1] - 1:,} n-grams, expected fewer than {2**31:,}: prune it")
     words = np.concatenate([np.array([-1], np.int32), *(level.words for level in levels)])
     log10_probs = np.concatenate([np.zeros(1, np.float32), *(level.log10_probs for level in levels)])
-    log10_backoffs = np.concatenate(
-        [np.zeros(1, np.float32), *(level.log10_backoffs for level in levels[:-1])]
-    )
+    log10_backoffs = np.concatenate([np.zeros(1, np.float32), *(level.log10_backoffs for level in levels[:-1])])
     num_children = np.concatenate(
         [
             [len(levels[0])],
@@ -71,9 +68,27 @@ def build_trie(levels: list[Level]) -> QueryArrays:
     links = np.zeros(offsets[-1], np.int32)
     arrays = (words, log10_probs, links, log10_backoffs, child_begins)
     for order in range(2, len(levels) + 1):
-        parents = levels[order - 1].parents + np.int32(offsets[order - 2])
-        link_nodes(arrays, offsets[order - 1], offsets[order], parents)
+        _, links[offsets[order - 1] : offsets[order]] = suffix_scores(arrays, offsets, order, levels[order - 1])
     return arrays
+
+
+def suffix_scores(
+    arrays: QueryArrays, offsets: list[int], order: int, level: Level
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    """Return what the model says of the n-grams of an order above 1 without their first words.
+
+    Returns
+    -------
+    log_probs : float64 (count,)
+        Natural log P(last word | context without its first word).
+    states : int32 (count,)
+        The state after the n-gram without its first word.
+    """
+    log_probs = np.empty(len(level))
+    states = np.empty(len(level), np.int32)
+    contexts = level.parents + np.int32(offsets[order - 2])
+    score_suffixes(arrays, offsets[order - 1], contexts, log_probs, states)
+    return log_probs, states
 
 
 def split_trie(arrays: QueryArrays, counts: tuple[int, ...]) -> list[Level]:
@@ -86,9 +101,32 @@ def split_trie(arrays: QueryArrays, counts: tuple[int, ...]) -> list[Level]:
             parents = np.zeros(end - begin, np.int32)
         else:
             first, last = offsets[order - 2], offsets[order - 1]
-            parents = np.repeat(
-                np.arange(last - first, dtype=np.int32), np.diff(child_begins[first : last + 1])
-            )
+            parents = np.repeat(np.arange(last - first, dtype=np.int32), np.diff(child_begins[first : last + 1]))
         backoffs = np.zeros(end - begin, np.float32) if order == len(counts) else log10_backoffs[begin:end]
         levels.append(Level(parents, words[begin:end], log10_probs[begin:end], backoffs))
     return levels
+
+
+def keep_rows(levels: list[Level], is_kept: Sequence[npt.NDArray[np.bool_]]) -> list[Level]:
+    """Return copies of the levels with the chosen n-grams only, their contexts' rows counted anew.
+
+    Parameters
+    ----------
+    levels
+        Lowest order first.
+    is_kept
+        bool (count,) for each level; the context of an n-gram that is kept must be kept.
+    """
+    result = []
+    rows_below = np.zeros(1, np.int32)
+    for level, kept in zip(levels, is_kept, strict=True):
+        result.append(
+            Level(
+                rows_below[level.parents[kept]],
+                level.words[kept],
+                level.log10_probs[kept],
+                level.log10_backoffs[kept],
+            )
+        )
+        rows_below = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+    return result
