@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.decoder.ngram import NGramModel
-from asr.decoder.ngram.estimate import estimate
+from asr.decoder.ngram.estimation import estimate
 
 
 def sentences_of(path: Path) -> list[str]:
