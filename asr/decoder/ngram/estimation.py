@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from asr.decoder.ngram.counts import BOS_ID, UNK_ID, NGramCounts, count_ngrams, read_corpus
 from asr.decoder.ngram.model import NGramModel
+from asr.decoder.ngram.text import differing_in_case
 from asr.decoder.ngram.trie import Level, keep_rows
 from asr.errors import DecodingError
 
@@ -49,10 +50,18 @@ def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = 
     Warns
     -----
     UserWarning
-        If the counts of some order are too few to give its discounts; then 0.5, 1 and 1.5 are taken for it.
+        If the counts of some order are too few to give its discounts; then 0.5, 1 and 1.5 are taken for it. If
+        words differ in letter case only: then the text is hardly normalised.
     """
     thresholds = _thresholds(order, cutoffs)
     corpus = read_corpus(sentences)
+    pair = differing_in_case(corpus.words)
+    if pair:
+        warnings.warn(
+            f"the text mixes letter case: {pair[0]!r} and {pair[1]!r} are two words to the model; normalise the text "
+            "as the acoustic model's transcripts were, or the model will not know what it hears",
+            stacklevel=2,
+        )
     levels = count_ngrams(corpus, order)
     return NGramModel.from_levels(corpus.words, _smooth(levels, thresholds))
 

@@ -1,0 +1,66 @@
+"""Reading text for language models: one normalised sentence a line."""
+
+import gzip
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from asr.errors import DecodingError
+
+XZ_MAGIC, GZIP_MAGIC = b"\xfd7zXZ\x00", b"\x1f\x8b"
+
+
+def read_sentences(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    """Yield the lines of UTF-8 files, plain, gzip or xz (told apart by content); ``-`` is the standard input.
+
+    The text is taken as it stands: normalise it as the acoustic model's transcripts were.
+
+    Raises
+    ------
+    DecodingError
+        If a file cannot be read or is not UTF-8; the message names the line.
+    """
+    for path in paths:
+        if str(path) == "-":
+            yield from _decoded(sys.stdin.buffer, "the standard input")
+            continue
+        try:
+            with Path(path).open("rb") as file:
+                yield from _decoded(_unpacked(file), str(path))
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise DecodingError(f"cannot read the text {path}: {reason}") from error
+
+
+def _unpacked(file: IO[bytes]) -> IO[bytes] | gzip.GzipFile | lzma.LZMAFile:
+    head = file.read(len(XZ_MAGIC))
+    file.seek(0)
+    if head == XZ_MAGIC:
+        return lzma.open(file)
+    return gzip.GzipFile(fileobj=file) if head.startswith(GZIP_MAGIC) else file
+
+
+def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            # utf-8-sig drops the byte order mark that some editors put first.
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DecodingError(
+                f"{name}, line {number}: not UTF-8 ({error.reason}, byte {error.start}); "
+                "convert it, for instance with iconv"
+            ) from error
+
+
+def differing_in_case(words: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first two words that differ in letter case only, or None if there are none."""
+    seen: dict[str, str] = {}
+    for word in words:
+        first = seen.setdefault(word.lower(), word)
+        if first != word:
+            return first, word
+    return None
