@@ -1,0 +1,57 @@
+"""``asr align``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.errors import DataError
+
+
+def align(
+    audio: Annotated[Path, typer.Argument(help="An audio file: wav, flac, ogg, mp3, sph, …")],
+    text: Annotated[Path, typer.Argument(help="A text file with all that is said, normalised; - for standard input.")],
+    model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
+    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object with words and times.")] = False,
+) -> None:
+    """Find when each word of a known transcript was said.
+
+    Prints a line for each word: start and end in seconds, confidence in 0..1, word; separated by tabs.
+    """
+    from asr.cli.transcribe import require_model
+
+    model = require_model(model)
+    transcript_text = read_text(text)
+    from asr.transcription.aligning import align_audio
+    from asr.transcription.transcribe import Transcriber
+
+    transcript = align_audio(Transcriber(model, device=device, threads=threads), audio, transcript_text)
+    if as_json:
+        print(json.dumps({"file": str(audio), **transcript.to_dict()}, ensure_ascii=False))
+        return
+    for word in transcript.words:
+        print(f"{word.start:.3f}\t{word.end:.3f}\t{word.confidence:.4f}\t{word.text}")
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, or that of the standard input for ``-``.
+
+    Raises
+    ------
+    DataError
+        If the file is not there or is not UTF-8.
+    """
+    if str(path) == "-":
+        return sys.stdin.read()
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path}: {error.strerror}; TEXT is a file, or - for words on the standard input"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte {error.start}); convert it, for instance with iconv") from None
