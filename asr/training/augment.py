@@ -1,9 +1,16 @@
-"""Features → altered features: stretched in time and frequency, then masked (SpecAugment, Park et al. 2019)."""
+"""Features → altered features: stretched in time and frequency, then masked (SpecAugment, Park et al. 2019).
+
+And features of noise, for utterances in which nothing is said.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.features import LogMel
 from asr.training.config import AugmentConfig
+
+# Spectral slopes of noise: amplitude falls as frequency to the power of minus this, from white to brown noise.
+STEEPEST_SLOPE = 1.0
 
 
 def augment(
@@ -54,6 +61,19 @@ def stretch(features: NDArray[np.float32], time: float, frequency: float) -> NDA
     rows = np.linspace(0, T - 1, stretched_frames)
     bands = np.minimum(np.arange(F) / frequency, F - 1)
     return _interpolate(_interpolate(features, rows).T, bands).T.copy()
+
+
+def noise(log_mel: LogMel, num_frames: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return features ``(num_frames, F)`` of noise between white and brown, its level swelling slowly or not at all."""
+    num_samples = max(1, (num_frames - 1) * log_mel.config.hop_samples)
+    spectrum = np.fft.rfft(rng.standard_normal(num_samples))
+    slope = rng.uniform(0, STEEPEST_SLOPE)
+    spectrum *= np.maximum(1, np.arange(len(spectrum))) ** -slope
+    samples = np.fft.irfft(spectrum, num_samples)
+    swell = 1 + rng.uniform(0, 0.9) * np.sin(np.linspace(0, rng.uniform(0, 6), num_samples) + rng.uniform(0, 6))
+    samples *= swell * 10 ** rng.uniform(-4, -1) / max(np.abs(samples).max(), 1e-12)
+    features: NDArray[np.float32] = log_mel(samples.astype(np.float32))
+    return features
 
 
 def _interpolate(values: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.float32]:

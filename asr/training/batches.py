@@ -14,9 +14,10 @@ from torch import Tensor
 
 from asr.data.store import FeatureStore
 from asr.errors import DataError
+from asr.features import LogMel
 from asr.model_config import ModelConfig
 from asr.tokenizer import CharTokenizer, min_frames
-from asr.training.augment import augment
+from asr.training.augment import augment, noise
 from asr.training.config import AugmentConfig
 
 # Utterances of one batch differ in length by up to this part: room for batches to differ from epoch to epoch.
@@ -91,6 +92,7 @@ class BatchSource:
         self.store = store
         self.batch_frames = batch_frames
         self.augment = augment
+        self._log_mel = LogMel(store.config)
         self._targets = [tokenizer.encode(text) for text in store.texts]
         # Stretching may shorten an utterance.
         shrink = 1 - augment.time_stretch if augment else 1.0
@@ -132,6 +134,10 @@ class BatchSource:
                 augment(x, self.augment, hop, np.random.default_rng((seed, epoch, int(i))))
                 for x, i in zip(features, indices, strict=True)
             ]
+            rng = np.random.default_rng((seed, epoch, len(self.store), int(indices[0])))
+            longest = max(map(len, features))
+            for _ in range(rng.poisson(self.augment.noise_utterances * len(indices))):
+                features.append(noise(self._log_mel, int(rng.integers(1, longest + 1)), rng))
         return self._collate(indices, features)
 
     def largest(self) -> Batch:
@@ -158,7 +164,9 @@ class BatchSource:
         return features
 
     def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:
-        targets = [self._targets[i] for i in indices]
+        """Pad; features beyond those of `indices` are noise, in which nothing is said."""
+        noises = len(features) - len(indices)
+        targets = [self._targets[i] for i in indices] + [[]] * noises
         padded = np.zeros((len(features), max(map(len, features)), features[0].shape[1]), dtype=np.float32)
         padded_targets = np.zeros((len(targets), max(1, *map(len, targets), 1)), dtype=np.int64)
         for row, (x, ids) in enumerate(zip(features, targets, strict=True)):
@@ -169,5 +177,5 @@ class BatchSource:
             torch.tensor([len(x) for x in features]),
             torch.from_numpy(padded_targets),
             torch.tensor([len(ids) for ids in targets]),
-            tuple(self.store.ids[int(i)] for i in indices),
+            (*(self.store.ids[int(i)] for i in indices), *["noise"] * noises),
         )

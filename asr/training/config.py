@@ -18,6 +18,9 @@ class AugmentConfig:
         SpecAugment (Park et al. 2019): number of masks, and the most bands that one mask covers.
     time_masks_per_second, time_mask_seconds : float
         Number of time masks for a second of audio, and the longest mask in seconds.
+    noise_utterances : float
+        Utterances of noise with an empty transcript for each real one, so that the model learns to write nothing
+        where nothing is said.
     """
 
     time_stretch: float = 0.1
@@ -26,12 +29,14 @@ class AugmentConfig:
     frequency_mask_bands: int = 15
     time_masks_per_second: float = 0.5
     time_mask_seconds: float = 0.15
+    noise_utterances: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("time_stretch", "frequency_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
-        for name in ("frequency_masks", "frequency_mask_bands", "time_masks_per_second", "time_mask_seconds"):
+        masks = ("frequency_masks", "frequency_mask_bands", "time_masks_per_second", "time_mask_seconds")
+        for name in (*masks, "noise_utterances"):
             if getattr(self, name) < 0:
                 raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 or more")
 

@@ -1,0 +1,93 @@
+"""What may import what, and what must not be loaded by importing us."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# In the order of the flow: a part imports only itself and parts before it.
+PARTS = [
+    "errors", "console", "files", "settings", "audio", "features", "text", "tokenizer", "model_config", "model",
+    "decoder", "data", "transcription", "evaluation", "training", "recipe", "cli",
+]  # fmt: skip
+
+HEAVY = ["torch", "torchaudio", "librosa", "matplotlib", "pyarrow.dataset"]
+NEEDS_TORCH = ("asr.model", "asr.training")
+
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "asr").rglob("*.py")
+)
+
+
+def imports_of(module: str) -> set[str]:
+    """All modules that a module's code names in import statements, also inside functions."""
+    path = ROOT.joinpath(*module.split("."))
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide where a name comes from"
+            found.add(node.module or "")
+            if node.module == "asr":
+                found.update(f"asr.{name.name}" for name in node.names)
+    return found
+
+
+def test_every_part_has_its_place_in_the_flow():
+    assert {module.split(".")[1] for module in MODULES if "." in module} == set(PARTS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_down_the_flow(module):
+    part = module.split(".")[1] if "." in module else None
+    for imported in imports_of(module):
+        top, _, rest = imported.partition(".")
+        assert top not in ("data_prep", "recipes"), f"{module} imports {imported}"
+        if top != "asr" or not rest or part is None:
+            continue
+        other = rest.split(".")[0]
+        if other not in PARTS:
+            continue
+        assert PARTS.index(other) <= PARTS.index(part), f"{module} imports {imported}, which comes later"
+        if part == "decoder":
+            assert other in ("decoder", "errors", "files"), f"{module} imports {imported}: the decoder stands alone"
+
+
+def test_no_module_but_those_of_training_loads_what_is_heavy():
+    light = [name for name in MODULES if not name.startswith(NEEDS_TORCH) or name == "asr.model_config"]
+    light = [name for name in light if name != "asr.__main__"]
+    code = f"""
+import contextlib, importlib, io, sys
+out = io.StringIO()
+with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    for name in {light!r}:
+        importlib.import_module(name)
+assert not out.getvalue(), out.getvalue()
+print(*[name for name in {HEAVY!r} if name in sys.modules])
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["transcribe", "--help"], ["lm", "--help"]])
+def test_help_loads_neither_kernels_nor_runtimes(arguments):
+    code = f"""
+import sys
+from asr.cli import main
+sys.argv = ["asr", *{arguments!r}]
+try:
+    main()
+except SystemExit as exit:
+    assert exit.code == 0
+print(*[name for name in ("torch", "numba", "onnxruntime", "scipy", "numpy", "pyarrow") if name in sys.modules], file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stderr.split() == []
+    assert "Usage" in ran.stdout

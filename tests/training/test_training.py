@@ -1,0 +1,178 @@
+"""Batches, augmentation, and the loop: an interrupted run ends as an undisturbed one."""
+
+import csv
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the [train] extra")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from asr.errors import DataError, ModelError, UsageError  # noqa: E402
+from asr.features import LogMelConfig  # noqa: E402
+from asr.model import AcousticModel  # noqa: E402
+from asr.model_config import ModelConfig  # noqa: E402
+from asr.tokenizer import CharTokenizer, min_frames  # noqa: E402
+from asr.training.augment import stretch  # noqa: E402
+from asr.training.batches import BatchSource  # noqa: E402
+from asr.training.config import AugmentConfig, TrainingConfig  # noqa: E402
+from asr.training.loop import MAX_SKIPPED, Trainer, schedule  # noqa: E402
+
+MODEL = ModelConfig(cell="gru", num_layers=1, hidden_size=6, conv_channels=2, time_reduction=2)
+TOKENIZER = CharTokenizer.from_texts(["ab "])
+CONFIG = TrainingConfig(epochs=3, batch_seconds=1.2, device="cpu", augment=AugmentConfig(noise_utterances=0.2))
+
+
+@dataclass
+class Utterance:
+    features: np.ndarray
+
+
+class MemoryStore:
+    """A feature store in memory."""
+
+    config = LogMelConfig(sample_rate=8000, n_mels=12)
+
+    def __init__(self, count: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.num_frames = rng.integers(12, 60, count)
+        self.durations_seconds = self.num_frames * 0.01
+        self.ids = [f"u{i}" for i in range(count)]
+        self.texts = ["".join(rng.choice(list("ab"), rng.integers(1, 4))) for _ in range(count)]
+        self.utterances = [Utterance(rng.standard_normal((n, 12)).astype(np.float16)) for n in self.num_frames]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> Utterance:
+        return self.utterances[index]
+
+
+TRAIN, DEV = MemoryStore(14, 1), MemoryStore(4, 2)
+
+
+def make_trainer(directory, config=CONFIG, train=TRAIN):
+    torch.manual_seed(config.seed)
+    model = AcousticModel(MODEL, 12, len(TOKENIZER))
+    frames = round(100 * config.batch_seconds)
+    sources = BatchSource(train, TOKENIZER, MODEL, frames, config.augment), BatchSource(DEV, TOKENIZER, MODEL, frames)
+    return Trainer(model, TOKENIZER, *sources, config, directory)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
+def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch, optimizer):
+    # A checkpoint after every batch; the position within an epoch is then exercised too.
+    config = replace(CONFIG, optimizer=optimizer, checkpoint_minutes=1e-12)
+    undisturbed = make_trainer(tmp_path / "undisturbed", config)
+    undisturbed.run()
+    steps = sum(len(undisturbed.train_source.plan(config.seed, epoch)) for epoch in range(config.epochs))
+    assert steps > 3 * config.epochs
+    rng = np.random.default_rng(3)
+    for kill_at in rng.choice(np.arange(1, steps), 3, replace=False):
+        directory = tmp_path / f"killed_{kill_at}"
+        count = 0
+        original = Trainer._step
+
+        def step(self, *arguments, kill_at=kill_at, original=original, **named):
+            nonlocal count
+            count += 1
+            if count == kill_at:
+                raise Killed
+            original(self, *arguments, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_step", step)
+            with pytest.raises(Killed):
+                make_trainer(directory, config).run()
+        resumed = make_trainer(directory, config)
+        assert (resumed.position.epoch, resumed.position.batch) != (0, 0) or kill_at == 1
+        resumed.run()
+        for name, value in undisturbed.model.state_dict().items():
+            assert torch.equal(value, resumed.model.state_dict()[name]), f"{name}, killed at step {kill_at}"
+        expected, got = (load_file(path / "best.safetensors") for path in (tmp_path / "undisturbed", directory))
+        assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_a_finished_run_is_not_trained_again_and_logs_each_epoch_once(tmp_path):
+    first = make_trainer(tmp_path)
+    first.run()
+    again = make_trainer(tmp_path)
+    again.run()
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True))
+    with (tmp_path / "log.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    make_trainer(tmp_path).run()
+    with pytest.raises(ModelError, match="other settings"):
+        make_trainer(tmp_path, replace(CONFIG, learning_rate=0.5))
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match="is not a checkpoint"):
+        make_trainer(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_and_ends_the_run_if_it_stays(tmp_path):
+    bad = MemoryStore(14, 1)
+    bad.utterances = [Utterance(np.full_like(u.features, np.nan)) for u in bad.utterances]
+    trainer = make_trainer(tmp_path, train=bad)
+    before = [parameter.clone() for parameter in trainer.model.parameters()]
+    with pytest.raises(ModelError, match=f"{MAX_SKIPPED} batches in a row"):
+        trainer.run()
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_each_epoch_has_every_utterance_once_within_the_frame_budget():
+    source = BatchSource(TRAIN, TOKENIZER, MODEL, 100)
+    plans = [source.plan(seed=1, epoch=epoch) for epoch in range(3)]
+    for plan in plans:
+        assert sorted(np.concatenate(plan)) == list(range(len(TRAIN)))
+        for batch in plan:
+            assert len(batch) == 1 or len(batch) * TRAIN.num_frames[batch].max() <= 100
+    assert [b.tolist() for b in plans[0]] != [b.tolist() for b in plans[1]]
+    assert [b.tolist() for b in plans[0]] == [b.tolist() for b in source.plan(seed=1, epoch=0)]
+
+
+def test_utterances_too_short_for_their_transcripts_are_left_out_by_name():
+    store = MemoryStore(3, 1)
+    store.texts = ["a", "a" * 20, "b"]
+    store.num_frames = np.array([30, 76, 30])
+    store.utterances = [Utterance(np.zeros((n, 12), np.float16)) for n in store.num_frames]
+    # 76 frames give 38 outputs; 20 equal letters need 39.
+    assert min_frames(TOKENIZER.encode(store.texts[1])) == 39
+    source = BatchSource(store, TOKENIZER, MODEL, 100)
+    assert source.too_short == ["u1"]
+    assert sorted(np.concatenate(source.plan(1, 0))) == [0, 2]
+    store.num_frames = np.array([1, 1, 1])
+    store.texts = ["aa", "aa", "aa"]
+    with pytest.raises(DataError, match="none of the 3 utterances"):
+        BatchSource(store, TOKENIZER, MODEL, 100)
+
+
+def test_stretching_moves_time_and_frequency():
+    features = np.zeros((40, 20), np.float32)
+    features[10, 8] = 1
+    longer = stretch(features, 1.5, 1.25)
+    assert longer.shape == (60, 20)
+    assert np.unravel_index(longer.argmax(), longer.shape) == (15, 10)
+    np.testing.assert_array_equal(stretch(features, 1.0, 1.0), features)
+
+
+def test_the_learning_rate_rises_then_falls():
+    for decay, end in (("cosine", 0.01), ("linear", 0.01), ("constant", 1.0)):
+        config = replace(CONFIG, warmup=0.2, decay=decay)
+        rates = [schedule(progress, config) for progress in np.linspace(0, 1, 21)]
+        assert np.argmax(rates) == 4
+        assert rates[4] == pytest.approx(1)
+        assert rates[-1] == pytest.approx(end)
+
+
+def test_an_unknown_device_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="expected auto, cpu"):
+        make_trainer(tmp_path, replace(CONFIG, device="gpu"))
