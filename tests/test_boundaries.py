@@ -86,7 +86,8 @@ try:
     main()
 except SystemExit as exit:
     assert exit.code == 0
-print(*[name for name in ("torch", "numba", "onnxruntime", "scipy", "numpy", "pyarrow") if name in sys.modules], file=sys.stderr)
+heavy = ("torch", "numba", "onnxruntime", "scipy", "numpy", "pyarrow")
+print(*[name for name in heavy if name in sys.modules], file=sys.stderr)
 """
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stderr.split() == []

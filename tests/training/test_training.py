@@ -61,7 +61,7 @@ def make_trainer(directory, config=CONFIG, train=TRAIN):
     return Trainer(model, TOKENIZER, *sources, config, directory)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -83,12 +83,12 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path, monkey
             nonlocal count
             count += 1
             if count == kill_at:
-                raise Killed
+                raise KilledError
             original(self, *arguments, **named)
 
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "_step", step)
-            with pytest.raises(Killed):
+            with pytest.raises(KilledError):
                 make_trainer(directory, config).run()
         resumed = make_trainer(directory, config)
         assert (resumed.position.epoch, resumed.position.batch) != (0, 0) or kill_at == 1
