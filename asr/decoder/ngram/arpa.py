@@ -85,14 +85,11 @@ def _read_header(lines: ArpaLines) -> list[int]:
     counts: list[int] = []
     while (line := lines.next_filled()).startswith(b"ngram"):
         order, _, count = line.removeprefix(b"ngram").partition(b"=")
-        try:
-            if int(order) != len(counts) + 1:
-                lines.fail(f"expected the count of {len(counts) + 1}-grams, got {show(line)}")
-            counts.append(int(count))
-        except ValueError:
+        if not (order.strip().isdigit() and count.strip().isdigit()):
             lines.fail(f"expected 'ngram ORDER=COUNT', got {show(line)}")
-        if counts[-1] < 0:
-            lines.fail(f"a negative count: {show(line)}")
+        if int(order) != len(counts) + 1:
+            lines.fail(f"expected the count of {len(counts) + 1}-grams, got {show(line)}")
+        counts.append(int(count))
     if not counts or counts[0] == 0:
         lines.fail("the header counts no 1-grams")
     if line != b"\\1-grams:":
@@ -163,9 +160,11 @@ def _read_level(
         keys = _keys(level.parents, level.words)
         wanted = _keys(parents, column)
         parents = np.searchsorted(keys, wanted).astype(np.int32)
-        if len(keys) == 0 or (missing := keys[np.minimum(parents, len(keys) - 1)] != wanted).any():
-            row = 0 if len(keys) == 0 else int(missing.argmax())
-            lines.fail(f"the {order}-gram's first {order - 1} words are not listed as an n-gram", first_line + row)
+        # No key is negative, so what would stand behind the last one is not found.
+        missing = np.append(keys, -1)[parents] != wanted
+        if missing.any():
+            row = first_line + int(missing.argmax())
+            lines.fail(f"the {order}-gram's first {order - 1} words are not listed as an n-gram", row)
     keys = _keys(parents, columns[-1])
     ranks = np.argsort(keys, kind="stable")
     twice = np.flatnonzero(np.diff(keys[ranks]) == 0)

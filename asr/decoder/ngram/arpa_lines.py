@@ -113,9 +113,12 @@ def _split_lines(lines: ArpaLines, chunk: list[bytes], order: int, has_backoffs:
             got = show(line.strip()) if fields else "a blank line"
             lines.fail(f"the header counts more {order}-grams than the section holds: got {got}", first_line + row)
         if len(fields) not in ((order + 1, order + 2) if has_backoffs else (order + 1,)):
-            either = "and at most one back-off weight " if has_backoffs else "and no back-off weight "
+            weight = (
+                "at most one back-off weight" if has_backoffs else "no back-off weight (the highest order has none)"
+            )
             lines.fail(
-                f"expected a log10 probability, {order} words {either}in {show(line.strip())}; is the file cut short?",
+                f"expected a log10 probability, {order} word(s) and {weight}, got {show(line.strip())}; "
+                "is the file cut short?",
                 first_line + row,
             )
         for column, word in zip(columns, fields[1:], strict=False):
