@@ -1,9 +1,6 @@
 """Forced alignment: when each token and word of a known transcript was said, by the best CTC path.
 
-The path runs through the states of the extended label sequence of Graves et al. (2006): a blank before, between and
-after the tokens, so state 2j is a blank and state 2j + 1 is token j. Viterbi's scores are kept for every 1024th frame
-only; the way back computes the frames between anew, and only the states from which it can have come. So memory grows
-with frames × tokens / 1024, and the path is exact: no band, no beam.
+The path is exact, without band or beam, in memory that grows with frames × tokens / 1024.
 """
 
 import math
@@ -12,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from asr.errors import DecodingError
 
@@ -120,6 +116,9 @@ def align(
         If the log-probs are none, or do not fit the labels; if the transcript holds characters or ids that the
         labels do not, or is longer than the frames allow; or if the log-probs rule it out.
     """
+    # Numba is imported where it is needed only: it takes a third of a second.
+    from asr.decoder.align_kernel import best_path
+
     frames = _checked(log_probs, labels, blank)
     if not (math.isfinite(frame_seconds) and frame_seconds > 0):
         raise DecodingError(f"frame_seconds is {frame_seconds}, expected a positive number of seconds")
@@ -131,14 +130,11 @@ def align(
             f"the transcript's {num_tokens} tokens need at least {needed} frames (one each, one more between equal "
             f"neighbours), got {num_frames}: does it belong to this recording?"
         )
-    states = np.full(2 * num_tokens + 1, blank, np.int64)
-    states[1::2] = tokens
-    skip_costs = np.full(len(states), -np.inf)
-    # A path may skip the blank between two different tokens, and the one before the first.
-    skip_costs[3::2] = np.where(tokens[1:] != tokens[:-1], 0.0, -np.inf)
-    skip_costs[1:2] = 0.0
+    # Equal neighbours need a blank between them; the first token has none before it to skip from.
+    skip_costs = np.full(num_tokens, -np.inf)
+    skip_costs[1:][tokens[1:] != tokens[:-1]] = 0.0
     path = np.empty(num_frames, np.int64)
-    score = _best_path(frames, states, skip_costs, CHECKPOINT_FRAMES, path)
+    score = best_path(frames, tokens.astype(np.int32), blank, skip_costs, CHECKPOINT_FRAMES, path)
     if score == -np.inf:
         raise DecodingError("the log-probs give every alignment of this transcript probability zero (-inf)")
     spans = _token_spans(frames, tokens, path, labels, frame_seconds)
@@ -238,76 +234,3 @@ def _word_spans(tokens: Sequence[AlignedToken], labels: Sequence[str]) -> tuple[
             mean = math.fsum(math.log(max(token.confidence, 1e-300)) for token in group) / len(group)
             words.append(AlignedWord(text, group[0].start_seconds, group[-1].end_seconds, math.exp(mean)))
     return tuple(words)
-
-
-@njit(nogil=True, cache=True)
-def _best_path(log_probs, states, skip_costs, spacing, path):  # type: ignore[no-untyped-def]
-    """Write the best path's state at each frame and return its log-probability.
-
-    Parameters
-    ----------
-    log_probs
-        float ``(T, V)``, T >= 1.
-    states
-        int64 ``(S,)``, the label of each state.
-    skip_costs
-        float64 ``(S,)``, 0 where a path may come from two states before, else -inf.
-    spacing
-        Frames between two checkpoints.
-    path
-        int64 ``(T,)``, written.
-    """
-    num_frames, num_states = len(log_probs), len(states)
-    # State s stands at s + 2. At first all paths are one state before the first.
-    scores = np.full(num_states + 2, -np.inf)
-    new_scores = np.full(num_states + 2, -np.inf)
-    scores[1] = 0.0
-    checkpoints = np.empty(((num_frames + spacing - 1) // spacing, num_states + 2))
-    for t in range(num_frames):
-        if t % spacing == 0:
-            checkpoints[t // spacing] = scores
-        # States that no path reaches so early, or from which none comes to the end in time, are left out.
-        begin = max(0, num_states - 2 - 2 * (num_frames - 1 - t))
-        end = min(num_states, 2 * t + 2)
-        frame = log_probs[t]
-        for s in range(begin, end):
-            best = max(max(scores[s + 2], scores[s + 1]), scores[s] + skip_costs[s])
-            new_scores[s + 2] = best + frame[states[s]]
-        scores[1] = -np.inf
-        scores, new_scores = new_scores, scores
-    state = num_states - 1
-    if num_states > 1 and scores[num_states] > scores[num_states + 1]:
-        state = num_states - 2
-    score = scores[state + 2]
-    for block in range(len(checkpoints) - 1, -1, -1):
-        begin = block * spacing
-        end = min(begin + spacing, num_frames)
-        state = _trace_block(log_probs[begin:end], states, skip_costs, checkpoints[block], state, path[begin:end])
-    return score
-
-
-@njit(nogil=True, cache=True)
-def _trace_block(log_probs, states, skip_costs, checkpoint, state, path):  # type: ignore[no-untyped-def]
-    """Write the path through some frames that ends at `state`, and return the state that it comes from."""
-    num_frames = len(log_probs)
-    # A path rises by at most two states a frame, so lower ones cannot come to `state`.
-    lowest = max(0, state - 2 * num_frames)
-    size = state - lowest + 1
-    scores = checkpoint[lowest : state + 3].copy()
-    new_scores = np.full(size + 2, -np.inf)
-    rises = np.empty((num_frames, size), np.uint8)
-    for t in range(num_frames):
-        for i in range(size):
-            best, rise = scores[i + 2], 0
-            if scores[i + 1] > best:
-                best, rise = scores[i + 1], 1
-            if scores[i] + skip_costs[lowest + i] > best:
-                best, rise = scores[i] + skip_costs[lowest + i], 2
-            rises[t, i] = rise
-            new_scores[i + 2] = best + log_probs[t, states[lowest + i]]
-        scores[:2] = -np.inf
-        scores, new_scores = new_scores, scores
-    for t in range(num_frames - 1, -1, -1):
-        path[t] = state
-        state -= np.int64(rises[t, state - lowest])
-    return state
