@@ -1,0 +1,42 @@
+"""CTC log-probabilities in, hypotheses out: for any CTC model, with NumPy and Numba only.
+
+    labels.py       the model's labels: characters or subwords, the blank, what separates words
+    log_probs.py    checks of what goes in
+    greedy.py       the best path
+    beam.py         prefix beam search, fused with n-grams (ngram/), a lexicon and hotwords; streaming.py for live audio
+    align.py        when each word of a known transcript was said
+
+Names are loaded when first used: greedy decoding never imports Numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asr.decoder.align import Alignment, align
+    from asr.decoder.greedy import GreedyDecoder
+    from asr.decoder.hypothesis import Hypothesis, Word
+    from asr.decoder.labels import Labels
+    from asr.decoder.log_probs import log_softmax
+
+_MODULES = {
+    "Alignment": "align",
+    "GreedyDecoder": "greedy",
+    "Hypothesis": "hypothesis",
+    "Labels": "labels",
+    "Word": "hypothesis",
+    "align": "align",
+    "log_softmax": "log_probs",
+}
+
+__all__ = ["Alignment", "GreedyDecoder", "Hypothesis", "Labels", "Word", "align", "log_softmax"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

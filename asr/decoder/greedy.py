@@ -1,0 +1,105 @@
+"""Greedy decoding: the best label of each frame, repeats collapsed, blanks dropped (Graves et al. 2006, 3.2)."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.batch import map_on_threads
+from asr.decoder.hypothesis import Hypothesis, TokenSpan, words_of
+from asr.decoder.labels import Labels
+from asr.decoder.log_probs import check_log_probs
+from asr.errors import DecodingError
+
+
+class GreedyDecoder:
+    """Takes the best path: fast, no language model, NumPy alone.
+
+    Parameters
+    ----------
+    labels
+        The V labels, or a list of their texts: see `asr.decoder.Labels`.
+    blank
+        The blank's index; by default that of `labels`, or 0 for a list.
+    frame_seconds
+        Seconds from one frame of the log-probs to the next; with the default, 1, times count frames.
+    normalise
+        Whether inputs are raw logits, to be made log-probabilities first.
+
+    Raises
+    ------
+    DecodingError
+        If the labels are not usable, or `frame_seconds` is not positive.
+
+    Examples
+    --------
+    >>> decoder = GreedyDecoder(["<blank>", "a", "b"], frame_seconds=0.04)
+    >>> decoder(np.log([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]))[0].text
+    'aa'
+    """
+
+    def __init__(
+        self,
+        labels: Labels | Sequence[str],
+        *,
+        blank: int | None = None,
+        frame_seconds: float = 1.0,
+        normalise: bool = False,
+    ) -> None:
+        self.labels = Labels.of(labels, blank)
+        self.frame_seconds = check_frame_seconds(frame_seconds)
+        self.normalise = normalise
+        self._never = np.flatnonzero(self.labels.is_special)
+
+    def __call__(self, log_probs: npt.ArrayLike) -> list[Hypothesis]:
+        """Decode one utterance.
+
+        Parameters
+        ----------
+        log_probs
+            Natural log-probabilities ``(T, V)`` of any float type.
+
+        Returns
+        -------
+        list of one Hypothesis
+            Its acoustic score is the log-probability of the best path, not of all alignments of its text: a lower
+            bound of what `BeamSearchDecoder` reports for the same text.
+
+        Raises
+        ------
+        DecodingError
+            If the log-probs are none, or do not fit the labels.
+        """
+        frames = check_log_probs(log_probs, len(self.labels), normalise=self.normalise)
+        if len(self._never):
+            frames = frames.copy()
+            frames[:, self._never] = -np.inf
+        best = frames.argmax(axis=1)
+        values = frames[np.arange(len(frames)), best].astype(np.float64)
+        starts = np.flatnonzero(np.diff(best, prepend=-1))
+        ends = np.append(starts[1:], len(best))
+        means = np.add.reduceat(values, starts) / (ends - starts)
+        runs = zip(best[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist(), strict=True)
+        spans = [TokenSpan(*run) for run in runs if run[0] != self.labels.blank]
+        tokens = tuple(span.token for span in spans)
+        score = float(values.sum())
+        words = words_of(spans, self.labels, self.frame_seconds)
+        return [Hypothesis(self.labels.text(tokens), tokens, words, acoustic_score=score, score=score)]
+
+    def decode_batch(self, log_probs: Iterable[npt.ArrayLike], threads: int = 1) -> list[list[Hypothesis]]:
+        """Decode several utterances, each ``(T, V)`` with its own T, on some threads; results in their order."""
+        return map_on_threads(self, log_probs, threads)
+
+
+def check_frame_seconds(frame_seconds: float) -> float:
+    """Return `frame_seconds` if it is a positive number of seconds.
+
+    Raises
+    ------
+    DecodingError
+        Otherwise.
+    """
+    if not (math.isfinite(frame_seconds) and frame_seconds > 0):
+        raise DecodingError(f"frame_seconds is {frame_seconds}; expected a positive number of seconds")
+    return frame_seconds
