@@ -1,0 +1,281 @@
+"""Audio of any kind comes out as the same float32 mono samples; what is not audio is one clear error."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.audio import audio_duration, load_audio, resample
+from asr.errors import AsrError, AudioError, MissingExtraError
+
+RATE = 16_000
+
+
+def tone(seconds: float, rate: int = RATE, hz: float = 440.0) -> np.ndarray:
+    """A sine of amplitude 0.5, float64."""
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
+
+
+def encoded(samples: np.ndarray, rate: int, file_format: str, subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=file_format, subtype=subtype)
+    return file.getvalue()
+
+
+WAV = encoded(tone(0.5), RATE, "WAV")
+
+# Format, subtype, largest difference to the samples that were written.
+FORMATS = [
+    ("WAV", "PCM_16", 2**-15),
+    ("WAV", "PCM_24", 2**-23),
+    ("WAV", "PCM_U8", 2**-7),
+    ("WAV", "FLOAT", 1e-7),
+    ("WAV", "ULAW", 0.02),
+    ("FLAC", "PCM_16", 2**-15),
+    ("AIFF", "PCM_16", 2**-15),
+    ("NIST", "PCM_16", 2**-15),
+    ("NIST", "ULAW", 0.02),
+    ("OGG", "VORBIS", 0.05),
+    ("OGG", "OPUS", 0.05),
+    ("MP3", "MPEG_LAYER_III", 0.05),
+]
+
+
+@pytest.mark.parametrize(("file_format", "subtype", "tolerance"), FORMATS)
+def test_every_format_and_every_kind_of_source(tmp_path, file_format, subtype, tolerance):
+    expected = tone(1.0)
+    content = encoded(expected, RATE, file_format, subtype)
+    path = tmp_path / "tone.dat"
+    path.write_bytes(content)
+    waveform = load_audio(path, RATE)
+    assert waveform.sample_rate == RATE
+    assert waveform.samples.dtype == np.float32
+    # Lossy codecs ring at the edges, and MP3 pads the end.
+    middle = slice(2000, 14_000)
+    np.testing.assert_allclose(waveform.samples[middle], expected[middle], atol=tolerance)
+    assert 0 <= waveform.duration_seconds - 1.0 < 0.15
+    assert audio_duration(path) == pytest.approx(waveform.duration_seconds, abs=1e-3)
+    with path.open("rb") as file:
+        for source in (str(path), content, io.BytesIO(content), file):
+            np.testing.assert_array_equal(load_audio(source, RATE).samples, waveform.samples)
+
+
+def test_a_pipe_is_read_although_it_cannot_seek(tmp_path):
+    read_end, write_end = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(write_end, "wb") as pipe:
+            pipe.write(WAV)
+
+    writer = threading.Thread(target=feed)
+    writer.start()
+    with os.fdopen(read_end, "rb") as pipe:
+        waveform = load_audio(pipe, RATE)
+    writer.join()
+    np.testing.assert_array_equal(waveform.samples, load_audio(WAV, RATE).samples)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_named_pipe_is_read_although_it_cannot_seek(tmp_path):
+    # As the shell's <(sox …) gives.
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(WAV,))
+    writer.start()
+    waveform = load_audio(path, RATE)
+    writer.join()
+    np.testing.assert_array_equal(waveform.samples, load_audio(WAV, RATE).samples)
+
+
+def test_channels_are_averaged():
+    left, right = tone(0.3), tone(0.3, hz=700)
+    stereo = np.stack([left, right], axis=1)
+    from_file = load_audio(encoded(stereo, RATE, "WAV", "FLOAT"), RATE)
+    from_array = load_audio(stereo, RATE, source_rate=RATE)
+    for waveform in (from_file, from_array):
+        np.testing.assert_allclose(waveform.samples, (left + right) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
+def test_another_rate_gives_the_same_tone(rate):
+    stereo = np.repeat(tone(1.0, rate)[:, None], 2, axis=1)
+    waveform = load_audio(encoded(stereo, rate, "WAV", "FLOAT"), RATE)
+    expected = tone(1.0)
+    assert len(waveform.samples) == pytest.approx(RATE, abs=1)
+    # Amplitude and phase are kept; the first and last few milliseconds see the silence outside.
+    np.testing.assert_allclose(waveform.samples[1000:-1000], expected[1000:-1000], atol=1e-3)
+
+
+def test_resampling_removes_what_the_new_rate_cannot_carry():
+    high = tone(1.0, 48_000, hz=15_000).astype(np.float32)
+    assert np.abs(resample(high, 48_000, RATE)[1000:-1000]).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.int16, 2**15), (np.int32, 2**31), (np.float32, 1), (np.float64, 1), (np.int8, 2**7)]
+)
+def test_arrays_of_every_dtype_mean_the_same(dtype, scale):
+    expected = np.array([-1.0, -0.5, 0.0, 0.25, 0.5])
+    waveform = load_audio((expected * scale).astype(dtype), RATE, source_rate=RATE)
+    assert waveform.samples.dtype == np.float32
+    np.testing.assert_array_equal(waveform.samples, expected)
+
+
+def test_an_array_is_not_altered():
+    samples = tone(0.1)
+    before = samples.copy()
+    load_audio(samples, 8000, source_rate=RATE)
+    np.testing.assert_array_equal(samples, before)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.2), (0.1, 0.3), (0.2, None), (0.25, 9.0), (0.0, None)])
+def test_a_part_equals_the_part_of_the_whole(start, end):
+    whole = load_audio(WAV, RATE).samples
+    expected = whole[round(start * RATE) : None if end is None else round(end * RATE)]
+    of_file = load_audio(WAV, RATE, start_seconds=start, end_seconds=end)
+    of_array = load_audio(whole, RATE, source_rate=RATE, start_seconds=start, end_seconds=end)
+    np.testing.assert_array_equal(of_file.samples, expected)
+    np.testing.assert_array_equal(of_array.samples, expected)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-0.1, None), (0.3, 0.2), (0.0, 0.0), (0.0, -0.1), (float("nan"), None)])
+def test_a_part_that_cannot_be_is_refused(start, end):
+    for source, rate in ((WAV, None), (tone(0.5), RATE)):
+        with pytest.raises(AudioError, match=r"expected 0 ≤ start_seconds < end_seconds"):
+            load_audio(source, RATE, source_rate=rate, start_seconds=start, end_seconds=end)
+
+
+def test_a_part_behind_the_end_is_refused():
+    for source, rate in ((WAV, None), (tone(0.5), RATE)):
+        with pytest.raises(AudioError, match=r"starts at 0\.6 s, but the audio ends"):
+            load_audio(source, RATE, source_rate=rate, start_seconds=0.6)
+
+
+def test_a_truncated_wav_gives_the_samples_that_are_there():
+    whole = load_audio(WAV, RATE).samples
+    part = load_audio(WAV[: len(WAV) // 2], RATE).samples
+    assert 0 < len(part) < len(whole)
+    np.testing.assert_array_equal(part, whole[: len(part)])
+
+
+def write(path, content: bytes):
+    path.write_bytes(content)
+    return path
+
+
+NOT_FINITE = np.array([0.0, np.nan, 0.1, np.inf], dtype=np.float32)
+
+# What is wrong with a file; a function of its path that makes it; a part of the message.
+BAD_FILES = [
+    (lambda path: path, "no such file"),
+    (lambda path: path.mkdir() or path, "is a directory"),
+    (lambda path: write(path, b""), r"is empty \(0 bytes\)"),
+    (lambda path: write(path, b"three one four one five\n" * 20), "is not audio in a format that can be read"),
+    (lambda path: write(path, np.random.default_rng(1).bytes(5000)), "is not audio in a format that can be read"),
+    (lambda path: write(path, encoded(np.zeros(0), RATE, "WAV")), "holds no samples"),
+    (
+        lambda path: write(path, encoded(NOT_FINITE, RATE, "WAV", "FLOAT")),
+        "NaN or infinite samples, the first at 0",
+    ),
+    (lambda path: write(path, WAV[:30]), "is not audio in a format that can be read"),
+    (lambda path: write(path, encoded(tone(0.5), RATE, "FLAC")[:60]), "bad.wav"),
+    (lambda path: write(path, encoded(tone(0.5), RATE, "OGG", "OPUS")[:60]), "bad.wav"),
+    (lambda path: write(path, b"\0\0\0\x20ftypM4A " + bytes(2000)), "bad.wav"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_FILES)
+def test_a_bad_file_is_one_clear_error_that_names_it(tmp_path, make, message):
+    path = make(tmp_path / "bad.wav")
+    with pytest.raises(AsrError, match=message) as error:
+        load_audio(path, RATE)
+    assert "bad.wav" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["", "\0.wav", "a" * 5000 + ".wav"])
+def test_a_path_that_no_file_can_have_is_refused(path):
+    with pytest.raises(AudioError):
+        load_audio(path, RATE)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path):
+    path = write(tmp_path / "bad.wav", WAV)
+    path.chmod(0)
+    with pytest.raises(AudioError, match=r"cannot be read \(Permission denied\)"):
+        load_audio(path, RATE)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(0), "holds no samples"),
+        (np.zeros((2, 16_000)), "transpose"),
+        (np.zeros((3, 4, 5)), r"shape \(3, 4, 5\)"),
+        (np.zeros(()), r"shape \(\)"),
+        (np.zeros((100, 0)), "holds no samples"),
+        (np.array([0.1, np.nan]), "NaN or infinite"),
+        (np.array([300.0, -20_000.0]), "divide 16-bit samples by 32768"),
+        (np.array(["a", "b"]), "dtype"),
+        (np.zeros(9, dtype=complex), "dtype"),
+        (np.zeros(9, dtype=bool), "dtype"),
+        (np.zeros(9, dtype=np.uint16), "dtype"),
+    ],
+)
+def test_a_bad_array_is_one_clear_error(array, message):
+    with pytest.raises(AudioError, match=message):
+        load_audio(array, RATE, source_rate=RATE)
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(0, RATE), (-8000, RATE), (RATE, 0), (None, RATE)])
+def test_a_rate_that_is_none_is_refused(rate, wanted):
+    with pytest.raises(AudioError, match="rate"):
+        load_audio(tone(0.1), wanted, source_rate=rate)
+
+
+@pytest.mark.parametrize("source", [None, 5, [0.1, 0.2], io.StringIO("text")])
+def test_a_source_of_another_kind_is_refused(source):
+    with pytest.raises(AudioError, match=r"expected a path, bytes, a binary file or an array"):
+        load_audio(source, RATE)
+
+
+def test_a_container_names_the_extra_that_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    path = write(tmp_path / "talk.m4a", b"\0\0\0\x20ftypM4A " + bytes(2000))
+    for read in (lambda: load_audio(path, RATE), lambda: audio_duration(path)):
+        with pytest.raises(MissingExtraError, match=r"talk\.m4a.*ctc-asr\[media\]"):
+            read()
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "webm"])
+def test_a_container_is_read_with_pyav(tmp_path, suffix):
+    av = pytest.importorskip("av", reason="containers need the [media] extra")
+    path = tmp_path / f"tone.{suffix}"
+    codec, rate = ("aac", 44_100) if suffix == "m4a" else ("libopus", 48_000)
+    stereo = np.stack([tone(1.0, rate), np.zeros(rate)]).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(stereo, format="fltp", layout="stereo")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(format=stream.format, layout="stereo", rate=rate, frame_size=stream.frame_size)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    waveform = load_audio(path, RATE)
+    assert waveform.duration_seconds == pytest.approx(1.0, abs=0.1)
+    assert audio_duration(path) == pytest.approx(1.0, abs=0.1)
+    middle = waveform.samples[4000:12_000]
+    assert np.sqrt(2) * middle.std() == pytest.approx(0.25, rel=0.05)
+    part = load_audio(path, RATE, start_seconds=0.25, end_seconds=0.75)
+    np.testing.assert_allclose(part.samples[1000:-1000], middle[1000:-1000], atol=1e-3)
+
+
+def test_importing_reads_no_audio_library():
+    code = "import sys, asr.audio; assert not {'soundfile', 'soxr', 'av'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
