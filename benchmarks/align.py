@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from asr.decoder.align import align
+from asr.decoder import align
 
 LABELS = ["<blank>", *"abcdefghijklmnopqrstuvwxyz", " ", "'"]
 FRAME_SECONDS = 0.04

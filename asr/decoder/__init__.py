@@ -4,7 +4,7 @@
     log_probs.py    checks of what goes in
     greedy.py       the best path
     beam.py         prefix beam search, fused with n-grams (ngram/), a lexicon and hotwords; streaming.py for live audio
-    align.py        when each word of a known transcript was said
+    alignment.py    when each word of a known transcript was said
 
 Names are loaded when first used: greedy decoding never imports Numba.
 """
@@ -13,19 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asr.decoder.align import Alignment, align
+    from asr.decoder.alignment import Alignment, align
     from asr.decoder.greedy import GreedyDecoder
     from asr.decoder.hypothesis import Hypothesis, Word
     from asr.decoder.labels import Labels
     from asr.decoder.log_probs import log_softmax
 
 _MODULES = {
-    "Alignment": "align",
+    "Alignment": "alignment",
     "GreedyDecoder": "greedy",
     "Hypothesis": "hypothesis",
     "Labels": "labels",
     "Word": "hypothesis",
-    "align": "align",
+    "align": "alignment",
     "log_softmax": "log_probs",
 }
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from asr.audio import AudioSource, load_audio
-from asr.decoder.align import align
+from asr.decoder import align
 from asr.tokenizer import BLANK
 from asr.transcription.segments import cut_points
 from asr.transcription.transcribe import Transcriber

@@ -96,7 +96,7 @@ def align(
         labels do not, or is longer than the frames allow; or if the log-probs rule it out.
     """
     # Numba is imported where it is needed only: it takes a third of a second.
-    from asr.decoder.align_kernel import best_path
+    from asr.decoder.alignment_kernel import best_path
 
     labels = Labels.of(labels, blank)
     frames = check_log_probs(log_probs, len(labels))

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoder import align as align_module
-from asr.decoder.align import align
+from asr.decoder import align, alignment
 from asr.errors import DecodingError
 
 LABELS = ["_", "a", "b", " "]
@@ -35,7 +34,7 @@ def best_path(log_probs, tokens):
 
 @pytest.mark.parametrize("spacing", [1, 2, 3, 1024])
 def test_it_is_the_best_of_all_paths(monkeypatch, spacing):
-    monkeypatch.setattr(align_module, "CHECKPOINT_FRAMES", spacing)
+    monkeypatch.setattr(alignment, "CHECKPOINT_FRAMES", spacing)
     rng = np.random.default_rng(spacing)
     for seed in range(25):
         num_frames, num_labels = int(rng.integers(1, 7)), int(rng.integers(2, 5))
