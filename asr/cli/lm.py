@@ -25,7 +25,7 @@ OUT_HELP = "Where to write the model: *.arpa, *.arpa.gz, or *.bin (this package'
 
 @lm_app.command()
 def estimate(
-    texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help=TEXT_HELP)],
+    texts: Annotated[list[Path], typer.Argument(metavar="TEXT", help=TEXT_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     order: Annotated[int, typer.Option(min=1, help="Length of the longest n-grams.")] = 3,
     cutoffs: Annotated[
@@ -79,7 +79,7 @@ def convert(
 @lm_app.command()
 def perplexity(
     lm: Annotated[Path, typer.Argument(help=LM_HELP)],
-    texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help=TEXT_HELP)],
+    texts: Annotated[list[Path], typer.Argument(metavar="TEXT", help=TEXT_HELP)],
 ) -> None:
     """Print how well a model predicts a text; lower is better, and comparable for equal vocabularies only."""
     from asr.decoder.ngram import NGramModel
