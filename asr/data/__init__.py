@@ -1,0 +1,1 @@
+"""Corpora → feature stores: facts about a corpus in, memory-mapped Arrow shards out."""

@@ -1,0 +1,127 @@
+"""What a corpus parser yields: one utterance as it lies on the disk, nothing read yet."""
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class RawUtterance:
+    """One utterance of a corpus, before its audio is read.
+
+    Parameters
+    ----------
+    id : str
+        Unique in its split.
+    audio : Path or tuple of Path
+        The recording; of several, one is played after the other.
+    text : str
+        The transcript as the corpus has it; empty for noise and impulse responses.
+    speaker : str
+        Empty if unknown.
+    split : str
+    start_seconds, end_seconds : float
+        The part of the recording that is meant; an end of None is the end of the file.
+    gaps_seconds : tuple of float
+        Silence between consecutive files of `audio`; empty: none.
+    speed : float
+        1.1 plays faster and higher, 0.9 slower and lower.
+    """
+
+    id: str
+    audio: Path | tuple[Path, ...]
+    text: str
+    speaker: str
+    split: str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    gaps_seconds: tuple[float, ...] = ()
+    speed: float = 1.0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The recordings, one or more."""
+        return (self.audio,) if isinstance(self.audio, Path) else self.audio
+
+
+# What libsndfile reads, and the containers that PyAV reads.
+AUDIO_SUFFIXES = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .sph .aif .aiff .au .caf .w64 .m4a .mp4 .webm .mkv .aac .wma .amr".split()
+)
+
+
+def find_audio(folder: Path, stem: str) -> Path:
+    """Return the audio file in `folder` whose name without suffix is `stem`, whatever its format.
+
+    Returns
+    -------
+    Path
+        ``folder/stem`` itself, which does not exist, if there is none: the driver reports it as missing.
+
+    Raises
+    ------
+    DataError
+        If two audio files have that stem.
+    """
+    found = _stems(str(folder)).get(stem, ())
+    if len(found) > 1:
+        raise DataError(f"{folder}: {' and '.join(found)} have one stem; expected one audio file for {stem!r}: remove one")
+    return folder / (found[0] if found else stem)
+
+
+# Corpora list their utterances folder by folder; memory stays bounded however many folders there are.
+@functools.lru_cache(maxsize=16)
+def _stems(folder: str) -> dict[str, tuple[str, ...]]:
+    stems: dict[str, tuple[str, ...]] = {}
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in AUDIO_SUFFIXES:
+            stems[stem] = (*stems.get(stem, ()), name)
+    return stems
+
+
+def audio_in(folder: Path) -> list[Path]:
+    """Return all audio files below `folder`, sorted by path."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+
+
+def held_out(key: str, dev_percent: float = 5.0, test_percent: float = 5.0) -> str:
+    """Return "train", "dev" or "test" for `key` (a speaker, a sentence): the same on every machine, in every order.
+
+    The key's SHA-256 decides, so that adding data moves nothing that was assigned before.
+    """
+    percent = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 * 100
+    if percent < test_percent:
+        return "test"
+    return "dev" if percent < test_percent + dev_percent else "train"
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 text file without line ends, byte-order mark and empty last lines.
+
+    Raises
+    ------
+    DataError
+        If it is absent or not UTF-8; the message names the line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file of the corpus") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: byte {data[error.start]:#04x} is not UTF-8; expected UTF-8 text: "
+            "convert the file (iconv -f LATIN1 -t UTF-8)"
+        ) from None
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n") if text.strip() else []
