@@ -34,9 +34,7 @@ def test_counts_of_a_set_are_the_sum_of_its_utterances(pairs):
     references = [" ".join(reference) for reference, _ in pairs]
     hypotheses = [" ".join(hypothesis) for _, hypothesis in pairs]
     together = word_errors(references, hypotheses)
-    assert together == sum(
-        (word_errors([r], [h]) for r, h in zip(references, hypotheses, strict=True)), ErrorCounts()
-    )
+    assert together == sum((word_errors([r], [h]) for r, h in zip(references, hypotheses, strict=True)), ErrorCounts())
 
 
 def test_an_empty_reference_has_no_rate():
