@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.ngram.model import BOS, EOS, UNK
+from asr.decoder.ngram.text import check_sentences
 from asr.errors import DecodingError
 
 SENTENCES_AT_ONCE = 20_000
@@ -65,8 +66,9 @@ def read_corpus(sentences: Iterable[str]) -> Corpus:
     Raises
     ------
     DecodingError
-        If there is no sentence, or a word is ``<s>``, ``</s>`` or ``<unk>``.
+        If there is no sentence, a word is ``<s>``, ``</s>`` or ``<unk>``, or one string was given instead of several.
     """
+    check_sentences(sentences)
     ids: defaultdict[str, int] = defaultdict(count().__next__)
     for word in (UNK, BOS, EOS):
         ids[word]

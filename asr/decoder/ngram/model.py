@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.ngram.query import QueryArrays, advance, score_stream
+from asr.decoder.ngram.text import check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
 from asr.errors import DecodingError
 
@@ -151,18 +152,8 @@ class NGramModel:
         log_prob, next_state = advance(self.query_arrays, state, word_id)
         return float(log_prob), int(next_state)
 
-    def log_probs(self, words: Iterable[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
-        """Return the natural log-probability, float64, of each word and, if `eos`, of the sentence end."""
-        ids = [self.word_id(word) for word in words]
-        if eos:
-            ids.append(self.end_id)
-        result = np.empty(len(ids))
-        start = self.start_state if bos else self.empty_state
-        score_stream(self.query_arrays, np.array(ids, np.int32), start, start, -1, result)
-        return result
-
-    def score(self, words: Sequence[str], bos: bool = True, eos: bool = True) -> float:
-        """Return the natural log-probability of a sentence.
+    def log_probs(self, words: str | Iterable[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
+        """Return the natural log-probability, float64, of each word and, if `eos`, of the sentence end.
 
         Parameters
         ----------
@@ -171,7 +162,17 @@ class NGramModel:
         bos, eos
             Whether it starts at ``<s>`` (else without context) and ends with ``</s>``.
         """
-        return float(self.log_probs(words.split() if isinstance(words, str) else words, bos, eos).sum())
+        ids = [self.word_id(word) for word in (words.split() if isinstance(words, str) else words)]
+        if eos:
+            ids.append(self.end_id)
+        result = np.empty(len(ids))
+        start = self.start_state if bos else self.empty_state
+        score_stream(self.query_arrays, np.array(ids, np.int32), start, start, -1, result)
+        return result
+
+    def score(self, words: str | Iterable[str], bos: bool = True, eos: bool = True) -> float:
+        """Return the natural log-probability of a sentence: the sum of `log_probs`."""
+        return float(self.log_probs(words, bos, eos).sum())
 
     def perplexity(self, sentences: Iterable[str]) -> Perplexity:
         """Return the perplexity of a text, one normalised sentence a string; blank ones are left out.
@@ -179,8 +180,9 @@ class NGramModel:
         Raises
         ------
         DecodingError
-            If there is no sentence.
+            If there is no sentence, or one string was given instead of several.
         """
+        check_sentences(sentences)
         ids = self._ids.get
         end_id = self.end_id
         stream: list[int] = []

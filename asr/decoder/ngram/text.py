@@ -56,6 +56,18 @@ def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
             ) from error
 
 
+def check_sentences(sentences: object) -> None:
+    """Refuse one string, whose characters would be taken for sentences.
+
+    Raises
+    ------
+    DecodingError
+        If `sentences` is a string.
+    """
+    if isinstance(sentences, str | bytes):
+        raise DecodingError(f"the text is one string, {sentences[:40]!r}; expected a list of sentences")
+
+
 def differing_in_case(words: Iterable[str]) -> tuple[str, str] | None:
     """Return the first two words that differ in letter case only, or None if there are none."""
     seen: dict[str, str] = {}

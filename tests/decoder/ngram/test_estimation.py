@@ -3,6 +3,7 @@
 import re
 import tarfile
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -41,20 +42,30 @@ def test_it_is_kenlms_model(reference, name, order, cutoffs):
     assert_same(model, NGramModel.read(reference / name))
 
 
-def test_a_small_text_gives_kenlms_model(reference):
-    assert_same(estimate(an4_transcripts()), NGramModel.read(reference / "an4_3gram_fallback.arpa"))
+def test_a_small_text_gives_kenlms_model_and_perplexity(reference):
+    transcripts = an4_transcripts()
+    model = estimate(transcripts["an4_train"])
+    assert_same(model, NGramModel.read(reference / "an4_3gram_fallback.arpa"))
+    result = model.perplexity(transcripts["an4_test"])
+    assert (result.num_tokens, result.num_oov) == (903, 2)
+    assert (result.with_oov, result.without_oov) == (pytest.approx(16.787, abs=1e-3), pytest.approx(16.576, abs=1e-3))
 
 
 def an4_transcripts():
     archive = archive_dir() / "an4_sphere.tar.xz"
     if not archive.is_file():
         pytest.skip(f"no {archive}: set ASR_ARCHIVES to the folder that holds it")
+    transcripts = {}
     # Read as a stream: the transcripts come before the audio.
     with tarfile.open(archive, "r|xz") as tar:
-        member = next(member for member in tar if member.name == "an4/etc/an4_train.transcription")
-        lines = tar.extractfile(member).read().decode().splitlines()
-    # <s> yes </s> (an251-fash-b)
-    return [re.sub(r"</?s>|\(.*\)", "", line) for line in lines]
+        for member in tar:
+            if member.name.endswith(".transcription"):
+                lines = tar.extractfile(member).read().decode().splitlines()
+                # <s> YES </s> (an251-fash-b)
+                transcripts[Path(member.name).stem] = [re.sub(r"</?s>|\(.*\)", "", line) for line in lines]
+            if len(transcripts) == 2:
+                break
+    return transcripts
 
 
 def assert_same(ours, theirs):
@@ -83,6 +94,7 @@ def test_blank_lines_white_space_and_line_ends_do_not_count():
     ("sentences", "order", "cutoffs", "message"),
     [
         (["", "  "], 3, [], "no words"),
+        ("a b", 3, [], "one string, 'a b'"),
         (["a <s> b"], 3, [], "holds <s>"),
         (["a <unk>"], 3, [], "holds <unk>"),
         (["a"], 0, [], "order of an n-gram model is 0"),
