@@ -18,7 +18,8 @@ from asr.tokenizer import CharTokenizer, min_frames  # noqa: E402
 from asr.training.augment import stretch  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig  # noqa: E402
-from asr.training.loop import MAX_SKIPPED, Trainer, schedule  # noqa: E402
+from asr.training.loop import MAX_SKIPPED, Trainer  # noqa: E402
+from asr.training.optimizer import schedule  # noqa: E402
 
 MODEL = ModelConfig(cell="gru", num_layers=1, hidden_size=6, conv_channels=2, time_reduction=2)
 TOKENIZER = CharTokenizer.from_texts(["ab "])

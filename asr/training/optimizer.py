@@ -1,0 +1,54 @@
+"""The optimiser, its learning rate over time, and the device."""
+
+import math
+
+import torch
+
+from asr.errors import UsageError
+from asr.model import AcousticModel
+from asr.training.config import TrainingConfig
+
+
+def schedule(progress: float, config: TrainingConfig) -> float:
+    """Return the learning rate as a part of the largest, at `progress` (0..1) of all steps."""
+    if progress < config.warmup:
+        return max(progress / config.warmup, 1e-3)
+    rest = (progress - config.warmup) / (1 - config.warmup)
+    if config.decay == "constant":
+        return 1.0
+    falling = 0.5 * (1 + math.cos(math.pi * rest)) if config.decay == "cosine" else 1 - rest
+    return 0.01 + 0.99 * falling
+
+
+def make_optimizer(model: AcousticModel, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimiser; matrices are decayed, biases and layer norms are not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = config.learning_rate
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=config.momentum > 0)
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=rate, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` means.
+
+    Raises
+    ------
+    UsageError
+        If it is unknown or not available.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"training.device is {name!r}; expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"training.device is {name!r}, but torch sees no CUDA device; expected cpu or auto")
+    return device
