@@ -141,20 +141,20 @@ def _read_level(
 ) -> Level:
     """Read the n-grams of one order above 1 and sort them into the trie."""
     first_line = lines.number + 1
-    columns = np.empty((order, count), np.int32)
-    probs = np.empty(count, np.float32)
-    backoffs = np.empty(count, np.float32)
+    # Grown by parts: a header that promises too much must not ask for memory.
+    parts = [(np.empty((order, 0), np.int32), np.empty(0, np.float32), np.empty(0, np.float32))]
     done = 0
     for chunk in read_rows(lines, order, count, not is_highest):
-        rows = slice(done, done + len(chunk.log10_probs))
-        probs[rows], backoffs[rows] = chunk.log10_probs, chunk.log10_backoffs
+        part = np.empty((order, len(chunk.log10_probs)), np.int32)
         for position, names in enumerate(chunk.columns):
             try:
-                columns[position, rows] = np.fromiter(map(ids.__getitem__, names), np.int32, len(names))
+                part[position] = np.fromiter(map(ids.__getitem__, names), np.int32, len(names))
             except KeyError:
                 row = next(i for i, name in enumerate(names) if name not in ids)
                 lines.fail(f"the word {show(names[row])} is not among the 1-grams", first_line + done + row)
-        done = rows.stop
+        parts.append((part, chunk.log10_probs, chunk.log10_backoffs))
+        done += part.shape[1]
+    columns, probs, backoffs = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     parents = columns[0]
     for level, column in zip(below[1:], columns[1:], strict=False):
         keys = _keys(level.parents, level.words)

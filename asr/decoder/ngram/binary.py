@@ -23,7 +23,8 @@ from asr.decoder.ngram.model import NGramModel
 from asr.errors import DecodingError
 from asr.files import atomic_path
 
-MAGIC = b"ctc-asr n-gram 1\n"
+FAMILY = b"ctc-asr n-gram "
+MAGIC = FAMILY + b"1\n"
 ALIGNMENT = 64
 AGAIN = "write the binary again from the ARPA file"
 DTYPES = ("uint8", "int32", "float32", "int32", "float32", "int32")
@@ -61,7 +62,7 @@ def read_binary(path: str | os.PathLike[str]) -> NGramModel:
         raise DecodingError(f"{path} holds little-endian numbers: on this machine give the ARPA file")
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise DecodingError(f"{path} is not a binary n-gram model of this package, or of another version")
+            raise DecodingError(f"{path} is a binary n-gram model of another version of this package: {AGAIN}")
         size = os.fstat(file.fileno()).st_size
         try:
             (length,) = struct.unpack("<I", file.read(4))
@@ -74,13 +75,16 @@ def read_binary(path: str | os.PathLike[str]) -> NGramModel:
         # Private pages, because Numba compiles a second time for read-only arrays; nothing writes to them.
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     words, *arrays = (np.frombuffer(pages, dtype, items, offset) for dtype, offset, items in sections)
+    if arrays[4][0] != 1 or arrays[4][-1] != len(arrays[0]):
+        raise DecodingError(f"{path} is damaged: {AGAIN}")
     query_arrays: tuple[npt.NDArray[Any], ...] = tuple(arrays)
     return NGramModel(words.tobytes(), query_arrays, counts)  # type: ignore[arg-type]
 
 
 def _check(path: Path, size: int, counts: tuple[int, ...], sections: list[tuple[str, int, int]]) -> None:
     ends = [offset + items * np.dtype(dtype).itemsize for dtype, offset, items in sections if dtype in DTYPES]
-    if tuple(dtype for dtype, _, _ in sections) != DTYPES or not counts:
+    whole = tuple(dtype for dtype, _, _ in sections) == DTYPES and min(min(section[1:]) for section in sections) >= 0
+    if not whole or not counts:
         raise DecodingError(f"{path} has a broken header: {AGAIN}")
     if size < max(ends):
         raise DecodingError(f"{path} is cut short: {size} bytes, expected {max(ends)}; write or copy it again")

@@ -21,7 +21,7 @@ LN10 = math.log(10.0)
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well a model predicts a text; figures over several texts come from adding their sums.
+    """How well a model predicts a text: the lower, the better.
 
     Parameters
     ----------
@@ -59,7 +59,6 @@ class NGramModel:
         As `asr.decoder.ngram.query` describes.
     counts
         The number of n-grams of each order.
-
     """
 
     empty_state = 0
@@ -91,7 +90,7 @@ class NGramModel:
                 head = file.read(64)
         except OSError as error:
             raise DecodingError(f"cannot read the language model {path}: {error.strerror}") from error
-        if head.startswith(binary.MAGIC):
+        if head.startswith(binary.FAMILY):
             return binary.read_binary(path)
         if head.startswith(b"mmap lm http://kheafield.com/code"):
             raise DecodingError(

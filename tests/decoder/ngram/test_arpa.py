@@ -86,6 +86,7 @@ def test_a_model_without_unk_gives_unknown_words_kenlms_floor(tmp_path):
         ("ngram 1=6", "ngram 1=7", "line 13: the header counts more 1-grams than the section holds: got a blank line"),
         ("ngram 1=6", "ngram 1=5", r"line 12: expected \\2-grams: after the 5 1-grams that the header counts"),
         ("ngram 3=2", "ngram 3=3", "line 23: the header counts more 3-grams"),
+        ("ngram 3=2", "ngram 3=2000000000000", "line 23: the header counts more 3-grams"),
         ("ngram 3=2", "ngram 3=1", r"line 22: expected \\end\\ after the 1 3-grams"),
         (
             "ngram 3=2\n",

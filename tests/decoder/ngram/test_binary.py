@@ -38,12 +38,13 @@ def test_writing_to_a_mapped_array_does_not_change_the_file(written):
     ("damage", "message"),
     [
         (lambda data: data[:-4], "cut short"),
+        (lambda data: data[:-4] + b"\xff\xff\xff\x7f", "is damaged"),
         (lambda data: data[: len(data) // 2], "cut short"),
         (lambda data: data[:19], "broken header"),
         (lambda data: data[:100], "broken header"),
         (lambda data: data.replace(b'"int32"', b'"int64"', 1), "broken header"),
         (lambda data: data.replace(b'"counts": [', b'"counts": [9'), "broken header|do not fit its counts"),
-        (lambda data: data.replace(b"n-gram 1", b"n-gram 9"), "not an ARPA file"),
+        (lambda data: data.replace(b"n-gram 1", b"n-gram 9"), "another version of this package"),
     ],
 )
 def test_damage_is_named(written, tmp_path, damage, message):
