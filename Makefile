@@ -10,7 +10,8 @@ demo: $(VENV)/.train
 	$(BIN)/python recipes/digits.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	# One thread a process: more would only wait for one another.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

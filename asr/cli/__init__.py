@@ -1,7 +1,10 @@
 """The command line: parses, calls one function, prints. Nothing heavy is imported before a command runs."""
 
+from typing import Annotated
+
 import typer
 
+from asr import __version__
 from asr.cli import align, decode, evaluate, info, lm, transcribe
 from asr.console import run
 
@@ -13,6 +16,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ctc-asr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 app.command()(transcribe.transcribe)
 app.command()(evaluate.evaluate)
 app.command()(info.info)
