@@ -2,7 +2,58 @@
 
     corpus → audio → features → store → batches → model → log-probs → decoder → transcript → WER
 
-Each arrow lives in the module of its name, and no module imports one that comes after it in the flow.
+Each arrow lives in the module of its name, and no module imports one that comes after it in the flow. The names
+below are loaded when they are first used: ``import asr`` alone costs nothing.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asr.audio import Waveform, load_audio
+    from asr.errors import AsrError
+    from asr.evaluation.wer import ErrorCounts, character_errors, word_errors
+    from asr.features import LogMel, LogMelConfig
+    from asr.transcription.bundle import Bundle
+    from asr.transcription.transcribe import Transcriber
+    from asr.transcription.transcript import Segment, Transcript, Word
+
 __version__ = "0.1.0"
+
+_MODULES = {
+    "AsrError": "errors",
+    "Bundle": "transcription.bundle",
+    "ErrorCounts": "evaluation.wer",
+    "LogMel": "features",
+    "LogMelConfig": "features",
+    "Segment": "transcription.transcript",
+    "Transcriber": "transcription.transcribe",
+    "Transcript": "transcription.transcript",
+    "Waveform": "audio",
+    "Word": "transcription.transcript",
+    "character_errors": "evaluation.wer",
+    "load_audio": "audio",
+    "word_errors": "evaluation.wer",
+}
+
+__all__ = [
+    "AsrError",
+    "Bundle",
+    "ErrorCounts",
+    "LogMel",
+    "LogMelConfig",
+    "Segment",
+    "Transcriber",
+    "Transcript",
+    "Waveform",
+    "Word",
+    "character_errors",
+    "load_audio",
+    "word_errors",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
