@@ -31,6 +31,9 @@ def estimate(
     cutoffs: Annotated[
         str, typer.Option(help="Leave out n-grams that occur at most so often, by order, as in 0,0,1; KenLM's --prune.")
     ] = "0",
+    characters: Annotated[
+        bool, typer.Option("--characters", help="Model characters, with | between words, instead of words.")
+    ] = False,
 ) -> None:
     """Estimate an interpolated modified Kneser-Ney model from text.
 
@@ -38,14 +41,15 @@ def estimate(
     """
     require_out(out)
     from asr.decoder import ngram
-    from asr.decoder.ngram.text import read_sentences
+    from asr.decoder.ngram.text import read_sentences, spell
 
     try:
         thresholds = [int(cutoff) for cutoff in cutoffs.replace(",", " ").split()]
     except ValueError:
         raise UsageError(f"--cutoffs {cutoffs!r}: expected whole numbers, one an order, for instance 0,0,1") from None
+    sentences = read_sentences(texts)
     with warnings_on_stderr():
-        model = ngram.estimate(read_sentences(texts), order=order, cutoffs=thresholds)
+        model = ngram.estimate(spell(sentences) if characters else sentences, order=order, cutoffs=thresholds)
     write_model(model, out)
 
 

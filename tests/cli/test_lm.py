@@ -51,6 +51,15 @@ def test_cutoffs_are_those_of_the_estimator(tmp_path):
     assert "the dog" in (tmp_path / "lm.arpa").read_text()
 
 
+def test_a_model_of_characters_has_a_mark_between_words(tmp_path):
+    (tmp_path / "text").write_text("\n".join(SENTENCES))
+    run("estimate", tmp_path / "text", "--characters", "--order", 4, "--out", tmp_path / "lm.arpa")
+    model = NGramModel.read(tmp_path / "lm.arpa")
+    assert {"a", "c", "|"} <= set(model.words)
+    assert "cat" not in model
+    assert model.score("t h e | c a t | s a t") > model.score("t h e c a t s a t")
+
+
 def test_what_cannot_be_meant_is_refused_before_any_work(tmp_path):
     (tmp_path / "text").write_text("\n".join(SENTENCES))
     with pytest.raises(UsageError, match=r"lm\.txt: expected a name ending in \.arpa"):

@@ -56,6 +56,18 @@ def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
             ) from error
 
 
+def spell(sentences: Iterable[str]) -> Iterator[str]:
+    """Yield sentences with each character as a word of its own and ``|`` between words: text for a character model.
+
+    Examples
+    --------
+    >>> list(spell(["ab  a"]))
+    ['a b | a']
+    """
+    for sentence in sentences:
+        yield " ".join("|".join(sentence.split()))
+
+
 def check_sentences(sentences: object) -> None:
     """Refuse one string, whose characters would be taken for sentences.
 
