@@ -123,7 +123,7 @@ def audio_duration(path: str | os.PathLike[str]) -> float:
     _name, file = _open(path)
     with file:
         try:
-            info = soundfile.info(file)
+            info = soundfile.info(_Seekable(file))
         except soundfile.LibsndfileError:
             info = None
     return float(info.frames / info.samplerate) if info else load_audio(path, 16_000).duration_seconds
@@ -171,16 +171,33 @@ def _open_path(name: str) -> BinaryIO:
         return io.BytesIO(file.read())
 
 
+class _Seekable:
+    """A file as libsndfile sees it: no name to guess from, and no exception where damaged files point before it.
+
+    soundfile calls these methods from C, where an exception cannot pass and is printed.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move, or stay where the target is impossible."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return self.tell()
+
+
 def _read(file: BinaryIO, name: str, sample_rate: int, part_seconds: tuple[float, float | None]) -> NDArray[np.float32]:
     """Return a part of `file` as mono samples at `sample_rate`; libsndfile reads, or else PyAV."""
     import soundfile
 
     try:
-        with soundfile.SoundFile(file) as sound:
+        with soundfile.SoundFile(_Seekable(file)) as sound:
             blocks = _mono(_sound_blocks(sound, name, *part_seconds), name, sound.samplerate)
             return _resample_blocks(blocks, sound.samplerate, sample_rate)
     except soundfile.LibsndfileError as error:
-        reason = str(error).strip().rstrip(".")
+        reason = error.error_string.strip().rstrip(".")
     file.seek(0)
     head = file.read(16)
     file.seek(0)

@@ -1,5 +1,6 @@
 """Audio of any kind comes out as the same float32 mono samples; what is not audio is one clear error."""
 
+import contextlib
 import io
 import os
 import subprocess
@@ -196,6 +197,27 @@ def test_a_bad_file_is_one_clear_error_that_names_it(tmp_path, make, message):
         load_audio(path, RATE)
     assert "bad.wav" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_without_a_header_is_refused(tmp_path):
+    path = write(tmp_path / "samples.raw", bytes(3200))
+    for read in (lambda: load_audio(path, RATE), lambda: audio_duration(path)):
+        with pytest.raises(AudioError, match=r"samples\.raw: is not audio in a format"):
+            read()
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "FLAC", "OGG", "AIFF", "NIST"])
+def test_a_damaged_file_is_read_or_refused(file_format):
+    rng = np.random.default_rng(1)
+    content = encoded(tone(0.5) + 0.01 * rng.standard_normal(8000), RATE, file_format)
+    for _ in range(60):
+        damaged = np.frombuffer(content[: rng.integers(1, len(content) + 1)], dtype=np.uint8).copy()
+        damaged[rng.integers(len(damaged), size=3)] = rng.integers(256, size=3)
+        # Whatever came out is audio; whatever did not is an error that says so.
+        with contextlib.suppress(AudioError):
+            samples = load_audio(damaged.tobytes(), RATE).samples
+            assert samples.size
+            assert np.isfinite(samples).all()
 
 
 @pytest.mark.parametrize("path", ["", "\0.wav", "a" * 5000 + ".wav"])
