@@ -83,7 +83,7 @@ CORPUS = Corpus(
     archives=(
         Archive(
             "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.zip",
-            stems=("free-spoken-digit-dataset-master", "free-spoken-digit-dataset"),
+            name="free-spoken-digit-dataset-master",
         ),
     ),
     markers=("recordings/0_george_0.*",),

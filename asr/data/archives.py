@@ -36,6 +36,8 @@ class Archive:
         ``"sha256:…"`` or ``"md5:…"`` as the publisher gives it, else empty.
     splits : tuple of str
         The splits that it serves; empty: all.
+    name : str
+        Its name without suffix, where the address does not give it.
     stems : tuple of str
         Further names, without suffix, by which it may lie in an archive folder.
     how_to_get : str
@@ -44,13 +46,19 @@ class Archive:
     url: str
     checksum: str = ""
     splits: tuple[str, ...] = ()
+    name: str = ""
     stems: tuple[str, ...] = ()
     how_to_get: str = ""
 
     @property
     def stem(self) -> str:
         """The name without suffix: archives repacked in another format are found by it."""
-        return strip_suffix(self.url.rsplit("/", 1)[-1]) if self.url else self.stems[0]
+        return self.name or strip_suffix(self.file_name)
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address."""
+        return self.url.rsplit("/", 1)[-1]
 
 
 def strip_suffix(name: str) -> str:
@@ -98,7 +106,7 @@ def download(archive: Archive, cache: Path, progress: Callable[[int, int], None]
     """
     if not archive.url:
         raise DataError(f"{archive.stem}: has no public address: {archive.how_to_get}, then give it with --archive FILE")
-    final = cache / archive.url.rsplit("/", 1)[-1]
+    final = cache / (archive.stem + archive.file_name[len(strip_suffix(archive.file_name)) :])
     if final.exists():
         return final
     try:

@@ -1,0 +1,67 @@
+"""LibriSpeech: 960 h of read English; all parts of it.
+
+    python data_prep/librispeech.py --splits train-clean-100 dev-clean test-clean --out data/librispeech
+
+``speaker_train``, ``speaker_dev`` and ``speaker_test``, only if asked for, share out the speakers of whatever training
+parts are at hand: for an archive that lacks the dev and test parts.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr.data.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+
+# OpenSLR's md5sum.txt
+CHECKSUMS = {
+    "train-clean-100": "2a93770f6d5c6c964bc36631d331a522",
+    "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
+    "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
+    "dev-clean": "42e2234ba48799c1f50f24a7926300a1",
+    "dev-other": "c8d0bcc9cca99d4f8b62fcc847357931",
+    "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
+    "test-other": "fb5a50374b501bb3bac4815ee91d3135",
+}
+BY_SPEAKER = ("speaker_train", "speaker_dev", "speaker_test")
+
+
+# LibriSpeech/train-clean-100/19/227/19-227.trans.txt, a line an utterance of reader 19, chapter 227:
+# 19-227-0000 AND WHEN HE HAD SAID THIS HE GAVE A GROAN
+def parse(root: Path) -> Iterator[RawUtterance]:
+    """Yield the utterances of every part that is there; those of training parts once more by held-out speaker."""
+    for part in sorted(path.name for path in root.iterdir() if path.is_dir()):
+        for transcripts in sorted((root / part).glob("*/*/*.trans.txt")):
+            speaker = transcripts.parent.parent.name
+            for line in read_lines(transcripts):
+                name, _, text = line.partition(" ")
+                audio = find_audio(transcripts.parent, name)
+                yield RawUtterance(name, audio, text, speaker, part)
+                if part.startswith("train"):
+                    share = held_out(speaker, dev_percent=10, test_percent=10)
+                    yield RawUtterance(name, audio, text, speaker, f"speaker_{share}")
+
+
+CORPUS = Corpus(
+    name="librispeech",
+    title="LibriSpeech ASR corpus",
+    homepage="https://www.openslr.org/12/",
+    licence="CC BY 4.0",
+    citation="V. Panayotov, G. Chen, D. Povey, S. Khudanpur: LibriSpeech: an ASR corpus based on public domain audio "
+    "books. ICASSP 2015",
+    archives=tuple(
+        Archive(
+            f"https://www.openslr.org/resources/12/{part}.tar.gz",
+            checksum=f"md5:{checksum}",
+            splits=(part, *(BY_SPEAKER if part.startswith("train") else ())),
+            stems=("LibriSpeech",),
+        )
+        for part, checksum in CHECKSUMS.items()
+    ),
+    markers=("train-*/*/*/*.trans.txt", "dev-*/*/*/*.trans.txt", "test-*/*/*/*.trans.txt"),
+    splits=(*CHECKSUMS, *BY_SPEAKER),
+    on_request=BY_SPEAKER,
+    train_splits=("train-clean-100", "train-clean-360", "train-other-500", "speaker_train"),
+    parse=parse,
+)
+
+if __name__ == "__main__":
+    main(CORPUS)

@@ -1,0 +1,57 @@
+"""VoxForge, English: read speech that volunteers uploaded, one archive a session.
+
+    wget -r -np -nd -A tgz -P voxforge \\
+        https://repository.voxforge1.org/downloads/SpeechCorpus/Trunk/Audio/Main/16kHz_16bit/
+    for f in voxforge/*.tgz; do tar xzf $f -C voxforge; done
+    python data_prep/voxforge.py --source voxforge --out data/voxforge
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from asr.data.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.text import ENGLISH
+
+
+# ralfherzog-20071220-en10/etc/PROMPTS, or etc/prompts-original where it is absent, whose lines have the file name
+# alone; recordings are in wav/ or flac/:
+# ralfherzog-20071220-en10/mfc/en10-001 THE DAY WAS COLD AND DREARY
+# en10-001 The day was cold and dreary.
+def parse(root: Path) -> Iterator[RawUtterance]:
+    """Yield the utterances; a hash of the speaker gives the splits: 90, 5 and 5 %."""
+    for session in sorted(path for path in root.iterdir() if (path / "etc").is_dir()):
+        # "anonymous" is many people: only there each session is a speaker.
+        user = session.name.split("-")[0]
+        speaker = session.name if user == "anonymous" else user
+        prompts = session / "etc" / "PROMPTS"
+        for line in read_lines(prompts if prompts.exists() else session / "etc" / "prompts-original"):
+            place, _, text = line.partition(" ")
+            stem = PurePosixPath(place).name
+            folder = session / ("wav" if (session / "wav").is_dir() else "flac")
+            yield RawUtterance(f"{session.name}-{stem}", find_audio(folder, stem), text, speaker, held_out(speaker))
+
+
+CORPUS = Corpus(
+    name="voxforge",
+    title="VoxForge, English",
+    homepage="http://www.voxforge.org/",
+    licence="GPL 3.0",
+    citation="VoxForge: Free Speech Recognition. http://www.voxforge.org",
+    archives=(
+        Archive(
+            "",
+            name="voxforge",
+            how_to_get="it is published as one archive a session: fetch and extract them as data_prep/voxforge.py says, "
+            "and give the folder with --source; or pack them into voxforge.tar",
+        ),
+    ),
+    markers=("*/etc/PROMPTS", "*/etc/prompts-original"),
+    splits=("train", "dev", "test"),
+    # Volunteers' prompts hold what they like.
+    profile=replace(ENGLISH, unknown="map"),
+    parse=parse,
+)
+
+if __name__ == "__main__":
+    main(CORPUS)
