@@ -14,22 +14,48 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asr.decoder.alignment import Alignment, align
+    from asr.decoder.beam import BeamSearchDecoder
     from asr.decoder.greedy import GreedyDecoder
+    from asr.decoder.hotwords import Hotwords
     from asr.decoder.hypothesis import Hypothesis, Word
     from asr.decoder.labels import Labels
+    from asr.decoder.lexicon import Lexicon
     from asr.decoder.log_probs import log_softmax
+    from asr.decoder.ngram import NGramModel
+    from asr.decoder.options import BeamOptions
+    from asr.decoder.streaming import BeamStream
 
 _MODULES = {
     "Alignment": "alignment",
+    "BeamOptions": "options",
+    "BeamSearchDecoder": "beam",
+    "BeamStream": "streaming",
     "GreedyDecoder": "greedy",
+    "Hotwords": "hotwords",
     "Hypothesis": "hypothesis",
     "Labels": "labels",
+    "Lexicon": "lexicon",
+    "NGramModel": "ngram",
     "Word": "hypothesis",
     "align": "alignment",
     "log_softmax": "log_probs",
 }
 
-__all__ = ["Alignment", "GreedyDecoder", "Hypothesis", "Labels", "Word", "align", "log_softmax"]
+__all__ = [
+    "Alignment",
+    "BeamOptions",
+    "BeamSearchDecoder",
+    "BeamStream",
+    "GreedyDecoder",
+    "Hotwords",
+    "Hypothesis",
+    "Labels",
+    "Lexicon",
+    "NGramModel",
+    "Word",
+    "align",
+    "log_softmax",
+]
 
 
 def __getattr__(name: str) -> object:

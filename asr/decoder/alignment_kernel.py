@@ -6,11 +6,20 @@ every so many frames; the way back computes the frames between anew, and only th
 """
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
+
+from asr.decoder.compiling import compiled
 
 
-@njit(nogil=True, cache=True)
-def best_path(log_probs, tokens, blank, skip_costs, spacing, path):  # type: ignore[no-untyped-def]
+@compiled
+def best_path(
+    log_probs: npt.NDArray[np.float32],
+    tokens: npt.NDArray[np.int32],
+    blank: int,
+    skip_costs: npt.NDArray[np.float64],
+    spacing: int,
+    path: npt.NDArray[np.int64],
+) -> float:
     """Write the best path's state at each frame and return its log-probability.
 
     Parameters
@@ -52,15 +61,28 @@ def best_path(log_probs, tokens, blank, skip_costs, spacing, path):  # type: ign
         on_blank[end] = max(on_blank[end], before) + blank_log_prob
     score = max(on_blank[num_tokens], on_token[num_tokens])
     state = 2 * num_tokens if on_blank[num_tokens] >= on_token[num_tokens] else 2 * num_tokens - 1
+    labels = np.full(2 * num_tokens + 1, blank, np.int32)
+    labels[1::2] = tokens
     for block in range(len(checkpoints) - 1, -1, -1):
         frames = slice(block * spacing, min(num_frames, (block + 1) * spacing))
-        state = _trace_block(log_probs[frames], tokens, blank, skip_costs, checkpoints[block], state, path[frames])
-    return score
+        state = _trace_block(log_probs[frames], labels, skip_costs, checkpoints[block], state, path[frames])
+    return float(score)
 
 
-@njit(nogil=True, cache=True)
-def _trace_block(log_probs, tokens, blank, skip_costs, checkpoint, state, path):  # type: ignore[no-untyped-def]
-    """Write the path through some frames that ends at `state`, and return the state that it comes from."""
+@compiled
+def _trace_block(
+    log_probs: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int32],
+    skip_costs: npt.NDArray[np.float64],
+    checkpoint: npt.NDArray[np.float64],
+    state: int,
+    path: npt.NDArray[np.int64],
+) -> int:
+    """Write the path through some frames that ends at `state`, and return the state that it comes from.
+
+    `labels` is that of each state; the checkpoint ``(2, L + 1)`` holds the scores of blanks and of tokens before
+    these frames.
+    """
     num_frames = len(log_probs)
     # A path rises by at most two states a frame, so lower ones cannot come to `state`.
     lowest = max(0, state - 2 * num_frames)
@@ -73,18 +95,16 @@ def _trace_block(log_probs, tokens, blank, skip_costs, checkpoint, state, path):
     rises = np.empty((num_frames, size), np.uint8)
     for t in range(num_frames):
         for i in range(size):
-            best, rise, label = scores[i + 2], 0, blank
+            best, rise = scores[i + 2], 0
             if scores[i + 1] > best:
                 best, rise = scores[i + 1], 1
-            if (lowest + i) % 2 == 1:
-                j = (lowest + i) // 2
-                label = tokens[j]
-                if scores[i] + skip_costs[j] > best:
-                    best, rise = scores[i] + skip_costs[j], 2
+            j, is_token = divmod(lowest + i, 2)
+            if is_token and scores[i] + skip_costs[j] > best:
+                best, rise = scores[i] + skip_costs[j], 2
             rises[t, i] = rise
-            new_scores[i + 2] = best + log_probs[t, label]
+            new_scores[i + 2] = best + log_probs[t, labels[lowest + i]]
         scores, new_scores = new_scores, scores
     for t in range(num_frames - 1, -1, -1):
         path[t] = state
-        state -= np.int64(rises[t, state - lowest])
+        state -= int(rises[t, state - lowest])
     return state

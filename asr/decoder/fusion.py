@@ -1,0 +1,173 @@
+"""What a hypothesis gains or loses beside its acoustic score: language model, lexicon, hotwords; and what to expect.
+
+Three automata run along the letters of a hypothesis: the trie of known words, from its root anew for each word; the
+language model, which moves on where a word (or a token) ends; and the hotwords. What is certain goes into the
+node's `bonus`. What is only expected goes into `look_ahead`: by it hypotheses are compared while a word or a hotword
+is unfinished, and it is never part of a score. So breaking off a hotword gives its credit back.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.compiling import compiled
+from asr.decoder.ngram.query import QueryArrays, advance
+from asr.decoder.trie import find_child
+
+WORD_START, UNKNOWN_WORD = 0, -1
+NO_MODEL, OF_WORDS, OF_TOKENS = 0, 1, 2
+NO_ENTRY = -1
+
+
+class Scorer(NamedTuple):
+    """All that `extend` reads, in types that are the same for every model.
+
+    Parameters
+    ----------
+    begins_word
+        uint8 (V,), whether a label ends the word before it.
+    unit_begins, units
+        int32 (V + 1,), (N,): label c adds the letters ``units[unit_begins[c]:unit_begins[c + 1]]`` to a word.
+    trie_nodes, trie_table, entries
+        The trie of known words (see `asr.decoder.trie`).
+    hot_nodes, hot_table
+        The automaton of hotwords (see `asr.decoder.hotwords`).
+    boundary
+        The unit that stands between words in hotwords.
+    lm
+        The arrays of the language model (see `asr.decoder.ngram.query`).
+    token_words
+        int32 (V,), the model's word for each label, where the model is one of tokens.
+    level
+        NO_MODEL, OF_WORDS or OF_TOKENS.
+    alpha, beta
+        Weight of the model's natural log-probabilities, and bonus for each word or token. 0 without a model.
+    unlisted_score, oov_score
+        Cost of a word that the trie does not list, and of one that it lists but the model does not know; -inf
+        forbids such words.
+    unknown_log_prob
+        The model's natural log-probability of ``<unk>`` by itself.
+    max_gain
+        The most that one label can add to bonus and look-ahead.
+    """
+
+    begins_word: npt.NDArray[np.uint8]
+    unit_begins: npt.NDArray[np.int32]
+    units: npt.NDArray[np.int32]
+    trie_nodes: npt.NDArray[Any]
+    trie_table: npt.NDArray[np.int32]
+    entries: npt.NDArray[Any]
+    hot_nodes: npt.NDArray[Any]
+    hot_table: npt.NDArray[np.int32]
+    boundary: int
+    lm: QueryArrays
+    token_words: npt.NDArray[np.int32]
+    level: int
+    alpha: float
+    beta: float
+    unlisted_score: float
+    oov_score: float
+    unknown_log_prob: float
+    max_gain: float
+
+
+class Standing(NamedTuple):
+    """Where the automata stand after a hypothesis, and the scores so far; plain numbers.
+
+    Parameters
+    ----------
+    word
+        Node in the trie of the unfinished word, WORD_START before its first letter, UNKNOWN_WORD off the trie.
+    hot
+        State of the hotwords' automaton.
+    lm_state
+        State of the language model.
+    lm_score
+        Natural log-probability by the model, not weighted.
+    hot_score
+        Weights of the hotwords said.
+    bonus
+        All that counts beside the acoustic score, weighted, hotwords included.
+    """
+
+    word: int
+    hot: int
+    lm_state: int
+    lm_score: float
+    hot_score: float
+    bonus: float
+
+
+@compiled
+def extend(scorer, standing, token, entry):  # type: ignore[no-untyped-def]
+    """Return where a hypothesis stands after one more token; `entry` is the word that ends before it, if any."""
+    if scorer.level == OF_TOKENS:
+        standing = say(scorer, standing, np.int64(scorer.token_words[token]), 0.0)
+    # A delimiter after a delimiter ends no word.
+    if scorer.begins_word[token] and standing.word != WORD_START:
+        standing = end_word(scorer, standing, entry)
+    word, hot = standing.word, standing.hot
+    for k in range(scorer.unit_begins[token], scorer.unit_begins[token + 1]):
+        if word != UNKNOWN_WORD:
+            word = find_child(scorer.trie_nodes, scorer.trie_table, word, scorer.units[k])
+        hot = next_hot_state(scorer, hot, scorer.units[k])
+    return Standing(word, hot, standing.lm_state, standing.lm_score, standing.hot_score, standing.bonus)
+
+
+@compiled
+def end_word(scorer, standing, entry):  # type: ignore[no-untyped-def]
+    """Return where a hypothesis stands after the end of its unfinished word, which is `entry` of the trie."""
+    word_id, cost = np.int64(0), scorer.unlisted_score
+    if entry != NO_ENTRY:
+        word_id = np.int64(scorer.entries[entry].word_id)
+        cost = scorer.oov_score if scorer.entries[entry].is_oov else 0.0
+    if scorer.level == OF_WORDS:
+        standing = say(scorer, standing, word_id, cost)
+    else:
+        standing = Standing(
+            standing.word, standing.hot, standing.lm_state, standing.lm_score, standing.hot_score, standing.bonus + cost
+        )
+    hot = next_hot_state(scorer, standing.hot, scorer.boundary)
+    weight = scorer.hot_nodes[hot].weight
+    return Standing(
+        np.int64(WORD_START), hot, standing.lm_state, standing.lm_score,
+        standing.hot_score + weight, standing.bonus + weight,
+    )  # fmt: skip
+
+
+@compiled
+def say(scorer, standing, word_id, cost):  # type: ignore[no-untyped-def]
+    """Return where a hypothesis stands after the language model's next word."""
+    log_prob, lm_state = advance(scorer.lm, standing.lm_state, word_id)
+    bonus = standing.bonus + scorer.alpha * log_prob + scorer.beta + cost
+    lm_score = standing.lm_score + log_prob
+    return Standing(standing.word, standing.hot, lm_state, lm_score, standing.hot_score, bonus)
+
+
+@compiled
+def next_hot_state(scorer, hot, unit):  # type: ignore[no-untyped-def]
+    """Return the hotwords' state after one more unit (Aho & Corasick 1975): the longest suffix that begins one."""
+    while True:
+        child = find_child(scorer.hot_nodes, scorer.hot_table, hot, unit)
+        if child >= 0:
+            return child
+        if hot == 0:
+            return np.int64(0)
+        hot = np.int64(scorer.hot_nodes[hot].fallback)
+
+
+@compiled
+def look_ahead(scorer, word, hot):  # type: ignore[no-untyped-def]
+    """Return what may be expected of an unfinished word and of unfinished hotwords.
+
+    For a word, that is the best that the language model's 1-grams give to any word with this beginning.
+    """
+    expected = scorer.hot_nodes[hot].potential
+    if word == UNKNOWN_WORD:
+        expected += scorer.unlisted_score
+        if scorer.level == OF_WORDS:
+            expected += scorer.alpha * scorer.unknown_log_prob + scorer.beta
+    elif word != WORD_START and scorer.level == OF_WORDS:
+        expected += scorer.alpha * scorer.trie_nodes[word].best + scorer.beta
+    return expected

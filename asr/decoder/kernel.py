@@ -1,0 +1,430 @@
+"""Prefix beam search for CTC, compiled.
+
+A labelling's probability is the sum over all its alignments (Graves et al. 2006). The search (Graves 2012, section 7.5;
+Hannun et al. 2014) goes through the frames with a set of prefixes and keeps for each the probability of all
+alignments that end in a blank (`p_blank`) and in its last token (`p_token`): only the two together tell what a frame
+makes of it. At each frame a prefix
+
+1. stays, if the frame says blank, or repeats its last token;
+2. stays, too, if its parent, also in the beam, says its last token now: one prefix, reached in two ways;
+3. is extended by a new token. If that token equals the last one, only alignments that end in a blank count, for
+   without a blank between them two equal tokens are one.
+
+Of all these the best are kept. Probabilities are linear, not logarithms, so that adding alignments is an addition;
+they are scaled by powers of two, which is exact. (A prefix below 1e-270 of the best is lost.)
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from asr.decoder.compiling import compiled
+from asr.decoder.fusion import NO_ENTRY, WORD_START, Standing, end_word, extend, look_ahead, say
+from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix
+
+# Before probabilities fall below this, all are multiplied by its inverse.
+SMALLEST = 2.0**-128
+HORIZON_STEP = 64
+BEFORE, STAYED, AFTER = 0, 1, 2
+
+
+class Limits(NamedTuple):
+    """What is kept; see `asr.decoder.BeamOptions`."""
+
+    blank: int
+    beam_size: int
+    top_k: int
+    token_threshold: float
+    beam_threshold: float
+    horizon_frames: int
+
+
+@compiled
+def search(frames, begin, limits, scorer, memory):  # type: ignore[no-untyped-def]
+    """Decode frames until all are done or the memory is full.
+
+    Parameters
+    ----------
+    frames
+        float32 (T, V), natural log-probabilities.
+    begin
+        The first frame to decode.
+    limits, scorer, memory
+        What is kept (`Limits`), what counts beside the acoustics (`Scorer`), and what is remembered (`Memory`).
+
+    Returns
+    -------
+    frames_done : int64
+        Up to T; less if `asr.decoder.memory.make_room` must be called before going on.
+    """
+    for t in range(begin, len(frames)):
+        if memory.counts[PREFIXES] + limits.beam_size > len(memory.prefixes):
+            return t
+        if memory.counts[TRACES] + limits.beam_size > len(memory.traces):
+            return t
+        frame = frames[t]
+        num_tokens = choose_tokens(frame, limits, memory.tokens)
+        best, bound = stay(frame, limits, memory)
+        num_candidates, best = try_tokens(frame, num_tokens, (best, bound), limits, scorer, memory)
+        keep_best(frame, num_candidates, best - limits.beam_threshold, scorer, memory, limits.beam_size)
+        memory.counts[FRAMES] += 1
+        if memory.counts[FRAMES] % HORIZON_STEP == 0:
+            commit_horizon(limits, memory)
+        if memory.counts[HYPOTHESES] == 0:
+            return t
+    return len(frames)
+
+
+@compiled
+def choose_tokens(frame, limits, tokens):  # type: ignore[no-untyped-def]
+    """Write the tokens to try, the most probable first (equal ones by number), and return how many."""
+    count = 0
+    best = np.int32(NONE)
+    for token in range(len(frame)):
+        log_p = frame[token]
+        if token == limits.blank or log_p == -np.inf:
+            continue
+        if best == NONE or log_p > frame[best]:
+            best = np.int32(token)
+        if log_p < limits.token_threshold or (count == limits.top_k and log_p <= frame[tokens[count - 1]]):
+            continue
+        place = min(count, limits.top_k - 1)
+        while place > 0 and frame[tokens[place - 1]] < log_p:
+            tokens[place] = tokens[place - 1]
+            place -= 1
+        tokens[place] = token
+        count = min(count + 1, limits.top_k)
+    if count == 0 and best != NONE:
+        tokens[0] = best
+        count = 1
+    return count
+
+
+@compiled
+def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
+    """Let each hypothesis stay as it is, cases 1 and 2; these are the first candidates.
+
+    Returns
+    -------
+    best, bound : float64
+        The best score, and what a candidate must reach to be among the `beam_size` best.
+    """
+    before, stayed = memory.beams[BEFORE], memory.beams[STAYED]
+    prefixes = memory.prefixes
+    p_of_blank = math.exp(frame[limits.blank])
+    num_hypotheses = memory.counts[HYPOTHESES]
+    best, bound = -np.inf, np.inf
+    for i in range(num_hypotheses):
+        old, new = before[i], stayed[i]
+        new.prefix = old.prefix
+        new.p_blank = (old.p_blank + old.p_token) * p_of_blank
+        new.blank_trace, new.blank_end, new.blank_sum = old.blank_trace, old.blank_end, old.blank_sum
+        new.best_blank = old.best_blank * p_of_blank
+        if old.best_token > old.best_blank:
+            new.best_blank = old.best_token * p_of_blank
+            new.blank_trace, new.blank_sum = old.token_trace, old.token_sum
+            new.blank_end = memory.counts[FRAMES]
+        new.p_token, new.best_token, new.via = 0.0, 0.0, NONE
+        prefix = prefixes[old.prefix]
+        if prefix.token != NONE:
+            log_p = np.float64(frame[prefix.token])
+            p = math.exp(log_p)
+            new.p_token = old.p_token * p
+            new.best_token = old.best_token * p
+            new.token_trace, new.token_sum = old.token_trace, old.token_sum + log_p
+            parent = prefixes[prefix.parent].slot if prefix.parent != NONE else NONE
+            if parent != NONE:
+                p_parent, best_parent = extending(before[parent], prefixes[prefix.parent].token == prefix.token)
+                new.p_token += p_parent * p
+                if best_parent * p > new.best_token:
+                    new.best_token = best_parent * p
+                    new.via = parent
+        total = new.p_blank + new.p_token
+        new.log_total = math.log(total) if total > 0 else -np.inf
+        score = new.log_total + prefix.bonus + prefix.look_ahead
+        set_candidate(memory.candidates[i], score, i, i, NONE, NO_ENTRY)
+        best, bound = max(best, score), min(bound, score)
+    return best, bound if num_hypotheses == limits.beam_size else -np.inf
+
+
+@compiled
+def extending(hypothesis, repeats):  # type: ignore[no-untyped-def]
+    """Return the probability that a new token can follow, of all alignments and of the best one."""
+    if repeats:
+        return hypothesis.p_blank, hypothesis.best_blank
+    return hypothesis.p_blank + hypothesis.p_token, max(hypothesis.best_blank, hypothesis.best_token)
+
+
+@compiled
+def set_candidate(candidate, score, order, slot, token, entry):  # type: ignore[no-untyped-def]
+    """Fill in a candidate."""
+    candidate.score = score
+    candidate.order = order
+    candidate.slot = slot
+    candidate.token = token
+    candidate.entry = entry
+
+
+@compiled
+def standing_of(prefix):  # type: ignore[no-untyped-def]
+    """Return where the automata stand after a prefix."""
+    return Standing(
+        np.int64(prefix.word), np.int64(prefix.hot), np.int64(prefix.lm_state),
+        prefix.lm_score, prefix.hot_score, prefix.bonus,
+    )  # fmt: skip
+
+
+@compiled
+def first_entry(scorer, prefix, token):  # type: ignore[no-untyped-def]
+    """Return the first word of the trie that ends if `token` follows a prefix, NO_ENTRY if none does."""
+    if scorer.begins_word[token] and prefix.word > WORD_START:
+        return np.int64(scorer.trie_nodes[prefix.word].entry)
+    return np.int64(NO_ENTRY)
+
+
+@compiled
+def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # type: ignore[no-untyped-def]
+    """Extend each hypothesis by each token, case 3, and return the number of candidates and the best score."""
+    before, prefixes, candidates = memory.beams[BEFORE], memory.prefixes, memory.candidates
+    best, bound = best_and_bound
+    num_hypotheses = memory.counts[HYPOTHESES]
+    count, order = num_hypotheses, num_hypotheses
+    for i in range(num_hypotheses):
+        parent = np.int64(before[i].prefix)
+        prefix = prefixes[parent]
+        standing = standing_of(prefix)
+        highest = before[i].log_total + prefix.bonus + scorer.max_gain
+        for k in range(num_tokens):
+            token = np.int64(memory.tokens[k])
+            # The tokens that follow are even less probable.
+            if highest + frame[token] < max(bound, best - limits.beam_threshold):
+                break
+            log_p = before[i].log_total
+            if token == prefix.token:
+                log_p = math.log(before[i].p_blank) if before[i].p_blank > 0 else -np.inf
+            entry = first_entry(scorer, prefix, token)
+            while True:
+                after = extend(scorer, standing, token, entry)
+                score = log_p + frame[token] + after.bonus + look_ahead(scorer, after.word, after.hot)
+                order += 1
+                # What is in the beam already has got this alignment in `stay`.
+                if score >= max(bound, best - limits.beam_threshold) and score > -np.inf:
+                    child = find_prefix(memory, parent, token, entry)
+                    if child == NONE or prefixes[child].slot == NONE:
+                        if count == len(candidates):
+                            select(candidates, count, limits.beam_size)
+                            count = limits.beam_size
+                            bound = candidates[count - 1].score
+                        set_candidate(candidates[count], score, order, i, token, entry)
+                        count += 1
+                        best = max(best, score)
+                if entry == NO_ENTRY or scorer.entries[entry].next == NO_ENTRY:
+                    break
+                entry = np.int64(scorer.entries[entry].next)
+    return count, best
+
+
+@compiled
+def is_better(candidate, score, order):  # type: ignore[no-untyped-def]
+    """Tell whether a candidate comes before another: by score, then by age in the beam, then by token."""
+    return candidate.score > score or (candidate.score == score and candidate.order < order)
+
+
+@compiled
+def select(candidates, count, wanted):  # type: ignore[no-untyped-def]
+    """Bring the best candidates to the front, the worst of them last among them (Hoare 1961)."""
+    low, high, k = 0, count - 1, wanted - 1
+    while low < high:
+        middle = candidates[(low + high) >> 1]
+        score, order = middle.score, middle.order
+        i, j = low, high
+        while i <= j:
+            while is_better(candidates[i], score, order):
+                i += 1
+            while candidates[j].order != order and not is_better(candidates[j], score, order):
+                j -= 1
+            if i <= j:
+                swap(candidates, i, j)
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            return
+
+
+@compiled
+def swap(candidates, i, j):  # type: ignore[no-untyped-def]
+    """Exchange two candidates."""
+    a, b = candidates[i], candidates[j]
+    a.score, b.score = b.score, a.score
+    a.order, b.order = b.order, a.order
+    a.slot, b.slot = b.slot, a.slot
+    a.token, b.token = b.token, a.token
+    a.entry, b.entry = b.entry, a.entry
+
+
+@compiled
+def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: ignore[no-untyped-def]
+    """Make the best candidates the hypotheses after this frame."""
+    before, after, prefixes = memory.beams[BEFORE], memory.beams[AFTER], memory.prefixes
+    if count > beam_size:
+        select(memory.candidates, count, beam_size)
+        count = beam_size
+    for i in range(memory.counts[HYPOTHESES]):
+        prefixes[before[i].prefix].slot = NONE
+    kept, highest = 0, 0.0
+    for k in range(count):
+        candidate = memory.candidates[k]
+        if candidate.score < threshold or candidate.score == -np.inf:
+            continue
+        new = after[kept]
+        if candidate.token == NONE:
+            after[kept] = memory.beams[STAYED][candidate.slot]
+            if new.via != NONE:
+                log_p = np.float64(frame[prefixes[new.prefix].token])
+                start_token(new, before[new.via], prefixes[prefixes[new.prefix].parent].token, log_p, memory)
+        else:
+            grow(new, candidate, np.float64(frame[candidate.token]), scorer, memory)
+        highest = max(highest, new.p_blank + new.p_token)
+        kept += 1
+    memory.counts[HYPOTHESES] = kept
+    scale = 1.0
+    while 0.0 < highest * scale < SMALLEST:
+        scale /= SMALLEST
+        memory.log_scale[0] += math.log(SMALLEST)
+    for i in range(kept):
+        before[i] = after[i]
+        prefixes[before[i].prefix].slot = i
+        if scale != 1.0:
+            rescale(before[i], scale)
+
+
+@compiled
+def rescale(hypothesis, scale):  # type: ignore[no-untyped-def]
+    """Multiply the probabilities of a hypothesis."""
+    hypothesis.p_blank *= scale
+    hypothesis.p_token *= scale
+    hypothesis.best_blank *= scale
+    hypothesis.best_token *= scale
+    hypothesis.log_total += math.log(scale)
+
+
+@compiled
+def grow(new, candidate, log_p, scorer, memory):  # type: ignore[no-untyped-def]
+    """Make a hypothesis of a candidate with a new token."""
+    source, prefixes = memory.beams[BEFORE][candidate.slot], memory.prefixes
+    parent, token, entry = np.int64(source.prefix), np.int64(candidate.token), np.int64(candidate.entry)
+    index = find_prefix(memory, parent, token, entry)
+    if index == NONE:
+        index = memory.counts[PREFIXES]
+        memory.counts[PREFIXES] += 1
+        after = extend(scorer, standing_of(prefixes[parent]), token, entry)
+        prefix = prefixes[index]
+        prefix.parent, prefix.token, prefix.entry = parent, token, entry
+        prefix.word, prefix.hot, prefix.lm_state = after.word, after.hot, after.lm_state
+        prefix.lm_score, prefix.hot_score, prefix.bonus = after.lm_score, after.hot_score, after.bonus
+        prefix.look_ahead = look_ahead(scorer, after.word, after.hot)
+        link_prefix(memory, index)
+    repeats = prefixes[parent].token == token
+    p_source, best_source = extending(source, repeats)
+    new.prefix = index
+    new.p_blank, new.best_blank, new.blank_trace = 0.0, 0.0, 0
+    new.p_token = p_source * math.exp(log_p)
+    new.best_token = best_source * math.exp(log_p)
+    new.log_total = candidate.score - prefixes[index].bonus - prefixes[index].look_ahead
+    start_token(new, source, prefixes[parent].token, log_p, memory)
+
+
+@compiled
+def start_token(new, source, source_token, log_p, memory):  # type: ignore[no-untyped-def]
+    """Add a trace: on the best path to `new` its last token starts at this frame, coming from `source`."""
+    index = memory.counts[TRACES]
+    memory.counts[TRACES] += 1
+    trace = memory.traces[index]
+    trace.prefix, trace.start = new.prefix, memory.counts[FRAMES]
+    repeats = source_token == memory.prefixes[new.prefix].token
+    if repeats or source.best_blank >= source.best_token:
+        trace.previous, trace.previous_end = source.blank_trace, source.blank_end
+        trace.previous_sum = source.blank_sum
+    else:
+        trace.previous, trace.previous_end = source.token_trace, memory.counts[FRAMES]
+        trace.previous_sum = source.token_sum
+    new.token_trace, new.token_sum = index, log_p
+
+
+@compiled
+def commit_horizon(limits, memory):  # type: ignore[no-untyped-def]
+    """Drop the paths that differ from the best hypothesis in what was said before the horizon."""
+    beam, traces, prefixes = memory.beams[BEFORE], memory.traces, memory.prefixes
+    best, best_score = -1, -np.inf
+    for i in range(memory.counts[HYPOTHESES]):
+        score = beam[i].log_total + prefixes[beam[i].prefix].bonus + prefixes[beam[i].prefix].look_ahead
+        if score > best_score:
+            best, best_score = i, score
+    if best < 0:
+        return
+    agreed = np.int64(
+        beam[best].blank_trace if beam[best].best_blank >= beam[best].best_token else beam[best].token_trace
+    )
+    while agreed > 0 and traces[agreed].start > memory.counts[FRAMES] - limits.horizon_frames:
+        agreed = np.int64(traces[agreed].previous)
+    kept = 0
+    for i in range(memory.counts[HYPOTHESES]):
+        if not comes_from(traces, np.int64(beam[i].blank_trace), agreed):
+            beam[i].best_blank = 0.0
+        if not comes_from(traces, np.int64(beam[i].token_trace), agreed):
+            beam[i].best_token = 0.0
+        if beam[i].best_blank == 0.0 and beam[i].best_token == 0.0:
+            prefixes[beam[i].prefix].slot = NONE
+            continue
+        beam[kept] = beam[i]
+        prefixes[beam[kept].prefix].slot = kept
+        kept += 1
+    memory.counts[HYPOTHESES] = kept
+
+
+@compiled
+def comes_from(traces, trace, ancestor):  # type: ignore[no-untyped-def]
+    """Tell whether a trace is or follows another."""
+    while trace > ancestor:
+        trace = np.int64(traces[trace].previous)
+    return trace == ancestor
+
+
+@compiled
+def end_sentence(scorer, end_id, memory, results):  # type: ignore[no-untyped-def]
+    """Score what each hypothesis comes to if the utterance ends here.
+
+    Parameters
+    ----------
+    scorer, memory
+        As of `search`.
+    end_id
+        The language model's ``</s>``, -1 to leave it out.
+    results
+        float64 (num_hypotheses, 4), written: total without the acoustic score, LM score, hotword score, and the
+        trie's entry of the last word (NO_ENTRY if it has none).
+    """
+    for i in range(memory.counts[HYPOTHESES]):
+        prefix = memory.prefixes[memory.beams[BEFORE][i].prefix]
+        results[i, 0] = -np.inf
+        entry = np.int64(NO_ENTRY)
+        if prefix.word > WORD_START:
+            entry = np.int64(scorer.trie_nodes[prefix.word].entry)
+        while True:
+            after = standing_of(prefix)
+            if after.word != WORD_START:
+                after = end_word(scorer, after, entry)
+            if end_id >= 0:
+                # The end counts as no word.
+                after = say(scorer, after, end_id, -scorer.beta)
+            if after.bonus > results[i, 0]:
+                results[i, 0], results[i, 1], results[i, 2] = after.bonus, after.lm_score, after.hot_score
+                results[i, 3] = entry
+            if entry == NO_ENTRY or scorer.entries[entry].next == NO_ENTRY:
+                break
+            entry = np.int64(scorer.entries[entry].next)

@@ -1,0 +1,102 @@
+"""A trie in flat arrays, its edges in one hash table: words can be added, and a lookup is one or two memory accesses.
+
+Node 0 is the root. The table holds node numbers, 0 where it is empty; its size is a power of two.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decoder.compiling import compiled
+
+# best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here.
+TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4")])
+# A word that ends at a node: its id in the language model, and the next word that ends there; -1 for none.
+TRIE_ENTRY = np.dtype([("word_id", "i4"), ("next", "i4"), ("is_oov", "i4")])
+
+
+def table_size(num_nodes: int) -> int:
+    """Return the size of a hash table that is at most half full with so many nodes."""
+    return int(2 ** np.ceil(np.log2(2 * num_nodes + 2)))
+
+
+@compiled
+def edge_slot(node, unit, size):  # type: ignore[no-untyped-def]
+    """Return where the search for an edge begins in a table of `size`: Fibonacci hashing (Knuth, vol. 3, 6.4)."""
+    key = np.uint64(node) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(unit) * np.uint64(0xD1B54A32D192ED03)
+    return np.int64((key ^ (key >> np.uint64(29))) & np.uint64(size - 1))
+
+
+@compiled
+def find_child(nodes, table, node, unit):  # type: ignore[no-untyped-def]
+    """Return the child of a node by a unit, -1 if there is none."""
+    slot = edge_slot(node, unit, len(table))
+    while table[slot] != 0:
+        child = np.int64(table[slot])
+        if nodes[child].parent == node and nodes[child].unit == unit:
+            return child
+        slot = (slot + 1) & (len(table) - 1)
+    return np.int64(-1)
+
+
+@compiled
+def enter_edge(nodes, table, child):  # type: ignore[no-untyped-def]
+    """Enter the edge to a node into the table."""
+    slot = edge_slot(nodes[child].parent, nodes[child].unit, len(table))
+    while table[slot] != 0:
+        slot = (slot + 1) & (len(table) - 1)
+    table[slot] = child
+
+
+@compiled
+def link_nodes(nodes, table, num_nodes):  # type: ignore[no-untyped-def]
+    """Enter the edges to all nodes but the root into an empty table."""
+    for node in range(1, num_nodes):
+        enter_edge(nodes, table, node)
+
+
+@compiled
+def insert_words(nodes, table, entries, num_nodes, units, begins, words):  # type: ignore[no-untyped-def]
+    """Insert words into a trie.
+
+    Parameters
+    ----------
+    nodes, table, entries
+        The trie, with room for what is inserted. Entry k becomes word k, from ``words[0]`` on.
+    num_nodes
+        Nodes in use.
+    units, begins
+        int32; word i is spelled ``units[begins[i]:begins[i + 1]]``.
+    words
+        (first entry's index, float32 (num_words,) log-probability of each word by itself).
+
+    Returns
+    -------
+    num_nodes : int64
+    """
+    first_entry, log_probs = words
+    for i in range(len(begins) - 1):
+        node = np.int64(0)
+        for k in range(begins[i], begins[i + 1]):
+            child = find_child(nodes, table, node, units[k])
+            if child < 0:
+                child = num_nodes
+                num_nodes += 1
+                nodes[child].parent = node
+                nodes[child].unit = units[k]
+                nodes[child].best = log_probs[i]
+                nodes[child].entry = -1
+                enter_edge(nodes, table, child)
+            node = child
+            nodes[node].best = max(nodes[node].best, log_probs[i])
+        entries[first_entry + i].next = nodes[node].entry
+        nodes[node].entry = first_entry + i
+    return num_nodes
+
+
+def empty_trie() -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[Any]]:
+    """Return the nodes, table and entries of a trie without words."""
+    nodes = np.zeros(1, TRIE_NODE)
+    nodes["entry"] = -1
+    return nodes, np.zeros(2, np.int32), np.zeros(0, TRIE_ENTRY)
