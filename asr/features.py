@@ -63,8 +63,12 @@ class LogMelConfig:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_mels", "window_seconds", "hop_seconds", "floor"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"features.{name} is {getattr(self, name)}; expected a positive number")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise UsageError(f"features.{name} is {value!r}; expected a positive number")
+        for name in ("sample_rate", "n_mels"):
+            if not isinstance(getattr(self, name), int):
+                raise UsageError(f"features.{name} is {getattr(self, name)!r}; expected a whole number")
         if self.hop_samples < 1 or self.window_samples < 2:
             raise UsageError(
                 f"features: a window of {self.window_seconds} s and a hop of {self.hop_seconds} s are less than "
@@ -232,8 +236,10 @@ class LogMel:
 
     def _normalise(self, features: NDArray[Any]) -> NDArray[Any]:
         if self.config.normalisation == "utterance":
-            features -= features.mean(axis=0)
-            features /= np.maximum(np.sqrt(np.square(features).mean(axis=0)), MIN_STD)
+            # Sums over the frames of an hour need float64.
+            features -= features.mean(axis=0, dtype=np.float64).astype(features.dtype)
+            variance = np.square(features).mean(axis=0, dtype=np.float64).astype(features.dtype)
+            features /= np.maximum(np.sqrt(variance), MIN_STD)
         elif self.config.normalisation == "global":
             features -= self._mean
             features /= self._std
