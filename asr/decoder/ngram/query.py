@@ -19,7 +19,8 @@ never write to them):
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from asr.decoder.compiling import compiled
 
 LN10 = 2.302585092994046
 
@@ -34,7 +35,7 @@ QueryArrays = tuple[
 ]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def advance(query_arrays: QueryArrays, state: Int, word_id: Int) -> tuple[float, Int]:
     """Return the log-probability of a word after a state, and the state after the word.
 
@@ -80,7 +81,7 @@ def advance(query_arrays: QueryArrays, state: Int, word_id: Int) -> tuple[float,
     return log10_prob * LN10, np.int64(links[node])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def score_stream(
     query_arrays: QueryArrays,
     word_ids: npt.NDArray[np.int32],
@@ -111,7 +112,7 @@ def score_stream(
             state = start_state
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def score_suffixes(
     query_arrays: QueryArrays,
     begin: int,
