@@ -1,0 +1,100 @@
+"""Files are whole or as they were."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from asr.files import atomic_path, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_in_a_folder_that_is_made(tmp_path):
+    path = tmp_path / "a" / "b" / "text.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.parent == path.parent  # a rename across file systems would be a copy
+        assert not path.exists()
+    assert path.read_text() == "half"
+    assert names(path.parent) == ["text.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "text.txt"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["text.txt"]
+
+
+def test_a_file_that_was_never_written_is_an_error(tmp_path):
+    with pytest.raises(OSError, match=r"text\.txt"), atomic_path(tmp_path / "text.txt"):
+        pass
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path):
+    path = tmp_path / "text.txt"
+    write_text(path, "old")
+    code = (
+        "import os, signal\n"
+        "from asr.files import atomic_path\n"
+        f"with atomic_path({str(path)!r}) as temporary:\n"
+        "    temporary.write_text('half of the new')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code])
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    # What the killed process left does not stand in the way of the next one.
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_reader_sees_the_old_or_the_new_and_never_a_part(tmp_path):
+    path = tmp_path / "text.txt"
+    contents = {letter * 100_000 for letter in "ab"}
+    write_text(path, "a" * 100_000)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for content in contents:
+                write_text(path, content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):
+            assert path.read_text() in contents
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_text_is_utf8_with_unix_line_ends(tmp_path):
+    write_text(tmp_path / "text.txt", "é\nzwölf\n")
+    assert (tmp_path / "text.txt").read_bytes() == "é\nzwölf\n".encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+def test_the_mode_is_that_of_an_ordinary_file(tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_text("")
+    write_text(tmp_path / "atomic", "")
+    assert os.stat(tmp_path / "atomic").st_mode == os.stat(ordinary).st_mode
