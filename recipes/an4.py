@@ -7,7 +7,7 @@ Greedy WER on the test set (130 utterances, 773 words): see the table in README.
 
 from asr.features import LogMelConfig
 from asr.model_config import ModelConfig
-from asr.recipe import Recipe, main
+from asr.recipe import LanguageModelConfig, Recipe, main
 from asr.training.config import AugmentConfig, TrainingConfig
 
 RECIPE = Recipe(
@@ -23,6 +23,7 @@ RECIPE = Recipe(
         batch_seconds=40.0,
         augment=AugmentConfig(time_stretch=0.15, time_masks_per_second=0.7),
     ),
+    lm=LanguageModelConfig(order=3),
 )
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Free Spoken Digit Dataset, by held-out speaker: nobody is heard in training and in the test.
 
-    python recipes/fsdd_speakers.py
+python recipes/fsdd_speakers.py
 """
 
 from dataclasses import replace
 
-from fsdd import RECIPE as OFFICIAL
+from fsdd import RECIPE as OFFICIAL  # type: ignore[import-not-found]  # the script's own folder is on the path
 
 from asr.recipe import main
 

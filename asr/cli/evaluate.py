@@ -13,20 +13,24 @@ def evaluate(
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
     device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
+    beam_size: Annotated[int, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.")] = 1,
+    lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
+    alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
 ) -> None:
     """Recognise a prepared test set and print Kaldi's %WER and %CER lines with a 95 % interval."""
     model = require_model(model)
     from asr.data.store import FeatureStore
-    from asr.decoder import GreedyDecoder
     from asr.evaluation.evaluate import evaluate as evaluate_store
-    from asr.tokenizer import BLANK
     from asr.transcription.bundle import Bundle
+    from asr.transcription.decoding import DecodingOptions, describe, make_decoder
     from asr.transcription.runtime import make_runtime
 
     bundle = Bundle.load(model)
     store = FeatureStore.open(data)
-    decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
+    options = DecodingOptions(beam_size, lm, alpha, beta)
+    decoder = make_decoder(bundle, options)
     with typer.progressbar(length=len(store), label="evaluating", file=typer.get_text_stream("stderr")) as bar:
         result = evaluate_store(store, bundle, make_runtime(bundle, device, threads), decoder, bar.update)
     if show:
@@ -35,4 +39,6 @@ def evaluate(
     low, high = result.interval()
     print(result.words.kaldi_line("WER"))
     print(result.characters.kaldi_line("CER"))
-    print(f"{len(store)} utterances, 95 % interval of the WER {100 * low:.2f}–{100 * high:.2f} %")
+    print(
+        f"{describe(bundle, options)}, {len(store)} utterances, 95 % interval of the WER {100 * low:.2f}–{100 * high:.2f} %"
+    )

@@ -28,8 +28,9 @@ def info(
         "tokens": f"{len(bundle.tokenizer)} {bundle.tokenizer.kind}: {''.join(bundle.tokenizer.tokens[1:])!r}",
         "size": f"{size / 1e6:.1f} MB in {bundle.directory}",
     }
-    for split, result in bundle.results.items():
-        rows[f"WER, {split}"] = f"{result['wer']:.2f} % ({result['low']:.1f}–{result['high']:.1f}), greedy"
+    for result in bundle.results:
+        name = f"WER, {result['split']}, {result['decoder']}"
+        rows[name] = f"{result['wer']:.2f} % ({result['low']:.1f}–{result['high']:.1f})"
     width = max(map(len, rows))
     for key, value in rows.items():
         print(f"{key:{width}}  {value}")

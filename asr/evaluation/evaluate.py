@@ -60,6 +60,18 @@ class Evaluation:
         low, high = np.percentile(rates, (2.5, 97.5))
         return float(low), float(high)
 
+    def summary(self) -> dict[str, float | int]:
+        """Return ``wer``, its interval ``low`` and ``high``, ``cer``, in per cent; ``utterances`` and ``words``."""
+        low, high = self.interval()
+        return {
+            "wer": round(100 * (self.words.rate or 0.0), 3),
+            "low": round(100 * low, 2),
+            "high": round(100 * high, 2),
+            "cer": round(100 * (self.characters.rate or 0.0), 3),
+            "utterances": len(self.utterances),
+            "words": self.words.reference_length,
+        }
+
 
 def evaluate(
     store: FeatureStore,

@@ -7,16 +7,18 @@ def model_card(bundle: Bundle) -> str:
     """Return ``README.md`` of a bundle; results are those measured so far, none before evaluation."""
     results = "".join(
         f"      - task: {{type: automatic-speech-recognition}}\n"
-        f"        dataset: {{name: {bundle.dataset}, type: {bundle.dataset}, split: {split}}}\n"
-        f"        metrics: [{{type: wer, name: WER (greedy), value: {result['wer']:.2f}}}]\n"
-        for split, result in bundle.results.items()
+        f"        dataset: {{name: {bundle.dataset}, type: {bundle.dataset}, split: {result['split']}}}\n"
+        f"        metrics: [{{type: wer, name: 'WER, {result['decoder']}', value: {result['wer']:.2f}}}]\n"
+        for result in bundle.results
     )
     index = f"model-index:\n  - name: {bundle.name}\n    results:\n{results}" if results else ""
     table = "".join(
-        f"| {split} | {result['wer']:.2f} | {result['low']:.1f}–{result['high']:.1f} | {result['utterances']} |\n"
-        for split, result in bundle.results.items()
+        f"| {result['split']} | {result['decoder']} | {result['wer']:.2f} | {result['low']:.1f}–{result['high']:.1f} "
+        f"| {result['utterances']} |\n"
+        for result in bundle.results
     )
-    measured = f"| test set | WER % | 95 % interval | utterances |\n|---|---|---|---|\n{table}" if table else ""
+    heading = "| set | decoder | WER % | 95 % interval | utterances |\n|---|---|---|---|---|\n"
+    measured = heading + table if table else ""
     cell = ("bidirectional " if bundle.model.bidirectional else "") + bundle.model.cell.upper().replace("_", " ")
     return f"""---
 language: {bundle.language}

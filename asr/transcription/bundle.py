@@ -25,6 +25,7 @@ from asr.tokenizer import CharTokenizer
 
 FORMAT_VERSION = 1
 FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", "model.safetensors", "README.md")
+LANGUAGE_MODEL = "lm.arpa.gz"
 
 # Bundles that ship in the package.
 SHIPPED = Path(__file__).parent.parent / "bundles"
@@ -46,8 +47,11 @@ class Bundle:
     tokenizer : CharTokenizer
     dataset, licence, language : str
         What it was trained on, the licence of the weights, and the language's code.
-    results : dict
-        Measured results, by the name of the test set.
+    decoding : dict
+        ``alpha`` and ``beta`` as tuned for the bundle's own language model; empty without one.
+    results : list of dict
+        Measured results: ``split``, ``decoder``, ``wer``, ``low``, ``high``, ``cer`` (in per cent),
+        ``utterances``, ``words``.
     """
 
     directory: Path
@@ -60,7 +64,8 @@ class Bundle:
     dataset: str = "unknown"
     licence: str = "unknown"
     language: str = "en"
-    results: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, float] = field(default_factory=dict)
+    results: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def frame_seconds(self) -> float:
@@ -84,6 +89,7 @@ class Bundle:
             "dataset": self.dataset,
             "licence": self.licence,
             "language": self.language,
+            "decoding": self.decoding,
             "results": self.results,
         }
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -130,7 +136,8 @@ class Bundle:
                 dataset=config["dataset"],
                 licence=config["licence"],
                 language=config["language"],
-                results=config["results"],
+                decoding=config.get("decoding", {}),
+                results=list(config["results"]),
             )
         except ModelError:
             raise

@@ -1,0 +1,39 @@
+"""The command line of a recipe script."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.console import run as run_application
+from asr.errors import UsageError, did_you_mean
+from asr.recipe.recipe import Recipe, Run
+from asr.settings import override
+
+
+def main(recipe: Recipe) -> None:
+    """Run a recipe as its script's command line says; errors are one line and a status, as in ``asr``."""
+    from asr.recipe.stages import STAGES
+
+    def command(
+        stage: Annotated[list[str] | None, typer.Option(help=f"Only this (repeatable): {', '.join(STAGES)}.")] = None,
+        setting: Annotated[list[str] | None, typer.Option("--set", help="Override: training.epochs=5.")] = None,
+        data: Annotated[Path | None, typer.Option(help="Feature stores; by default data/<corpus>.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Results; by default exp/<name>.")] = None,
+        archive: Annotated[Path | None, typer.Option(help="The corpus's archive, instead of a download.")] = None,
+        jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one a core.")] = 0,
+    ) -> None:
+        for name in stage or ():
+            if name not in STAGES:
+                raise UsageError(f"unknown stage {name!r}; expected {', '.join(STAGES)}{did_you_mean(name, STAGES)}")
+        changed = override(recipe, setting or ())
+        run = Run(changed, data or Path("data", changed.corpus), out or Path("exp", changed.name), jobs, archive)
+        for name, function in STAGES.items():
+            if not stage or name in stage:
+                function(run)
+
+    command.__doc__ = f"Recipe {recipe.name}: {recipe.description}"
+    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    application.command()(command)
+    run_application(application, Path(sys.argv[0]).name, "interrupted: run the same command again to go on")
