@@ -8,6 +8,8 @@ WORKERS ?= 2
 
 demo: $(VENV)/.train
 	$(BIN)/python recipes/digits.py
+	@echo; echo "asr transcribe --model exp/digits/bundle --word-timestamps data_prep/digits/example.wav"
+	@$(BIN)/asr transcribe --model exp/digits/bundle --word-timestamps data_prep/digits/example.wav
 
 test: $(VENV)/.dev
 	# One thread a process: more would only wait for one another.

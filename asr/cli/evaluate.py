@@ -9,7 +9,7 @@ from asr.cli.transcribe import require_model
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="A feature store, e.g. data/an4/test.")],
+    data: Annotated[Path, typer.Option(help="A feature store: data/an4/test.")],
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
     device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
