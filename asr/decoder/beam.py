@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
-from asr.decoder.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, Scorer
+from asr.decoder.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, SCORER_TOKEN, Scorer
 from asr.decoder.greedy import check_frame_seconds
 from asr.decoder.hotwords import Hotwords, build_automaton
 from asr.decoder.hypothesis import Hypothesis
@@ -183,12 +183,17 @@ class BeamSearchDecoder:
             vocabulary = vocabulary.with_words(hotwords.words, self._word_lm)
         hot_nodes, hot_table, hot_start = build_automaton(hotwords, vocabulary.alphabet)
         units, unit_begins = vocabulary.alphabet.units(labels.letters)
+        tokens = np.zeros(len(labels), SCORER_TOKEN)
+        tokens["begins_word"], tokens["first_unit"], tokens["end_unit"] = (
+            labels.begins_word, unit_begins[:-1], unit_begins[1:],
+        )  # fmt: skip
+        if self._token_words is not None:
+            tokens["word_id"] = self._token_words
         oov_scores = {"allow": 0.0, "penalise": float(options.oov_score), "forbid": -np.inf}
         oov_score = oov_scores[options.oov] if self._word_lm is not None else 0.0
         alpha, beta = (float(options.alpha), float(options.beta)) if lm is not None else (0.0, 0.0)
         scorer = Scorer(
-            begins_word=np.array(labels.begins_word, np.uint8),
-            unit_begins=unit_begins,
+            tokens=tokens,
             units=units,
             trie_nodes=vocabulary.nodes,
             trie_table=vocabulary.table,
@@ -197,7 +202,7 @@ class BeamSearchDecoder:
             hot_table=hot_table,
             boundary=vocabulary.alphabet.boundary,
             lm=lm.query_arrays if lm is not None else NO_ARRAYS,
-            token_words=self._token_words if self._token_words is not None else np.zeros(len(labels), np.int32),
+            is_neutral=lm is None and not vocabulary.is_closed and not hotwords.weights,
             level=NO_MODEL if lm is None else OF_WORDS if self._word_lm is not None else OF_TOKENS,
             alpha=alpha,
             beta=beta,

@@ -15,13 +15,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call, without the GIL, and keep it in the cache."""
+    """Compile a function that Python calls, at its first call; it runs without the GIL and is kept in the cache."""
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     try:
-        kernel = njit(nogil=True, cache=True, error_model="numpy")(function)
+        return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:
         # Numba finds no directory that it may write to.
-        kernel = njit(nogil=True, error_model="numpy")(function)
-    return kernel  # type: ignore[no-any-return]
+        return njit(**options)(function)  # type: ignore[no-any-return]
+
+
+def part(function: Function) -> Function:
+    """Compile a function that only kernels call: it is cached with them, and costs no wrapper for Python."""
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    return njit(**options)(function)  # type: ignore[no-any-return]
 
 
 class _Announcer(event.Listener):  # type: ignore[misc]
@@ -30,7 +36,7 @@ class _Announcer(event.Listener):  # type: ignore[misc]
     announced = False
 
     def on_start(self, event: Any) -> None:
-        if not self.announced and event.data["dispatcher"].py_func.__module__.startswith("asr.decoder"):
+        if not self.announced and str(event.data["dispatcher"].py_func.__module__).startswith("asr.decoder"):
             self.announced = True
             print("asr: compiling the decoder for this machine, which is done once (some seconds)", file=sys.stderr)
 

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.compiling import compiled
+from asr.decoder.compiling import part
 from asr.decoder.ngram.query import QueryArrays, advance
 from asr.decoder.trie import find_child
 
 WORD_START, UNKNOWN_WORD = 0, -1
 NO_MODEL, OF_WORDS, OF_TOKENS = 0, 1, 2
 NO_ENTRY = -1
+SCORER_TOKEN = np.dtype([("begins_word", "i4"), ("first_unit", "i4"), ("end_unit", "i4"), ("word_id", "i4")])
 
 
 class Scorer(NamedTuple):
@@ -25,10 +26,11 @@ class Scorer(NamedTuple):
 
     Parameters
     ----------
-    begins_word
-        uint8 (V,), whether a label ends the word before it.
-    unit_begins, units
-        int32 (V + 1,), (N,): label c adds the letters ``units[unit_begins[c]:unit_begins[c + 1]]`` to a word.
+    tokens
+        SCORER_TOKEN (V,): whether a label ends the word before it; which of `units` it adds to a word; and, where the
+        language model is one of tokens, its word there.
+    units
+        int32, the letters of all labels.
     trie_nodes, trie_table, entries
         The trie of known words (see `asr.decoder.trie`).
     hot_nodes, hot_table
@@ -37,8 +39,8 @@ class Scorer(NamedTuple):
         The unit that stands between words in hotwords.
     lm
         The arrays of the language model (see `asr.decoder.ngram.query`).
-    token_words
-        int32 (V,), the model's word for each label, where the model is one of tokens.
+    is_neutral
+        Whether there is nothing to score, so that all this can be passed over.
     level
         NO_MODEL, OF_WORDS or OF_TOKENS.
     alpha, beta
@@ -52,8 +54,7 @@ class Scorer(NamedTuple):
         The most that one label can add to bonus and look-ahead.
     """
 
-    begins_word: npt.NDArray[np.uint8]
-    unit_begins: npt.NDArray[np.int32]
+    tokens: npt.NDArray[Any]
     units: npt.NDArray[np.int32]
     trie_nodes: npt.NDArray[Any]
     trie_table: npt.NDArray[np.int32]
@@ -62,7 +63,7 @@ class Scorer(NamedTuple):
     hot_table: npt.NDArray[np.int32]
     boundary: int
     lm: QueryArrays
-    token_words: npt.NDArray[np.int32]
+    is_neutral: bool
     level: int
     alpha: float
     beta: float
@@ -99,23 +100,24 @@ class Standing(NamedTuple):
     bonus: float
 
 
-@compiled
+@part
 def extend(scorer, standing, token, entry):  # type: ignore[no-untyped-def]
     """Return where a hypothesis stands after one more token; `entry` is the word that ends before it, if any."""
+    label, units = scorer.tokens[token], scorer.units
     if scorer.level == OF_TOKENS:
-        standing = say(scorer, standing, np.int64(scorer.token_words[token]), 0.0)
+        standing = say(scorer, standing, np.int64(label.word_id), 0.0)
     # A delimiter after a delimiter ends no word.
-    if scorer.begins_word[token] and standing.word != WORD_START:
+    if label.begins_word and standing.word != WORD_START:
         standing = end_word(scorer, standing, entry)
     word, hot = standing.word, standing.hot
-    for k in range(scorer.unit_begins[token], scorer.unit_begins[token + 1]):
+    for k in range(label.first_unit, label.end_unit):
         if word != UNKNOWN_WORD:
-            word = find_child(scorer.trie_nodes, scorer.trie_table, word, scorer.units[k])
-        hot = next_hot_state(scorer, hot, scorer.units[k])
+            word = find_child(scorer.trie_nodes, scorer.trie_table, word, units[k])
+        hot = next_hot_state(scorer, hot, units[k])
     return Standing(word, hot, standing.lm_state, standing.lm_score, standing.hot_score, standing.bonus)
 
 
-@compiled
+@part
 def end_word(scorer, standing, entry):  # type: ignore[no-untyped-def]
     """Return where a hypothesis stands after the end of its unfinished word, which is `entry` of the trie."""
     word_id, cost = np.int64(0), scorer.unlisted_score
@@ -136,7 +138,7 @@ def end_word(scorer, standing, entry):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
+@part
 def say(scorer, standing, word_id, cost):  # type: ignore[no-untyped-def]
     """Return where a hypothesis stands after the language model's next word."""
     log_prob, lm_state = advance(scorer.lm, standing.lm_state, word_id)
@@ -145,7 +147,7 @@ def say(scorer, standing, word_id, cost):  # type: ignore[no-untyped-def]
     return Standing(standing.word, standing.hot, lm_state, lm_score, standing.hot_score, bonus)
 
 
-@compiled
+@part
 def next_hot_state(scorer, hot, unit):  # type: ignore[no-untyped-def]
     """Return the hotwords' state after one more unit (Aho & Corasick 1975): the longest suffix that begins one."""
     while True:
@@ -157,7 +159,7 @@ def next_hot_state(scorer, hot, unit):  # type: ignore[no-untyped-def]
         hot = np.int64(scorer.hot_nodes[hot].fallback)
 
 
-@compiled
+@part
 def look_ahead(scorer, word, hot):  # type: ignore[no-untyped-def]
     """Return what may be expected of an unfinished word and of unfinished hotwords.
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoder.compiling import compiled
+from asr.decoder.compiling import compiled, part
 from asr.decoder.fusion import NO_ENTRY, WORD_START, Standing, end_word, extend, look_ahead, say
 from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix
 
@@ -76,7 +76,7 @@ def search(frames, begin, limits, scorer, memory):  # type: ignore[no-untyped-de
     return len(frames)
 
 
-@compiled
+@part
 def choose_tokens(frame, limits, tokens):  # type: ignore[no-untyped-def]
     """Write the tokens to try, the most probable first (equal ones by number), and return how many."""
     count = 0
@@ -101,7 +101,7 @@ def choose_tokens(frame, limits, tokens):  # type: ignore[no-untyped-def]
     return count
 
 
-@compiled
+@part
 def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
     """Let each hypothesis stay as it is, cases 1 and 2; these are the first candidates.
 
@@ -111,9 +111,9 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
         The best score, and what a candidate must reach to be among the `beam_size` best.
     """
     before, stayed = memory.beams[BEFORE], memory.beams[STAYED]
-    prefixes = memory.prefixes
+    prefixes, candidates = memory.prefixes, memory.candidates
+    num_hypotheses, now = memory.counts[HYPOTHESES], memory.counts[FRAMES]
     p_of_blank = math.exp(frame[limits.blank])
-    num_hypotheses = memory.counts[HYPOTHESES]
     best, bound = -np.inf, np.inf
     for i in range(num_hypotheses):
         old, new = before[i], stayed[i]
@@ -124,7 +124,7 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
         if old.best_token > old.best_blank:
             new.best_blank = old.best_token * p_of_blank
             new.blank_trace, new.blank_sum = old.token_trace, old.token_sum
-            new.blank_end = memory.counts[FRAMES]
+            new.blank_end = now
         new.p_token, new.best_token, new.via = 0.0, 0.0, NONE
         prefix = prefixes[old.prefix]
         if prefix.token != NONE:
@@ -143,12 +143,12 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
         total = new.p_blank + new.p_token
         new.log_total = math.log(total) if total > 0 else -np.inf
         score = new.log_total + prefix.bonus + prefix.look_ahead
-        set_candidate(memory.candidates[i], score, i, i, NONE, NO_ENTRY)
+        set_candidate(candidates[i], score, i, i, NONE, NO_ENTRY)
         best, bound = max(best, score), min(bound, score)
     return best, bound if num_hypotheses == limits.beam_size else -np.inf
 
 
-@compiled
+@part
 def extending(hypothesis, repeats):  # type: ignore[no-untyped-def]
     """Return the probability that a new token can follow, of all alignments and of the best one."""
     if repeats:
@@ -156,7 +156,7 @@ def extending(hypothesis, repeats):  # type: ignore[no-untyped-def]
     return hypothesis.p_blank + hypothesis.p_token, max(hypothesis.best_blank, hypothesis.best_token)
 
 
-@compiled
+@part
 def set_candidate(candidate, score, order, slot, token, entry):  # type: ignore[no-untyped-def]
     """Fill in a candidate."""
     candidate.score = score
@@ -166,7 +166,7 @@ def set_candidate(candidate, score, order, slot, token, entry):  # type: ignore[
     candidate.entry = entry
 
 
-@compiled
+@part
 def standing_of(prefix):  # type: ignore[no-untyped-def]
     """Return where the automata stand after a prefix."""
     return Standing(
@@ -175,42 +175,38 @@ def standing_of(prefix):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
-def first_entry(scorer, prefix, token):  # type: ignore[no-untyped-def]
-    """Return the first word of the trie that ends if `token` follows a prefix, NO_ENTRY if none does."""
-    if scorer.begins_word[token] and prefix.word > WORD_START:
-        return np.int64(scorer.trie_nodes[prefix.word].entry)
-    return np.int64(NO_ENTRY)
-
-
-@compiled
+@part
 def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # type: ignore[no-untyped-def]
     """Extend each hypothesis by each token, case 3, and return the number of candidates and the best score."""
     before, prefixes, candidates = memory.beams[BEFORE], memory.prefixes, memory.candidates
+    tokens, table, entries, labels = memory.tokens, memory.table, scorer.entries, scorer.tokens
     best, bound = best_and_bound
     num_hypotheses = memory.counts[HYPOTHESES]
     count, order = num_hypotheses, num_hypotheses
     for i in range(num_hypotheses):
         parent = np.int64(before[i].prefix)
         prefix = prefixes[parent]
-        standing = standing_of(prefix)
         highest = before[i].log_total + prefix.bonus + scorer.max_gain
         for k in range(num_tokens):
-            token = np.int64(memory.tokens[k])
+            token = np.int64(tokens[k])
             # The tokens that follow are even less probable.
             if highest + frame[token] < max(bound, best - limits.beam_threshold):
                 break
-            log_p = before[i].log_total
+            log_p = before[i].log_total + frame[token]
             if token == prefix.token:
-                log_p = math.log(before[i].p_blank) if before[i].p_blank > 0 else -np.inf
-            entry = first_entry(scorer, prefix, token)
+                log_p = math.log(before[i].p_blank) + frame[token]
+            entry = np.int64(NO_ENTRY)
+            if labels[token].begins_word and prefix.word > WORD_START:
+                entry = np.int64(scorer.trie_nodes[prefix.word].entry)
             while True:
-                after = extend(scorer, standing, token, entry)
-                score = log_p + frame[token] + after.bonus + look_ahead(scorer, after.word, after.hot)
+                score = log_p
+                if not scorer.is_neutral:
+                    after = extend(scorer, standing_of(prefix), token, entry)
+                    score += after.bonus + look_ahead(scorer, after.word, after.hot)
                 order += 1
                 # What is in the beam already has got this alignment in `stay`.
                 if score >= max(bound, best - limits.beam_threshold) and score > -np.inf:
-                    child = find_prefix(memory, parent, token, entry)
+                    child = find_prefix(prefixes, table, parent, token, entry)
                     if child == NONE or prefixes[child].slot == NONE:
                         if count == len(candidates):
                             select(candidates, count, limits.beam_size)
@@ -219,19 +215,19 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # ty
                         set_candidate(candidates[count], score, order, i, token, entry)
                         count += 1
                         best = max(best, score)
-                if entry == NO_ENTRY or scorer.entries[entry].next == NO_ENTRY:
+                if entry == NO_ENTRY or entries[entry].next == NO_ENTRY:
                     break
-                entry = np.int64(scorer.entries[entry].next)
+                entry = np.int64(entries[entry].next)
     return count, best
 
 
-@compiled
+@part
 def is_better(candidate, score, order):  # type: ignore[no-untyped-def]
     """Tell whether a candidate comes before another: by score, then by age in the beam, then by token."""
     return candidate.score > score or (candidate.score == score and candidate.order < order)
 
 
-@compiled
+@part
 def select(candidates, count, wanted):  # type: ignore[no-untyped-def]
     """Bring the best candidates to the front, the worst of them last among them (Hoare 1961)."""
     low, high, k = 0, count - 1, wanted - 1
@@ -256,7 +252,7 @@ def select(candidates, count, wanted):  # type: ignore[no-untyped-def]
             return
 
 
-@compiled
+@part
 def swap(candidates, i, j):  # type: ignore[no-untyped-def]
     """Exchange two candidates."""
     a, b = candidates[i], candidates[j]
@@ -267,31 +263,50 @@ def swap(candidates, i, j):  # type: ignore[no-untyped-def]
     a.entry, b.entry = b.entry, a.entry
 
 
-@compiled
+@part
 def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: ignore[no-untyped-def]
     """Make the best candidates the hypotheses after this frame."""
-    before, after, prefixes = memory.beams[BEFORE], memory.beams[AFTER], memory.prefixes
+    before, stayed, after = memory.beams[BEFORE], memory.beams[STAYED], memory.beams[AFTER]
+    prefixes, traces, table, candidates = memory.prefixes, memory.traces, memory.table, memory.candidates
+    num_prefixes, num_traces = memory.counts[PREFIXES], memory.counts[TRACES]
     if count > beam_size:
-        select(memory.candidates, count, beam_size)
+        select(candidates, count, beam_size)
         count = beam_size
     for i in range(memory.counts[HYPOTHESES]):
         prefixes[before[i].prefix].slot = NONE
     kept, highest = 0, 0.0
     for k in range(count):
-        candidate = memory.candidates[k]
+        candidate, new = candidates[k], after[kept]
         if candidate.score < threshold or candidate.score == -np.inf:
             continue
-        new = after[kept]
-        if candidate.token == NONE:
-            after[kept] = memory.beams[STAYED][candidate.slot]
-            if new.via != NONE:
-                log_p = np.float64(frame[prefixes[new.prefix].token])
-                start_token(new, before[new.via], prefixes[prefixes[new.prefix].parent].token, log_p, memory)
+        source, token = np.int64(candidate.slot), np.int64(candidate.token)
+        if token == NONE:
+            after[kept] = stayed[source]
+            source = np.int64(new.via)
+            token = np.int64(prefixes[new.prefix].token)
         else:
-            grow(new, candidate, np.float64(frame[candidate.token]), scorer, memory)
+            parent, entry = np.int64(before[source].prefix), np.int64(candidate.entry)
+            child = find_prefix(prefixes, table, parent, token, entry)
+            if child == NONE:
+                child = num_prefixes
+                num_prefixes += 1
+                standing = standing_of(prefixes[parent])
+                ahead = 0.0
+                if not scorer.is_neutral:
+                    standing = extend(scorer, standing, token, entry)
+                    ahead = look_ahead(scorer, standing.word, standing.hot)
+                fill_prefix(prefixes[child], (parent, token, entry), standing, ahead)
+                link_prefix(prefixes, table, child)
+            say_token(new, before[source], prefixes[parent].token == token, np.float64(frame[token]))
+            new.prefix = child
+        if source != NONE:
+            repeats = prefixes[before[source].prefix].token == token
+            fill_trace(traces[num_traces], new.prefix, before[source], repeats, memory.counts[FRAMES])
+            new.token_trace, new.token_sum = num_traces, np.float64(frame[token])
+            num_traces += 1
         highest = max(highest, new.p_blank + new.p_token)
         kept += 1
-    memory.counts[HYPOTHESES] = kept
+    memory.counts[HYPOTHESES], memory.counts[PREFIXES], memory.counts[TRACES] = kept, num_prefixes, num_traces
     scale = 1.0
     while 0.0 < highest * scale < SMALLEST:
         scale /= SMALLEST
@@ -303,7 +318,7 @@ def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: igno
             rescale(before[i], scale)
 
 
-@compiled
+@part
 def rescale(hypothesis, scale):  # type: ignore[no-untyped-def]
     """Multiply the probabilities of a hypothesis."""
     hypothesis.p_blank *= scale
@@ -313,50 +328,37 @@ def rescale(hypothesis, scale):  # type: ignore[no-untyped-def]
     hypothesis.log_total += math.log(scale)
 
 
-@compiled
-def grow(new, candidate, log_p, scorer, memory):  # type: ignore[no-untyped-def]
-    """Make a hypothesis of a candidate with a new token."""
-    source, prefixes = memory.beams[BEFORE][candidate.slot], memory.prefixes
-    parent, token, entry = np.int64(source.prefix), np.int64(candidate.token), np.int64(candidate.entry)
-    index = find_prefix(memory, parent, token, entry)
-    if index == NONE:
-        index = memory.counts[PREFIXES]
-        memory.counts[PREFIXES] += 1
-        after = extend(scorer, standing_of(prefixes[parent]), token, entry)
-        prefix = prefixes[index]
-        prefix.parent, prefix.token, prefix.entry = parent, token, entry
-        prefix.word, prefix.hot, prefix.lm_state = after.word, after.hot, after.lm_state
-        prefix.lm_score, prefix.hot_score, prefix.bonus = after.lm_score, after.hot_score, after.bonus
-        prefix.look_ahead = look_ahead(scorer, after.word, after.hot)
-        link_prefix(memory, index)
-    repeats = prefixes[parent].token == token
+@part
+def say_token(new, source, repeats, log_p):  # type: ignore[no-untyped-def]
+    """Make `new` the hypothesis `source` with one more token."""
     p_source, best_source = extending(source, repeats)
-    new.prefix = index
+    p = math.exp(log_p)
     new.p_blank, new.best_blank, new.blank_trace = 0.0, 0.0, 0
-    new.p_token = p_source * math.exp(log_p)
-    new.best_token = best_source * math.exp(log_p)
-    new.log_total = candidate.score - prefixes[index].bonus - prefixes[index].look_ahead
-    start_token(new, source, prefixes[parent].token, log_p, memory)
+    new.p_token, new.best_token = p_source * p, best_source * p
+    new.log_total = math.log(new.p_token) if new.p_token > 0 else -np.inf
 
 
-@compiled
-def start_token(new, source, source_token, log_p, memory):  # type: ignore[no-untyped-def]
-    """Add a trace: on the best path to `new` its last token starts at this frame, coming from `source`."""
-    index = memory.counts[TRACES]
-    memory.counts[TRACES] += 1
-    trace = memory.traces[index]
-    trace.prefix, trace.start = new.prefix, memory.counts[FRAMES]
-    repeats = source_token == memory.prefixes[new.prefix].token
+@part
+def fill_prefix(prefix, key, standing, ahead):  # type: ignore[no-untyped-def]
+    """Fill in a prefix; `key` is its parent, token and entry."""
+    prefix.parent, prefix.token, prefix.entry = key
+    prefix.word, prefix.hot, prefix.lm_state = standing.word, standing.hot, standing.lm_state
+    prefix.lm_score, prefix.hot_score, prefix.bonus = standing.lm_score, standing.hot_score, standing.bonus
+    prefix.look_ahead = ahead
+    prefix.slot = NONE
+
+
+@part
+def fill_trace(trace, prefix, source, repeats, now):  # type: ignore[no-untyped-def]
+    """Fill in a trace: on its best path the last token of `prefix` starts now, coming from `source`."""
+    trace.prefix, trace.start = prefix, now
     if repeats or source.best_blank >= source.best_token:
-        trace.previous, trace.previous_end = source.blank_trace, source.blank_end
-        trace.previous_sum = source.blank_sum
+        trace.previous, trace.previous_end, trace.previous_sum = source.blank_trace, source.blank_end, source.blank_sum
     else:
-        trace.previous, trace.previous_end = source.token_trace, memory.counts[FRAMES]
-        trace.previous_sum = source.token_sum
-    new.token_trace, new.token_sum = index, log_p
+        trace.previous, trace.previous_end, trace.previous_sum = source.token_trace, now, source.token_sum
 
 
-@compiled
+@part
 def commit_horizon(limits, memory):  # type: ignore[no-untyped-def]
     """Drop the paths that differ from the best hypothesis in what was said before the horizon."""
     beam, traces, prefixes = memory.beams[BEFORE], memory.traces, memory.prefixes
@@ -387,7 +389,7 @@ def commit_horizon(limits, memory):  # type: ignore[no-untyped-def]
     memory.counts[HYPOTHESES] = kept
 
 
-@compiled
+@part
 def comes_from(traces, trace, ancestor):  # type: ignore[no-untyped-def]
     """Tell whether a trace is or follows another."""
     while trace > ancestor:

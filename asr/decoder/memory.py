@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.compiling import compiled
+from asr.decoder.compiling import compiled, part
 from asr.decoder.trie import edge_slot, table_size
 
 NONE = -1
@@ -79,7 +79,7 @@ class Memory(NamedTuple):
 
 def new_memory(beam_size: int, num_tokens: int, hot_state: int, lm_state: int) -> Memory:
     """Return the memory of a search that has heard nothing: one hypothesis, the empty prefix."""
-    room = 16 * beam_size + 256
+    room = 128 * beam_size + 256
     memory = Memory(
         prefixes=np.empty(room, PREFIX),
         traces=np.empty(room, TRACE),
@@ -113,10 +113,9 @@ def make_room(memory: Memory, beam_size: int) -> Memory:
     return grown
 
 
-@compiled
-def find_prefix(memory, parent, token, entry):  # type: ignore[no-untyped-def]
+@part
+def find_prefix(prefixes, table, parent, token, entry):  # type: ignore[no-untyped-def]
     """Return the prefix with one more token, NONE if there is none."""
-    prefixes, table = memory.prefixes, memory.table
     slot = edge_slot(parent, token, len(table))
     while table[slot] != 0:
         prefix = np.int64(table[slot])
@@ -126,11 +125,10 @@ def find_prefix(memory, parent, token, entry):  # type: ignore[no-untyped-def]
     return np.int64(NONE)
 
 
-@compiled
-def link_prefix(memory, prefix):  # type: ignore[no-untyped-def]
+@part
+def link_prefix(prefixes, table, prefix):  # type: ignore[no-untyped-def]
     """Enter a prefix into the table."""
-    table = memory.table
-    slot = edge_slot(memory.prefixes[prefix].parent, memory.prefixes[prefix].token, len(table))
+    slot = edge_slot(prefixes[prefix].parent, prefixes[prefix].token, len(table))
     while table[slot] != 0:
         slot = (slot + 1) & (len(table) - 1)
     table[slot] = prefix
@@ -141,7 +139,7 @@ def link_prefixes(memory):  # type: ignore[no-untyped-def]
     """Enter all prefixes but the root into the table, after emptying it."""
     memory.table[:] = 0
     for prefix in range(1, memory.counts[PREFIXES]):
-        link_prefix(memory, prefix)
+        link_prefix(memory.prefixes, memory.table, prefix)
 
 
 @compiled

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.compiling import compiled
+from asr.decoder.compiling import compiled, part
 
 # best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here.
 TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4")])
@@ -21,14 +21,14 @@ def table_size(num_nodes: int) -> int:
     return int(2 ** np.ceil(np.log2(2 * num_nodes + 2)))
 
 
-@compiled
+@part
 def edge_slot(node, unit, size):  # type: ignore[no-untyped-def]
     """Return where the search for an edge begins in a table of `size`: Fibonacci hashing (Knuth, vol. 3, 6.4)."""
     key = np.uint64(node) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(unit) * np.uint64(0xD1B54A32D192ED03)
     return np.int64((key ^ (key >> np.uint64(29))) & np.uint64(size - 1))
 
 
-@compiled
+@part
 def find_child(nodes, table, node, unit):  # type: ignore[no-untyped-def]
     """Return the child of a node by a unit, -1 if there is none."""
     slot = edge_slot(node, unit, len(table))
@@ -40,7 +40,7 @@ def find_child(nodes, table, node, unit):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@compiled
+@part
 def enter_edge(nodes, table, child):  # type: ignore[no-untyped-def]
     """Enter the edge to a node into the table."""
     slot = edge_slot(nodes[child].parent, nodes[child].unit, len(table))
