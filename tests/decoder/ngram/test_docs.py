@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "language-models.md"
 def test_the_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     estimating, kernel, aligning = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict = {}
+    names: dict = {"__name__": "examples"}
     exec(estimating, names)
     model = names["model"]
     exec(kernel, names)
