@@ -1,6 +1,6 @@
 """CMU AN4: spelled words, numbers and commands, 0.71 h of training speech.
 
-    python recipes/an4.py
+python recipes/an4.py
 
 Greedy WER on the test set (130 utterances, 773 words): see the table in README.md.
 """

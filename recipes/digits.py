@@ -1,6 +1,6 @@
-"""The embedded default: connected digits by synthesised voices; no download, minutes on two cores.
+"""Connected digits by synthesised voices: embedded, so nothing is downloaded; minutes on two cores.
 
-    python recipes/digits.py
+python recipes/digits.py
 """
 
 from asr.features import LogMelConfig

@@ -1,6 +1,6 @@
 """Free Spoken Digit Dataset, official split: recordings 0 to 4 of each speaker and digit are the test set.
 
-    python recipes/fsdd.py
+python recipes/fsdd.py
 
 The test set is connected strings of 3 to 7 digits, the six speakers are those of the training set.
 """

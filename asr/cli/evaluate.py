@@ -39,6 +39,5 @@ def evaluate(
     low, high = result.interval()
     print(result.words.kaldi_line("WER"))
     print(result.characters.kaldi_line("CER"))
-    print(
-        f"{describe(bundle, options)}, {len(store)} utterances, 95 % interval of the WER {100 * low:.2f}–{100 * high:.2f} %"
-    )
+    interval = f"95 % interval of the WER {100 * low:.2f}–{100 * high:.2f} %"
+    print(f"{describe(bundle, options)}, {len(store)} utterances, {interval}")
