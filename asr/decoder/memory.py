@@ -79,11 +79,12 @@ class Memory(NamedTuple):
 
 def new_memory(beam_size: int, num_tokens: int, hot_state: int, lm_state: int) -> Memory:
     """Return the memory of a search that has heard nothing: one hypothesis, the empty prefix."""
-    room = 128 * beam_size + 256
+    # Enough for some ten seconds; pages that are never touched cost nothing.
+    num_prefixes, num_traces = 128 * beam_size + 256, 512 * beam_size + 256
     memory = Memory(
-        prefixes=np.empty(room, PREFIX),
-        traces=np.empty(room, TRACE),
-        table=np.zeros(table_size(room), np.int32),
+        prefixes=np.empty(num_prefixes, PREFIX),
+        traces=np.empty(num_traces, TRACE),
+        table=np.zeros(table_size(num_prefixes), np.int32),
         beams=np.zeros((3, beam_size), HYPOTHESIS),
         candidates=np.empty(4 * beam_size + 16, CANDIDATE),
         tokens=np.empty(num_tokens, np.int32),
@@ -98,19 +99,20 @@ def new_memory(beam_size: int, num_tokens: int, hot_state: int, lm_state: int) -
     return memory
 
 
-def make_room(memory: Memory, beam_size: int) -> Memory:
-    """Forget what no hypothesis alive comes from; return the memory, in larger arrays if still half full."""
+def make_room(memory: Memory) -> Memory:
+    """Forget what no hypothesis alive comes from; return the memory, in larger arrays if they are still half full."""
     collect(memory)
-    used = max(memory.counts[PREFIXES], memory.counts[TRACES]) + beam_size
-    if 2 * used <= len(memory.prefixes):
-        return memory
-    room = 4 * int(used)
-    prefixes, traces = np.empty(room, PREFIX), np.empty(room, TRACE)
-    prefixes[: memory.counts[PREFIXES]] = memory.prefixes[: memory.counts[PREFIXES]]
-    traces[: memory.counts[TRACES]] = memory.traces[: memory.counts[TRACES]]
-    grown = memory._replace(prefixes=prefixes, traces=traces, table=np.zeros(table_size(room), np.int32))
-    link_prefixes(grown)
-    return grown
+    num_prefixes, num_traces = int(memory.counts[PREFIXES]), int(memory.counts[TRACES])
+    if 2 * num_traces > len(memory.traces):
+        traces = np.empty(2 * len(memory.traces), TRACE)
+        traces[:num_traces] = memory.traces[:num_traces]
+        memory = memory._replace(traces=traces)
+    if 2 * num_prefixes > len(memory.prefixes):
+        prefixes = np.empty(2 * len(memory.prefixes), PREFIX)
+        prefixes[:num_prefixes] = memory.prefixes[:num_prefixes]
+        memory = memory._replace(prefixes=prefixes, table=np.zeros(table_size(len(prefixes)), np.int32))
+        link_prefixes(memory)
+    return memory
 
 
 @part

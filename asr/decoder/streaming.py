@@ -216,7 +216,7 @@ class BeamStream:
         memory = self._memory
         trace = memory.traces[common_trace(memory)]
         self._decided += self._spans(int(trace["previous"]), int(trace["previous_end"]), float(trace["previous_sum"]))
-        self._memory = make_room(memory, self._setup.limits.beam_size)
+        self._memory = make_room(memory)
 
     def _spans_of(self, slot: int) -> list[TokenSpan]:
         """Return the tokens on the best path of a hypothesis that are not decided."""
