@@ -16,7 +16,7 @@ OFFICIAL = ("train", "dev", "test")
 
 # validated.tsv, train.tsv, …: a header, tabs, no quoting; releases differ in the other columns:
 # client_id	path	sentence	up_votes	down_votes	age	gender	accents	locale	segment
-# ca4e0a72…	common_voice_en_17246.mp3	be careful with your prognostications said the stranger	1	0				en
+# ca4e0a72…	common_voice_en_000000.opus	be careful with your prognostications said the stranger	1	0				en
 def parse(root: Path) -> Iterator[RawUtterance]:
     """Yield the official splits; where only ``validated.tsv`` is there, a hash of the sentence gives them."""
     official = [split for split in OFFICIAL if (root / f"{split}.tsv").exists()]

@@ -24,8 +24,8 @@ CHECKSUMS = {
 BY_SPEAKER = ("speaker_train", "speaker_dev", "speaker_test")
 
 
-# LibriSpeech/train-clean-100/19/227/19-227.trans.txt, a line an utterance of reader 19, chapter 227:
-# 19-227-0000 AND WHEN HE HAD SAID THIS HE GAVE A GROAN
+# LibriSpeech/train-clean-5/1088/134315/1088-134315.trans.txt, a line an utterance of reader 1088, chapter 134315:
+# 1088-134315-0023 CLOSED THE DOOR CAREFULLY AND RETURNED TO THE HOUSE
 def parse(root: Path) -> Iterator[RawUtterance]:
     """Yield the utterances of every part that is there; those of training parts once more by held-out speaker."""
     for part in sorted(path.name for path in root.iterdir() if path.is_dir()):

@@ -1,6 +1,6 @@
 """LJ Speech: 24 h of one reader, case and punctuation kept by the publisher, normalised here.
 
-    python data_prep/ljspeech.py --out data/ljspeech
+python data_prep/ljspeech.py --out data/ljspeech
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""VoxForge, English: read speech that volunteers uploaded, one archive a session.
+r"""VoxForge, English: read speech that volunteers uploaded, one archive a session.
 
-    wget -r -np -nd -A tgz -P voxforge \\
+wget -r -np -nd -A tgz -P voxforge \
         https://repository.voxforge1.org/downloads/SpeechCorpus/Trunk/Audio/Main/16kHz_16bit/
-    for f in voxforge/*.tgz; do tar xzf $f -C voxforge; done
-    python data_prep/voxforge.py --source voxforge --out data/voxforge
+for f in voxforge/*.tgz; do tar xzf $f -C voxforge; done
+python data_prep/voxforge.py --source voxforge --out data/voxforge
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,9 @@ from asr.data.corpus import Archive, Corpus, RawUtterance, find_audio, held_out,
 from asr.text import ENGLISH
 
 
-# ralfherzog-20071220-en10/etc/PROMPTS, or etc/prompts-original where it is absent, whose lines have the file name
-# alone; recordings are in wav/ or flac/:
-# ralfherzog-20071220-en10/mfc/en10-001 THE DAY WAS COLD AND DREARY
-# en10-001 The day was cold and dreary.
+# guenter-20140214-afn/etc/PROMPTS, or etc/prompts-original where it is absent, whose lines begin with the stem alone;
+# recordings are in wav/ or flac/ (a German session; the English ones look the same):
+# guenter-20140214-afn/mfc/de5-001 ES SOLL ETWA FÜNFZIGTAUSEND VERSCHIEDENE SORTEN GEBEN
 def parse(root: Path) -> Iterator[RawUtterance]:
     """Yield the utterances; a hash of the speaker gives the splits: 90, 5 and 5 %."""
     for session in sorted(path for path in root.iterdir() if (path / "etc").is_dir()):
@@ -42,8 +41,8 @@ CORPUS = Corpus(
         Archive(
             "",
             name="voxforge",
-            how_to_get="it is published as one archive a session: fetch and extract them as data_prep/voxforge.py says, "
-            "and give the folder with --source; or pack them into voxforge.tar",
+            how_to_get="it is published as one archive a session: fetch and extract them as data_prep/voxforge.py "
+            "says and give the folder with --source; or pack them into voxforge.tar",
         ),
     ),
     markers=("*/etc/PROMPTS", "*/etc/prompts-original"),

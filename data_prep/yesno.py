@@ -1,6 +1,6 @@
 """OpenSLR's yesno: one man says "yes" or "no" in Hebrew, eight times a recording.
 
-    python data_prep/yesno.py --out data/yesno
+python data_prep/yesno.py --out data/yesno
 """
 
 from collections.abc import Iterator

@@ -105,7 +105,9 @@ def download(archive: Archive, cache: Path, progress: Callable[[int, int], None]
         If it cannot be fetched, is cut off, or its checksum is not the publisher's.
     """
     if not archive.url:
-        raise DataError(f"{archive.stem}: has no public address: {archive.how_to_get}, then give it with --archive FILE")
+        raise DataError(
+            f"{archive.stem}: has no public address: {archive.how_to_get}, then give it with --archive FILE"
+        )
     final = cache / (archive.stem + archive.file_name[len(strip_suffix(archive.file_name)) :])
     if final.exists():
         return final
@@ -237,7 +239,7 @@ def _safe_parts(path: Path, name: str, what: str = "") -> tuple[str, ...]:
         depth += -1 if part == ".." else 1
         if depth < 0 or part == "/" or (len(part) == 2 and part[1] == ":"):
             raise DataError(
-                f"{path}: {what}{ascii(name)} points outside the folder that it is extracted into; expected paths "
+                f"{path}: {what}{name!a} points outside the folder that it is extracted into; expected paths "
                 "within it: nothing was extracted, do not trust this archive"
             )
     return parts

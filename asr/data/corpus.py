@@ -3,19 +3,21 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from asr.data.archives import Archive, download, extract, find_archive, find_root
+from asr.data.checks import Limits
 from asr.data.features import global_statistics, write_filterbank
 from asr.data.finish import SplitSummary, finish_split
 from asr.data.options import PrepareOptions
+from asr.data.outputs import is_done, keep_existing, only_writer, remove_leftovers, without_statistics
 from asr.data.plan import PlanSettings, SplitPlan, plan
 from asr.data.progress import Progress
-from asr.data.shards import HEADER, read_header
+from asr.data.shards import HEADER, Kind, read_header
 from asr.data.tasks import ShardSettings, ShardTask, finished, read_planned, run_tasks
 from asr.data.utterance import RawUtterance, audio_in, find_audio, held_out, read_lines
 from asr.errors import DataError, UsageError, did_you_mean
@@ -25,6 +27,7 @@ from asr.text import ENGLISH, TextProfile
 __all__ = [
     "Archive",
     "Corpus",
+    "Limits",
     "PrepareOptions",
     "RawUtterance",
     "Summary",
@@ -63,10 +66,14 @@ class Corpus:
     archives : tuple of Archive
         Empty: the user's own data.
     embedded : Path, optional
-        The corpus, an archive or a folder, where it lies beside its script.
+        The corpus, an archive or a folder, where it need not be fetched: beside its script, or the user's own.
     features : LogMelConfig
     profile : TextProfile or None
         None: recordings without transcripts.
+    kind : {"features", "audio"}
+        What is stored unless the user says otherwise.
+    limits : Limits
+        Outside which utterances are left out, unless the user says otherwise.
     """
 
     name: str
@@ -84,6 +91,8 @@ class Corpus:
     embedded: Path | None = None
     features: LogMelConfig = field(default_factory=LogMelConfig)
     profile: TextProfile | None = ENGLISH
+    kind: Kind = "features"
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -150,13 +159,18 @@ def prepare(corpus: Corpus, out: str | Path, options: PrepareOptions | None = No
     out = Path(out)
     wanted = _wanted_splits(corpus, options)
     warnings: list[str] = []
-    with Progress(corpus.name, quiet=options.quiet) as progress, _only_one(out):
-        _remove_leftovers(out)
-        todo = [split for split in wanted if not _is_done(corpus, out / split, options)]
+    with Progress(corpus.name, quiet=options.quiet) as progress, only_writer(out):
+        remove_leftovers(out)
+        unresolved = _features(corpus, options)
+        todo = [
+            split
+            for split in wanted
+            if options.force or not is_done(out / split, _header(corpus, split, unresolved, options))
+        ]
         if todo or not corpus.archives:
             roots = find_roots(corpus, out, options, progress, warnings.append)
             warnings += _prepare_splits(corpus, roots, {split: out / split for split in wanted}, options, progress)
-        summary = _summary(out, corpus, wanted, warnings)
+        summary = _summary(out, wanted, warnings)
         if todo or not (out / "report.html").exists():
             write_report(out, corpus.title, summary.warnings)
     progress.show(summary)
@@ -215,23 +229,21 @@ def _prepare_splits(
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")
 
-    def read(row: dict[str, Any]) -> Any:
-        return read_planned(row, [str(root) for root in roots], _base_features(corpus, options).sample_rate)
-
-    features = _base_features(corpus, options)
-    if options.normalisation == "global":
-        training = [plans[split] for split in corpus.train_splits if split in plans]
-        features = global_statistics(features, training, read)
+    features = LogMelConfig.from_dict(_resolved(corpus, plans, roots, options))
     work: dict[str, list[ShardTask]] = {}
+    headers = {}
     for split, planned in plans.items():
-        header = _header(corpus, split, features, options) | {"plan": planned.digest()}
-        if _check_existing(planned, header, options):
+        header = _header(corpus, split, features.to_dict(), options) | {"plan": planned.digest()}
+        if keep_existing(planned, header, force=options.force):
             shutil.rmtree(planned.work)
-        else:
-            work[split] = _tasks(corpus, planned, header, roots, features, options)
+            continue
+        headers[split] = header
+        work[split] = [
+            ShardTask(number, digest, _settings(corpus, planned, header, roots, features))
+            for number, digest in enumerate(planned.digests)
+        ]
+        write_filterbank(planned.folder, features)
     waiting = [task for tasks in work.values() for task in tasks if finished(task) is None]
-    for split in work:
-        write_filterbank(plans[split].folder, features)
     total = sum(plans[split].utterances for split in work)
     progress.start(total, total - sum(_size(task, plans, options) for task in waiting))
     run_tasks(
@@ -241,8 +253,7 @@ def _prepare_splits(
         lambda task, receipt: progress.advance(len(receipt["measures"]) + len(receipt["rejected"])),
     )
     for split, tasks in work.items():
-        header = _header(corpus, split, features, options) | {"plan": plans[split].digest()}
-        finish_split(plans[split], tasks, header)
+        finish_split(plans[split], tasks, headers[split])
     return [f"{corpus.name}: the split {split} is not there" for split in absent]
 
 
@@ -251,11 +262,25 @@ def _size(task: ShardTask, plans: dict[str, SplitPlan], options: PrepareOptions)
     return min(options.shard_utterances, planned.utterances - task.number * options.shard_utterances)
 
 
-def _base_features(corpus: Corpus, options: PrepareOptions) -> LogMelConfig:
-    features = options.features or corpus.features
-    if options.normalisation in ("none", "utterance"):
-        return replace(features, normalisation=options.normalisation, mean=(), std=())
-    return features
+def _features(corpus: Corpus, options: PrepareOptions) -> dict[str, Any]:
+    """Return the feature configuration, in which global statistics may be missing yet."""
+    config = options.features or corpus.features
+    if options.normalisation in (None, config.normalisation):
+        return config.to_dict()
+    return without_statistics(config, str(options.normalisation))
+
+
+def _resolved(
+    corpus: Corpus, plans: dict[str, SplitPlan], roots: tuple[Path, ...], options: PrepareOptions
+) -> dict[str, Any]:
+    """Return the feature configuration with its statistics."""
+    values = _features(corpus, options)
+    if values["normalisation"] != "global" or values["mean"]:
+        return values
+    config = LogMelConfig.from_dict({**values, "normalisation": "none"})
+    training = [plans[split] for split in corpus.train_splits if split in plans]
+    places = [str(root) for root in roots]
+    return global_statistics(config, training, lambda row: read_planned(row, places, config.sample_rate)).to_dict()
 
 
 def _profile(corpus: Corpus, options: PrepareOptions) -> TextProfile | None:
@@ -265,100 +290,43 @@ def _profile(corpus: Corpus, options: PrepareOptions) -> TextProfile | None:
     return replace(profile, unknown=options.unknown) if options.unknown else profile
 
 
-def _header(corpus: Corpus, split: str, features: LogMelConfig, options: PrepareOptions) -> dict[str, Any]:
+def _header(corpus: Corpus, split: str, features: dict[str, Any], options: PrepareOptions) -> dict[str, Any]:
     """Return what the header says of where the store comes from and how it was made."""
     profile = _profile(corpus, options)
     return {
-        "kind": options.kind,
+        "kind": options.kind or corpus.kind,
         "corpus": corpus.name,
         "title": corpus.title,
         "version": corpus.version,
         "licence": corpus.licence,
         "citation": corpus.citation,
         "split": split,
-        "features": features.to_dict(),
+        "features": features,
         "profile": profile.to_dict() if profile else None,
         "speeds": list(options.speeds) if split in corpus.train_splits else [],
-        "limits": vars(options.limits),
+        "limits": asdict(options.limits or corpus.limits),
         "shard_utterances": options.shard_utterances,
     }
 
 
-def _tasks(
-    corpus: Corpus,
-    planned: SplitPlan,
-    header: dict[str, Any],
-    roots: tuple[Path, ...],
-    features: LogMelConfig,
-    options: PrepareOptions,
-) -> list[ShardTask]:
+def _settings(
+    corpus: Corpus, planned: SplitPlan, header: dict[str, Any], roots: tuple[Path, ...], features: LogMelConfig
+) -> ShardSettings:
+    """Return what all shards of a split share."""
     metadata = {name: str(header[name]) for name in ("corpus", "version", "split", "kind", "licence")}
-    metadata["features"] = json.dumps(features.to_dict())
-    settings = ShardSettings(
+    metadata["features"] = json.dumps(header["features"])
+    return ShardSettings(
         folder=str(planned.folder.absolute()),
         roots=tuple(str(root.absolute()) for root in roots),
-        kind=options.kind,
+        kind=header["kind"],
         features=features,
         has_text=corpus.profile is not None,
-        limits=options.limits,
+        limits=Limits(**header["limits"]),
         metadata=metadata,
     )
-    return [ShardTask(number, digest, settings) for number, digest in enumerate(planned.digests)]
 
 
-# What makes a store another store.
-IDENTITY = ("kind", "corpus", "version", "split", "features", "profile", "speeds", "limits", "shard_utterances")
-
-
-def _is_done(corpus: Corpus, folder: Path, options: PrepareOptions) -> bool:
-    """Whether a complete store is there that was made with the same options; the corpus need not be at hand."""
-    if options.force or not (folder / HEADER).exists():
-        return False
-    header = read_header(folder)
-    features = _base_features(corpus, options)
-    if options.normalisation == "global" and header["features"]["normalisation"] == "global":
-        # The statistics are the corpus's: those of the store are those that would be computed again.
-        found = LogMelConfig.from_dict(header["features"])
-        features = replace(features, normalisation="global", mean=found.mean, std=found.std)
-    _refuse_other(folder, header, _header(corpus, folder.name, features, options), IDENTITY)
-    return True
-
-
-def _check_existing(planned: SplitPlan, header: dict[str, Any], options: PrepareOptions) -> bool:
-    """Return whether the store is there already; remove its header first if it is to be made again."""
-    path = planned.folder / HEADER
-    if not path.exists():
-        return False
-    if options.force:
-        path.unlink()
-        for receipt in planned.work.glob("done-*.json"):
-            receipt.unlink()
-        return False
-    _refuse_other(planned.folder, read_header(planned.folder), header, (*IDENTITY, "plan"))
-    return True
-
-
-def _refuse_other(folder: Path, got: dict[str, Any], expected: dict[str, Any], names: tuple[str, ...]) -> None:
-    different = []
-    for name in names:
-        if got[name] == expected[name]:
-            continue
-        if isinstance(got[name], dict) and isinstance(expected[name], dict):
-            keys = [key for key in expected[name] if got[name].get(key) != expected[name][key]]
-            different += [f"{name}.{key} {got[name].get(key)!r} → {expected[name][key]!r}" for key in keys]
-        elif name == "plan":
-            different.append("the utterances (the corpus or its transcripts changed)")
-        else:
-            different.append(f"{name} {got[name]!r} → {expected[name]!r}")
-    if different:
-        raise DataError(
-            f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another --out, or replace it with --force"
-        )
-
-
-def _summary(out: Path, corpus: Corpus, wanted: tuple[str, ...], warnings: list[str]) -> Summary:
-    from collections import Counter
-
+def _summary(out: Path, wanted: tuple[str, ...], warnings: list[str]) -> Summary:
     splits = {}
     for split in wanted:
         if (out / split / HEADER).exists():
@@ -366,34 +334,6 @@ def _summary(out: Path, corpus: Corpus, wanted: tuple[str, ...], warnings: list[
             hours = header["seconds"] / 3600
             splits[split] = SplitSummary(header["utterances"], hours, Counter(header["rejected"]))
     return Summary(out, splits, tuple(warnings))
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove temporary files of a run that was killed."""
-    for temporary in out.glob("**/.*.tmp"):
-        if temporary.is_file():
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-
-
-@contextmanager
-def _only_one(out: Path) -> Iterator[None]:
-    """Keep a second preparation from the same folder; the lock goes with the process, however it ends."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made ({error.strerror}); expected a folder to write to") from None
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{out}: another preparation writes to it: wait for it, or choose another --out") from None
-        yield
 
 
 def main(corpus: Corpus) -> None:

@@ -131,12 +131,16 @@ def write_index(path: Path, shards: list[Path], measures: Iterable[list[list[Any
     layout = index_schema()
     columns = [name for name in layout.names if name not in MEASURES]
     seconds = 0.0
-    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, layout) as writer:
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, layout) as writer,
+    ):
         for shard, rows in zip(shards, measures, strict=True):
             table = read_arrow(shard)
             seconds += sum(table.column("duration_seconds").to_pylist())
             arrays = [_join(table.column(name)) for name in columns]
-            measured = list(zip(*rows, strict=True)) if rows else [[] for _ in MEASURES]
+            measured = zip(*rows, strict=True) if rows else [() for _ in MEASURES]
             arrays += [
                 pa.array(values, type=layout.field(name).type) for name, values in zip(MEASURES, measured, strict=True)
             ]

@@ -1,6 +1,6 @@
 """What a user may choose about a preparation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.checks import Limits
@@ -20,7 +20,7 @@ class PrepareOptions:
     normalisation : {"utterance", "none", "global"}, optional
         Overrides that of `features`; for "global" the mean and deviation are taken from a fixed sample of the
         training utterances.
-    kind : {"features", "audio"}
+    kind : {"features", "audio"}, optional
         What is stored: log-mel features, or waveforms for augmentation on the fly.
     splits : tuple of str, optional
         None: all that are there.
@@ -29,7 +29,7 @@ class PrepareOptions:
     profile : TextProfile, optional
     unknown : {"refuse", "map", "drop", "reject"}, optional
         Overrides the profile's treatment of characters outside its alphabet.
-    limits : Limits
+    limits : Limits, optional
     archive : Path, optional
         An archive, or a folder of archives, instead of a download.
     source : Path, optional
@@ -52,12 +52,12 @@ class PrepareOptions:
 
     features: LogMelConfig | None = None
     normalisation: Normalisation | None = None
-    kind: Kind = "features"
+    kind: Kind | None = None
     splits: tuple[str, ...] | None = None
     speeds: tuple[float, ...] = ()
     profile: TextProfile | None = None
     unknown: Unknown | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits | None = None
     archive: Path | None = None
     source: Path | None = None
     cache: Path | None = None
@@ -69,7 +69,7 @@ class PrepareOptions:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in ("features", "audio"):
+        if self.kind not in (None, "features", "audio"):
             raise UsageError(f"store: got {self.kind!r}; expected features or audio")
         if self.jobs < 0:
             raise UsageError(f"jobs: got {self.jobs}; expected a number of processes, or 0 for one a core")

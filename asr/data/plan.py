@@ -168,7 +168,7 @@ def _row(
             str(path).encode()
             files.append([*_relative(path, settings.roots), path.stat().st_size])
         except UnicodeEncodeError:
-            split.reject(name, "name not UTF-8", f"{ascii(str(path))}: expected a UTF-8 name: rename the file")
+            split.reject(name, "name not UTF-8", f"{str(path)!a}: expected a UTF-8 name: rename the file")
             return None
         except OSError as error:
             split.reject(name, "missing audio", f"{path}: {error.strerror}")

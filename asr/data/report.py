@@ -1,4 +1,5 @@
 """temporary"""
+
 from pathlib import Path
 
 

@@ -78,7 +78,7 @@ class ShardWriter:
         self._bytes = 0
 
     def add(self, row: tuple[str, str, str, float, str], payload: NDArray[Any]) -> None:
-        """Add (id, text, speaker, duration_seconds, source) with ``(T, n_mels)`` float16 or ``(num_samples,)`` int16."""
+        """Add (id, text, speaker, duration_seconds, source) and ``(T, n_mels)`` float16 or ``(num_samples,)`` int16."""
         self._rows.append(row)
         self._payload.append(payload)
         self._bytes += payload.nbytes

@@ -138,7 +138,9 @@ class _Store(Sequence[U], Generic[U]):
         try:
             index = read_arrow(folder / INDEX)
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder / INDEX}: cannot be read ({error}): prepare the corpus again with --force") from None
+            raise DataError(
+                f"{folder / INDEX}: cannot be read ({error}): prepare the corpus again with --force"
+            ) from None
         if len(index) != header["utterances"]:
             raise DataError(
                 f"{folder / INDEX}: lists {len(index)} utterances; store.json says {header['utterances']}: "
@@ -300,4 +302,7 @@ def read_arrow(path: Path) -> Any:
 def shard_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a shard's schema says of itself: corpus, version, split, kind, feature configuration."""
     values = read_arrow(Path(path)).schema.metadata
-    return {**{key.decode(): value.decode() for key, value in values.items()}, "features": json.loads(values[b"features"])}
+    return {
+        **{key.decode(): value.decode() for key, value in values.items()},
+        "features": json.loads(values[b"features"]),
+    }

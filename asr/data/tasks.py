@@ -191,9 +191,7 @@ def _prepare_utterance(
     measures.append(_measures(len(samples), planned["text"], level, payload, settings.features))
 
 
-def _measures(
-    num_samples: int, text: str, level: Level, payload: NDArray[Any], features: LogMelConfig
-) -> list[Any]:
+def _measures(num_samples: int, text: str, level: Level, payload: NDArray[Any], features: LogMelConfig) -> list[Any]:
     """Return the columns of the index that the shard itself lacks: see `asr.data.finish.MEASURES`."""
     import hashlib
 
@@ -255,13 +253,15 @@ def _log_mel(folder: str, config: LogMelConfig) -> LogMel:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1):
         yield
 
 
-def run_tasks(tasks: Sequence[ShardTask], jobs: int, cluster: str, on_done: Callable[[ShardTask, dict[str, Any]], None]) -> None:
+def run_tasks(
+    tasks: Sequence[ShardTask], jobs: int, cluster: str, on_done: Callable[[ShardTask, dict[str, Any]], None]
+) -> None:
     """Run tasks in this process, in `jobs` processes, or on a dask cluster; `on_done` is called as each ends.
 
     Raises
@@ -305,7 +305,9 @@ def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
     try:
         client = Client(cluster, timeout=30)
     except (OSError, TimeoutError, ValueError) as error:
-        raise DataError(f"--cluster {cluster}: no scheduler answers ({error}): start one with `dask scheduler`") from None
+        raise DataError(
+            f"--cluster {cluster}: no scheduler answers ({error}): start one with `dask scheduler`"
+        ) from None
     with client:
         # Shards are written atomically and are the same whoever writes them: a task may run twice.
         yield client.get_executor(pure=False, retries=3)

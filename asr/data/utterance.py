@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class RawUtterance:
 
 # What libsndfile reads, and the containers that PyAV reads.
 AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .sph .aif .aiff .au .caf .w64 .m4a .mp4 .webm .mkv .aac .wma .amr".split()
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".caf", ".w64"}
+    | {".m4a", ".mp4", ".webm", ".mkv", ".aac", ".wma", ".amr"}
 )
 
 
@@ -69,7 +71,9 @@ def find_audio(folder: Path, stem: str) -> Path:
     """
     found = _stems(str(folder)).get(stem, ())
     if len(found) > 1:
-        raise DataError(f"{folder}: {' and '.join(found)} have one stem; expected one audio file for {stem!r}: remove one")
+        raise DataError(
+            f"{folder}: {' and '.join(found)} have one stem; expected one audio file for {stem!r}: remove one"
+        )
     return folder / (found[0] if found else stem)
 
 
@@ -104,8 +108,8 @@ def held_out(key: str, dev_percent: float = 5.0, test_percent: float = 5.0) -> s
     return "dev" if percent < test_percent + dev_percent else "train"
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file without line ends, byte-order mark and empty last lines.
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 text file, without line ends, byte-order mark and empty lines.
 
     Raises
     ------
@@ -113,15 +117,16 @@ def read_lines(path: Path) -> list[str]:
         If it is absent or not UTF-8; the message names the line.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{path}, line {number}: byte {line[error.start]:#04x} is not UTF-8; expected UTF-8 text: "
+                        "convert the file (iconv -f LATIN1 -t UTF-8)"
+                    ) from None
+                if text.strip():
+                    yield text
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file of the corpus") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, line {line}: byte {data[error.start]:#04x} is not UTF-8; expected UTF-8 text: "
-            "convert the file (iconv -f LATIN1 -t UTF-8)"
-        ) from None
-    return text.replace("\r\n", "\n").rstrip("\n").split("\n") if text.strip() else []

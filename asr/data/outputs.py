@@ -1,0 +1,119 @@
+"""What is in the output folder already: is it this preparation's, is it done, is somebody else writing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asr.data.plan import SplitPlan
+from asr.data.shards import HEADER, read_header
+from asr.errors import DataError
+from asr.features import LogMelConfig
+
+# What makes a store another store.
+IDENTITY = ("kind", "corpus", "version", "split", "features", "profile", "speeds", "limits", "shard_utterances")
+
+
+def is_done(folder: Path, header: dict[str, Any]) -> bool:
+    """Return whether a complete store is in `folder` that was made as `header` says; the corpus need not be at hand.
+
+    Raises
+    ------
+    DataError
+        If there is one that was made otherwise.
+    """
+    if not (folder / HEADER).exists():
+        return False
+    found = read_header(folder)
+    if header["features"]["normalisation"] == found["features"]["normalisation"] == "global":
+        # The statistics are the corpus's: those of the store are those that would be computed again.
+        statistics = {name: found["features"][name] for name in ("mean", "std")}
+        header = {**header, "features": {**header["features"], **statistics}}
+    _refuse_other(folder, found, header, IDENTITY)
+    return True
+
+
+def keep_existing(planned: SplitPlan, header: dict[str, Any], *, force: bool) -> bool:
+    """Return whether the store that was planned is there already; with `force`, remove its header instead.
+
+    Raises
+    ------
+    DataError
+        If there is one that was made otherwise.
+    """
+    path = planned.folder / HEADER
+    if not path.exists():
+        return False
+    if not force:
+        _refuse_other(planned.folder, read_header(planned.folder), header, (*IDENTITY, "plan"))
+        return True
+    path.unlink()
+    for receipt in planned.work.glob("done-*.json"):
+        receipt.unlink()
+    return False
+
+
+def _refuse_other(folder: Path, got: dict[str, Any], expected: dict[str, Any], names: tuple[str, ...]) -> None:
+    different = []
+    for name in names:
+        if got[name] == expected[name]:
+            continue
+        if isinstance(got[name], dict) and isinstance(expected[name], dict):
+            keys = [key for key in expected[name] if got[name].get(key) != expected[name][key]]
+            different += [f"{name}.{key}{_change(got[name].get(key), expected[name][key])}" for key in keys]
+        elif name == "plan":
+            different.append("the utterances (the corpus or its transcripts changed)")
+        else:
+            different.append(f"{name}{_change(got[name], expected[name])}")
+    if different:
+        raise DataError(
+            f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another --out, or replace it with "
+            "--force"
+        )
+
+
+def _change(got: Any, expected: Any) -> str:
+    """Return `` 80 → 64`` for values that are short enough to be read."""
+    text = f" {got!r} → {expected!r}"
+    return text if len(text) < 80 else ""
+
+
+def without_statistics(config: LogMelConfig, normalisation: str) -> dict[str, Any]:
+    """Return what `config` with `normalisation` says before global statistics are known."""
+    values = replace(config, normalisation="none", mean=(), std=()).to_dict()
+    return {**values, "normalisation": normalisation}
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Keep a second preparation from the same folder; the lock goes with the process, however it ends.
+
+    Raises
+    ------
+    DataError
+        If another preparation holds it, or the folder cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("w")
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written to ({error.strerror}); expected a folder for the stores") from None
+    with file:
+        try:
+            import fcntl
+        except ImportError:  # Windows: no lock
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{out}: another preparation writes to it: wait for it, or choose another --out") from None
+        yield
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove temporary files of a run that was killed."""
+    for temporary in [*out.glob(".*.tmp"), *out.glob("*/.*.tmp"), *out.glob("*/.work/.*.tmp")]:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
