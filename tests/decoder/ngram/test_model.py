@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.decoder.ngram import NGramModel, estimate
+from asr.decoder.ngram import NGramModel, estimate, prune
 from asr.errors import DecodingError
 
 from .models import TINY_ARPA, backed_off, ngrams_of, random_sentences, reference_dir, totals_of
@@ -102,14 +102,27 @@ def test_perplexity_is_kenlms(reference, name, with_oov, without_oov):
     assert result.without_oov == pytest.approx(without_oov, rel=1e-6)
 
 
-def test_scores_are_kenlms(reference):
+@pytest.mark.parametrize("threshold", [0.0, 1e-6])
+def test_scores_are_kenlms(reference, tmp_path, threshold):
     kenlm = pytest.importorskip("kenlm", reason="the kenlm package is not installed")
-    ours, theirs = NGramModel.read(reference / "3gram.arpa"), kenlm.Model(str(reference / "3gram.arpa"))
+    # After pruning, some n-grams stay whose suffixes are gone.
+    ours = prune(NGramModel.read(reference / "3gram.arpa"), threshold)
+    ours.write_arpa(tmp_path / "lm.arpa")
+    theirs = kenlm.Model(str(tmp_path / "lm.arpa"))
     rng = np.random.default_rng(0)
     sentences = [" ".join(rng.choice([*ours.words[3:], "zebra-unheard"], 8)) for _ in range(500)]
     for sentence in [*sentences, *(reference / "heldout.txt").read_text().splitlines()]:
         expected = [log10 * math.log(10) for log10, _, _ in theirs.full_scores(sentence)]
         assert ours.log_probs(sentence.split()) == pytest.approx(expected, abs=1e-5)
+    state, after = kenlm.State(), kenlm.State()
+    for gram, (log10, _) in ngrams_of(ours).items():
+        if gram == ("<s>",):
+            continue
+        (theirs.BeginSentenceWrite if gram[0] == "<s>" else theirs.NullContextWrite)(state)
+        for word in gram[gram[0] == "<s>" :]:
+            score = theirs.BaseScore(state, word, after)
+            state, after = after, state
+        assert score == pytest.approx(log10, abs=1e-5), gram
 
 
 @pytest.fixture(scope="module")
