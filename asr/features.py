@@ -217,22 +217,23 @@ class LogMel:
     def _log_mel(self, samples: NDArray[Any]) -> NDArray[Any]:
         from scipy.fft import rfft
 
-        window_samples, hop = self.config.window_samples, self.config.hop_samples
-        num_frames = self.config.num_frames(len(samples))
+        config = self.config
+        window_samples, hop = config.window_samples, config.hop_samples
         window = self._window.astype(samples.dtype)
         filters = np.ascontiguousarray(self.filterbank.T, dtype=samples.dtype)
-        half = window_samples // 2
-        padded = np.pad(samples, (half, window_samples - half))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, window_samples)[::hop][:num_frames]
-        features = np.empty((num_frames, self.config.n_mels), dtype=samples.dtype)
-        for first in range(0, num_frames, BLOCK_FRAMES):
-            block = slice(first, first + BLOCK_FRAMES)
-            spectrum = rfft(frames[block] * window, axis=1, overwrite_x=True)
+        features = np.empty((config.num_frames(len(samples)), config.n_mels), dtype=samples.dtype)
+        for first in range(0, len(features), BLOCK_FRAMES):
+            block = features[first : first + BLOCK_FRAMES]
+            start = first * hop - window_samples // 2
+            stretch = _padded_slice(samples, start, start + (len(block) - 1) * hop + window_samples)
+            frames = np.lib.stride_tricks.sliding_window_view(stretch, window_samples)[::hop]
+            spectrum = rfft(frames * window, axis=1, overwrite_x=True)
             power = np.square(spectrum.real)
             power += np.square(spectrum.imag)
-            np.matmul(power, filters, out=features[block])
-        np.maximum(features, self.config.floor, out=features)
-        return np.log(features, out=features)
+            np.matmul(power, filters, out=block)
+            np.maximum(block, config.floor, out=block)
+            np.log(block, out=block)
+        return features
 
     def _normalise(self, features: NDArray[Any]) -> NDArray[Any]:
         if self.config.normalisation == "utterance":
@@ -244,3 +245,12 @@ class LogMel:
             features -= self._mean
             features /= self._std
         return features
+
+
+def _padded_slice(samples: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+    """Return ``samples[start:stop]`` with zeros for what lies before the first sample or after the last."""
+    inside = samples[max(0, start) : max(0, stop)]
+    if len(inside) == stop - start:
+        return inside
+    before = max(0, -start)
+    return np.pad(inside, (before, stop - start - len(inside) - before))
