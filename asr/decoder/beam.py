@@ -192,6 +192,13 @@ class BeamSearchDecoder:
         oov_scores = {"allow": 0.0, "penalise": float(options.oov_score), "forbid": -np.inf}
         oov_score = oov_scores[options.oov] if self._word_lm is not None else 0.0
         alpha, beta = (float(options.alpha), float(options.beta)) if lm is not None else (0.0, 0.0)
+        word_alpha, word_beta = (alpha, beta) if self._word_lm is not None else (0.0, 0.0)
+        unlisted_score = -np.inf if vocabulary.is_closed else oov_score
+        unlisted_ahead = unlisted_score + word_beta
+        if self._word_lm is not None:
+            unlisted_ahead += alpha * self._word_lm.advance(self._word_lm.empty_state, 0)[0]
+        best_ahead = max(unlisted_ahead, word_alpha * float(vocabulary.nodes["best"][0]) + word_beta)
+        after_ends = [text for text, ends in zip(labels.letters, labels.begins_word, strict=True) if ends]
         scorer = Scorer(
             tokens=tokens,
             units=units,
@@ -206,10 +213,13 @@ class BeamSearchDecoder:
             level=NO_MODEL if lm is None else OF_WORDS if self._word_lm is not None else OF_TOKENS,
             alpha=alpha,
             beta=beta,
-            unlisted_score=-np.inf if vocabulary.is_closed else oov_score,
+            unlisted_score=unlisted_score,
             oov_score=oov_score,
-            unknown_log_prob=lm.advance(lm.empty_state, 0)[0] if lm is not None else 0.0,
-            max_gain=2 * max(beta, 0.0) + hotwords.highest,
+            word_alpha=word_alpha,
+            word_beta=word_beta,
+            unlisted_ahead=unlisted_ahead,
+            next_word_ahead=max([best_ahead * bool(text) for text in after_ends], default=0.0),
+            other_gain=hotwords.highest + (max(beta, 0.0) if self._token_words is not None else 0.0),
         )
         limits = Limits(
             labels.blank,

@@ -48,10 +48,14 @@ class Scorer(NamedTuple):
     unlisted_score, oov_score
         Cost of a word that the trie does not list, and of one that it lists but the model does not know; -inf
         forbids such words.
-    unknown_log_prob
-        The model's natural log-probability of ``<unk>`` by itself.
-    max_gain
-        The most that one label can add to bonus and look-ahead.
+    word_alpha, word_beta
+        The same if the model is one of words, else 0.
+    unlisted_ahead
+        What to expect of an unfinished word that the trie does not list.
+    next_word_ahead
+        The most to expect right after a label that ends a word, which may begin the next one.
+    other_gain
+        The most that one label can add by hotwords or a model of tokens.
     """
 
     tokens: npt.NDArray[Any]
@@ -69,8 +73,11 @@ class Scorer(NamedTuple):
     beta: float
     unlisted_score: float
     oov_score: float
-    unknown_log_prob: float
-    max_gain: float
+    word_alpha: float
+    word_beta: float
+    unlisted_ahead: float
+    next_word_ahead: float
+    other_gain: float
 
 
 class Standing(NamedTuple):
@@ -167,9 +174,29 @@ def look_ahead(scorer, word, hot):  # type: ignore[no-untyped-def]
     """
     expected = scorer.hot_nodes[hot].potential
     if word == UNKNOWN_WORD:
-        expected += scorer.unlisted_score
-        if scorer.level == OF_WORDS:
-            expected += scorer.alpha * scorer.unknown_log_prob + scorer.beta
-    elif word != WORD_START and scorer.level == OF_WORDS:
-        expected += scorer.alpha * scorer.trie_nodes[word].best + scorer.beta
+        return expected + scorer.unlisted_ahead
+    if word != WORD_START:
+        return expected + scorer.word_alpha * scorer.trie_nodes[word].best + scorer.word_beta
     return expected
+
+
+@part
+def ceilings(scorer, standing):  # type: ignore[no-untyped-def]
+    """Return the most that bonus and look-ahead can come to after a label that ends the word, and after another.
+
+    Most labels are refused by these bounds alone, without a step of any automaton.
+    """
+    ahead = scorer.unlisted_ahead
+    if standing.word != UNKNOWN_WORD:
+        # With every letter fewer words remain, so the best of them cannot become better.
+        ahead = max(ahead, scorer.word_alpha * scorer.trie_nodes[standing.word].best + scorer.word_beta)
+    ended = standing.bonus
+    if standing.word != WORD_START:
+        ended += scorer.word_beta + scorer.unlisted_score
+        if standing.word > WORD_START and scorer.trie_nodes[standing.word].entry != NO_ENTRY:
+            entry = np.int64(scorer.trie_nodes[standing.word].entry)
+            ended = -np.inf
+            while entry != NO_ENTRY:
+                ended = max(ended, end_word(scorer, standing, entry).bonus)
+                entry = np.int64(scorer.entries[entry].next)
+    return ended + scorer.next_word_ahead + scorer.other_gain, standing.bonus + ahead + scorer.other_gain

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decoder.compiling import compiled, part
-from asr.decoder.fusion import NO_ENTRY, WORD_START, Standing, end_word, extend, look_ahead, say
+from asr.decoder.fusion import NO_ENTRY, WORD_START, Standing, ceilings, end_word, extend, look_ahead, say
 from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix
 
 # Before probabilities fall below this, all are multiplied by its inverse.
@@ -186,13 +186,17 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # ty
     for i in range(num_hypotheses):
         parent = np.int64(before[i].prefix)
         prefix = prefixes[parent]
-        highest = before[i].log_total + prefix.bonus + scorer.max_gain
+        highest = before[i].log_total + max(prefix.end_ceiling, prefix.letter_ceiling)
         for k in range(num_tokens):
             token = np.int64(tokens[k])
+            threshold = max(bound, best - limits.beam_threshold)
             # The tokens that follow are even less probable.
-            if highest + frame[token] < max(bound, best - limits.beam_threshold):
+            if highest + frame[token] < threshold:
                 break
             log_p = before[i].log_total + frame[token]
+            ceiling = prefix.end_ceiling if labels[token].begins_word else prefix.letter_ceiling
+            if log_p + ceiling < threshold:
+                continue
             if token == prefix.token:
                 log_p = math.log(before[i].p_blank) + frame[token]
             entry = np.int64(NO_ENTRY)
@@ -205,7 +209,7 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # ty
                     score += after.bonus + look_ahead(scorer, after.word, after.hot)
                 order += 1
                 # What is in the beam already has got this alignment in `stay`.
-                if score >= max(bound, best - limits.beam_threshold) and score > -np.inf:
+                if score >= threshold and score > -np.inf:
                     child = find_prefix(prefixes, table, parent, token, entry)
                     if child == NONE or prefixes[child].slot == NONE:
                         if count == len(candidates):
@@ -291,11 +295,13 @@ def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: igno
                 child = num_prefixes
                 num_prefixes += 1
                 standing = standing_of(prefixes[parent])
-                ahead = 0.0
+                ahead, bounds = 0.0, (0.0, 0.0)
                 if not scorer.is_neutral:
                     standing = extend(scorer, standing, token, entry)
                     ahead = look_ahead(scorer, standing.word, standing.hot)
+                    bounds = ceilings(scorer, standing)
                 fill_prefix(prefixes[child], (parent, token, entry), standing, ahead)
+                prefixes[child].end_ceiling, prefixes[child].letter_ceiling = bounds
                 link_prefix(prefixes, table, child)
             say_token(new, before[source], prefixes[parent].token == token, np.float64(frame[token]))
             new.prefix = child

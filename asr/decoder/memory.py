@@ -18,12 +18,13 @@ NONE = -1
 HYPOTHESES, PREFIXES, TRACES, FRAMES = range(4)
 
 # One more token than its parent; `entry` is the word of the lexicon that ended before the token. The rest is where
-# the automata stand, as in asr.decoder.fusion.Standing.
+# the automata stand, as in asr.decoder.fusion.Standing, what is expected, and bounds for what may follow.
 PREFIX = np.dtype(
     [
         *(("parent", "i4"), ("token", "i4"), ("entry", "i4"), ("slot", "i4")),
         *(("word", "i4"), ("hot", "i4"), ("lm_state", "i4"), ("unused", "i4")),
         *(("lm_score", "f8"), ("hot_score", "f8"), ("bonus", "f8"), ("look_ahead", "f8")),
+        *(("end_ceiling", "f8"), ("letter_ceiling", "f8")),
     ]
 )
 # A token on a best path: it starts at frame `start`; the token before it ended before frame `previous_end`, and its
@@ -91,7 +92,7 @@ def new_memory(beam_size: int, num_tokens: int, hot_state: int, lm_state: int) -
         counts=np.zeros(4, np.int64),
         log_scale=np.zeros(1),
     )
-    memory.prefixes[0] = (NONE, NONE, NONE, 0, 0, hot_state, lm_state, 0, 0.0, 0.0, 0.0, 0.0)
+    memory.prefixes[0] = (NONE, NONE, NONE, 0, 0, hot_state, lm_state, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)
     memory.traces[0] = (NONE, 0, 0, 0, 0.0)
     first = memory.beams[0, :1]
     first["p_blank"] = first["best_blank"] = 1.0

@@ -78,6 +78,7 @@ def insert_words(nodes, table, entries, num_nodes, units, begins, words):  # typ
     first_entry, log_probs = words
     for i in range(len(begins) - 1):
         node = np.int64(0)
+        nodes[0].best = max(nodes[0].best, log_probs[i])
         for k in range(begins[i], begins[i + 1]):
             child = find_child(nodes, table, node, units[k])
             if child < 0:
@@ -99,4 +100,6 @@ def empty_trie() -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[A
     """Return the nodes, table and entries of a trie without words."""
     nodes = np.zeros(1, TRIE_NODE)
     nodes["entry"] = -1
+    # Finite, so that it can be weighted by 0.
+    nodes["best"] = -1e30
     return nodes, np.zeros(2, np.int32), np.zeros(0, TRIE_ENTRY)
