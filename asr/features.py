@@ -186,6 +186,7 @@ class LogMel:
         expected = (config.n_mels, config.window_samples // 2 + 1)
         if self.filterbank.shape != expected:
             raise ModelError(f"got a filterbank of shape {self.filterbank.shape}; the configuration needs {expected}")
+        self._filters = np.ascontiguousarray(self.filterbank.T)
         self._window = hann(config.window_samples, sym=False)
         self._mean = np.asarray(config.mean, dtype=np.float32)
         self._std = np.maximum(np.asarray(config.std, dtype=np.float32), MIN_STD)
@@ -220,7 +221,7 @@ class LogMel:
         config = self.config
         window_samples, hop = config.window_samples, config.hop_samples
         window = self._window.astype(samples.dtype)
-        filters = np.ascontiguousarray(self.filterbank.T, dtype=samples.dtype)
+        filters = self._filters.astype(samples.dtype, copy=False)
         features = np.empty((config.num_frames(len(samples)), config.n_mels), dtype=samples.dtype)
         for first in range(0, len(features), BLOCK_FRAMES):
             block = features[first : first + BLOCK_FRAMES]
