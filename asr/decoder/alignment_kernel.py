@@ -8,7 +8,7 @@ every so many frames; the way back computes the frames between anew, and only th
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.compiling import compiled, part
+from asr.decoder.compiling import compiled
 
 
 @compiled
@@ -69,7 +69,7 @@ def best_path(
     return float(score)
 
 
-@part
+@compiled
 def _trace_block(
     log_probs: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int32],
