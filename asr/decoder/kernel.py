@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoder.compiling import compiled, part
+from asr.decoder.compiling import compiled_in_place, part
 from asr.decoder.fusion import NO_ENTRY, WORD_START, Standing, ceilings, end_word, extend, look_ahead, say
 from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix
 
@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     horizon_frames: int
 
 
-@compiled
+@compiled_in_place
 def search(frames, begin, limits, scorer, memory):  # type: ignore[no-untyped-def]
     """Decode frames until all are done or the memory is full.
 
@@ -403,7 +403,7 @@ def comes_from(traces, trace, ancestor):  # type: ignore[no-untyped-def]
     return trace == ancestor
 
 
-@compiled
+@compiled_in_place
 def end_sentence(scorer, end_id, memory, results):  # type: ignore[no-untyped-def]
     """Score what each hypothesis comes to if the utterance ends here.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.compiling import compiled, part
+from asr.decoder.compiling import compiled, compiled_in_place, part
 from asr.decoder.trie import edge_slot, table_size
 
 NONE = -1
@@ -137,7 +137,7 @@ def link_prefix(prefixes, table, prefix):  # type: ignore[no-untyped-def]
     table[slot] = prefix
 
 
-@compiled
+@compiled_in_place
 def link_prefixes(memory):  # type: ignore[no-untyped-def]
     """Enter all prefixes but the root into the table, after emptying it."""
     memory.table[:] = 0
@@ -145,7 +145,7 @@ def link_prefixes(memory):  # type: ignore[no-untyped-def]
         link_prefix(memory.prefixes, memory.table, prefix)
 
 
-@compiled
+@compiled_in_place
 def common_trace(memory):  # type: ignore[no-untyped-def]
     """Return the last trace that all best paths have in common: what lies before it is decided."""
     beam, traces = memory.beams[0], memory.traces

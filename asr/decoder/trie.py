@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.compiling import compiled, part
+from asr.decoder.compiling import compiled_in_place, part
 
 # best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here.
 TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4")])
@@ -49,14 +49,14 @@ def enter_edge(nodes, table, child):  # type: ignore[no-untyped-def]
     table[slot] = child
 
 
-@compiled
+@compiled_in_place
 def link_nodes(nodes, table, num_nodes):  # type: ignore[no-untyped-def]
     """Enter the edges to all nodes but the root into an empty table."""
     for node in range(1, num_nodes):
         enter_edge(nodes, table, node)
 
 
-@compiled
+@compiled_in_place
 def insert_words(nodes, table, entries, num_nodes, units, begins, words):  # type: ignore[no-untyped-def]
     """Insert words into a trie.
 
