@@ -3,6 +3,7 @@
 The path is exact, without band or beam, in memory that grows with frames × tokens / 1024.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,32 +103,36 @@ def align(
     frames = check_log_probs(log_probs, len(labels))
     check_frame_seconds(frame_seconds)
     tokens = _token_ids(transcript, labels)
-    num_frames, num_tokens = len(frames), len(tokens)
-    needed = num_tokens + int(np.count_nonzero(tokens[1:] == tokens[:-1]))
-    if needed > num_frames:
-        raise DecodingError(
-            f"the transcript's {num_tokens} tokens need at least {needed} frames (one each, one more between equal "
-            f"neighbours), got {num_frames}: does it belong to this recording?"
-        )
+    _check_length(tokens, len(frames))
     # Equal neighbours need a blank between them; the first token has none before it to skip from.
-    skip_costs = np.full(num_tokens, -np.inf)
+    skip_costs = np.full(len(tokens), -np.inf)
     skip_costs[1:][tokens[1:] != tokens[:-1]] = 0.0
-    path = np.empty(num_frames, np.int64)
+    path = np.empty(len(frames), np.int64)
     score = best_path(frames, tokens.astype(np.int32), labels.blank, skip_costs, CHECKPOINT_FRAMES, path)
     if score == -np.inf:
         raise DecodingError("the log-probs give every alignment of this transcript probability zero (-inf)")
     spans = _spans(frames, tokens, path)
-    aligned = tuple(
-        AlignedToken(
-            span.token,
-            labels.texts[span.token],
-            span.start_frame * frame_seconds,
-            span.end_frame * frame_seconds,
-            float(np.exp(span.log_posterior)),
-        )
-        for span in spans
-    )
+    aligned = tuple(_aligned_token(span, labels, frame_seconds) for span in spans)
     return Alignment(aligned, words_of(spans, labels, frame_seconds), float(score))
+
+
+def _check_length(tokens: npt.NDArray[np.int64], num_frames: int) -> None:
+    needed = len(tokens) + int(np.count_nonzero(tokens[1:] == tokens[:-1]))
+    if needed > num_frames:
+        raise DecodingError(
+            f"the transcript's {len(tokens)} tokens need at least {needed} frames (one each, one more between equal "
+            f"neighbours), got {num_frames}: does it belong to this recording?"
+        )
+
+
+def _aligned_token(span: TokenSpan, labels: Labels, frame_seconds: float) -> AlignedToken:
+    return AlignedToken(
+        span.token,
+        labels.texts[span.token],
+        span.start_frame * frame_seconds,
+        span.end_frame * frame_seconds,
+        math.exp(span.log_posterior),
+    )
 
 
 def _token_ids(transcript: str | Sequence[int], labels: Labels) -> npt.NDArray[np.int64]:
