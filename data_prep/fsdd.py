@@ -64,7 +64,7 @@ def _strings(split: str, speaker: str, pool: list[Path]) -> Iterator[RawUtteranc
                 length = len(left) - STRING_DIGITS[0] if len(left) >= 2 * STRING_DIGITS[0] else len(left)
             string, left = left[:length], left[length:]
             yield RawUtterance(
-                id=f"{speaker}-{number:04d}",
+                id=f"{split}-{speaker}-{number:04d}",
                 audio=tuple(string),
                 text=" ".join(DIGITS[int(path.stem[0])] for path in string),
                 speaker=speaker,

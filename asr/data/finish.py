@@ -37,6 +37,23 @@ class SplitSummary:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a preparation did.
+
+    Parameters
+    ----------
+    out : Path
+    splits : dict of str to SplitSummary
+        In the order of the corpus.
+    warnings : tuple of str
+    """
+
+    out: Path
+    splits: dict[str, SplitSummary]
+    warnings: tuple[str, ...]
+
+
 def index_schema() -> Any:
     """Return the Arrow schema of the index."""
     import pyarrow as pa

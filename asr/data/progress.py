@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from asr.data.corpus import Summary
+    from asr.data.finish import Summary
 
 
 class Progress:

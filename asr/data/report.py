@@ -99,6 +99,7 @@ def _split(folder: Path, name: str, facts: dict[str, Any]) -> str:
     ]
     for key, label in (
         ("clipped", "clipped (kept)"),
+        ("quiet", "far quieter than the rest (kept)"),
         ("same_audio", "same recording twice (kept)"),
         ("odd_characters_per_second", "unusual characters/s (kept)"),
     ):

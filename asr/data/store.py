@@ -36,7 +36,8 @@ class StoredUtterance:
         Empty if unknown.
     duration_seconds : float
     source : str
-        The recordings below the corpus's folder, joined by `` + ``, with ``#t=start,end`` in seconds for a part.
+        The recordings below the corpus's folder, joined by `` + ``; then, as in W3C's media fragments, what was done
+        to them: ``#t=start,end`` in seconds for a part, ``#speed=0.9``, or both with ``&`` between.
     """
 
     id: str

@@ -19,6 +19,9 @@ EXAMPLES = 10
 # Characters a second this many median deviations from the median are worth a look.
 OUTLIER_DEVIATIONS = 8.0
 
+# So far below the median level of its split an utterance is hardly speech.
+QUIET_DB = 25.0
+
 
 class SplitIndex:
     """The index of one split, its columns still on the disk."""
@@ -60,6 +63,8 @@ def _scheme(split: str, splits: Iterable[str]) -> str:
 def _describe(index: SplitIndex) -> dict[str, Any]:
     seconds, frames = index.numbers("duration_seconds"), index.numbers("num_frames")
     limits = Limits(**index.header["limits"])
+    level = index.numbers("level_db")
+    quiet = np.flatnonzero(level < np.median(level) - QUIET_DB)
     clipped, ids = index.numbers("clipped"), index.strings("id")
     loud = np.flatnonzero(clipped > limits.max_clipped)
     speakers = Counter(index.strings("speaker"))
@@ -68,11 +73,12 @@ def _describe(index: SplitIndex) -> dict[str, Any]:
         "utterances": len(seconds),
         "hours": round(float(seconds.sum()) / 3600, 4),
         "seconds": _spread(seconds),
-        "level_db": _spread(index.numbers("level_db")),
+        "level_db": _spread(level),
         "speakers": len(speakers),
         "rejected": _rejected(index.folder / REJECTED),
         "outside_alphabet": index.header["outside_alphabet"],
         "clipped": _named(ids, loud, [f"{clipped[i]:.1%} of samples" for i in loud[:EXAMPLES]]),
+        "quiet": _named(ids, quiet, [f"{level[i]:.0f} dB" for i in quiet[:EXAMPLES]]),
         "same_audio": _repeated(index),
     }
     if index.header["profile"] is not None:

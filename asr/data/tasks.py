@@ -1,13 +1,9 @@
 """One shard is one task: a pure function of its slice and the settings, whoever runs it, and however often."""
 
 import functools
+import hashlib
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,8 +189,6 @@ def _prepare_utterance(
 
 def _measures(num_samples: int, text: str, level: Level, payload: NDArray[Any], features: LogMelConfig) -> list[Any]:
     """Return the columns of the index that the shard itself lacks: see `asr.data.finish.MEASURES`."""
-    import hashlib
-
     # Of what is stored, not of the file: the same recording in two formats of the same samples is still found.
     digest = hashlib.blake2b(np.ascontiguousarray(payload).data, digest_size=8).hexdigest()
     frames = features.num_frames(num_samples)
@@ -237,12 +231,14 @@ def _check_unchanged(path: Path, size: int) -> None:
 
 
 def source_of(planned: dict[str, Any]) -> str:
-    """Return the recordings' names joined by `` + ``, with W3C's ``#t=start,end`` in seconds for a part."""
+    """Return the recordings' names, with what was done to them: see `asr.data.store.StoredUtterance`."""
+    changes = []
+    if planned["start"] or planned["end"] is not None:
+        changes.append(f"t={planned['start']:g}" + ("" if planned["end"] is None else f",{planned['end']:g}"))
+    if planned["speed"] != 1.0:
+        changes.append(f"speed={planned['speed']:g}")
     names = " + ".join(name for _, name, _ in planned["files"])
-    if planned["start"] == 0 and planned["end"] is None:
-        return names
-    end = "" if planned["end"] is None else f",{planned['end']:g}"
-    return f"{names}#t={planned['start']:g}{end}"
+    return f"{names}#{'&'.join(changes)}" if changes else names
 
 
 @functools.lru_cache(maxsize=2)
@@ -257,74 +253,3 @@ def _one_thread() -> Iterator[None]:
 
     with threadpool_limits(1):
         yield
-
-
-def run_tasks(
-    tasks: Sequence[ShardTask], jobs: int, cluster: str, on_done: Callable[[ShardTask, dict[str, Any]], None]
-) -> None:
-    """Run tasks in this process, in `jobs` processes, or on a dask cluster; `on_done` is called as each ends.
-
-    Raises
-    ------
-    DataError
-        If a task fails, or a worker process dies.
-    """
-    if not cluster and jobs == 1:
-        for task in tasks:
-            on_done(task, prepare_shard(task))
-        return
-    with _executor(jobs, cluster) as executor:
-        futures = {executor.submit(prepare_shard, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                on_done(futures[future], future.result())
-        except BrokenProcessPool:
-            raise DataError(
-                "a worker process died (killed, or out of memory): what it finished is kept; run the same command "
-                "again, with fewer --jobs if memory was short"
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-@contextmanager
-def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
-    if not cluster:
-        import multiprocessing
-
-        # Not fork: this process has threads (the progress bar, BLAS).
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, initializer=_start_worker) as pool:
-            yield pool
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise MissingExtraError("dask.distributed", "cluster", "preparing on a cluster") from None
-    try:
-        client = Client(cluster, timeout=30)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise DataError(
-            f"--cluster {cluster}: no scheduler answers ({error}): start one with `dask scheduler`"
-        ) from None
-    with client:
-        # Shards are written atomically and are the same whoever writes them: a task may run twice.
-        yield client.get_executor(pure=False, retries=3)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent does, however it ends."""
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-
-        def watch() -> None:
-            wait([sentinel])
-            os._exit(1)
-
-        threading.Thread(target=watch, daemon=True).start()
