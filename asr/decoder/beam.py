@@ -207,6 +207,7 @@ class BeamSearchDecoder:
             entries=vocabulary.entries,
             hot_nodes=hot_nodes,
             hot_table=hot_table,
+            has_hotwords=bool(hotwords.weights),
             boundary=vocabulary.alphabet.boundary,
             lm=lm.query_arrays if lm is not None else NO_ARRAYS,
             is_neutral=lm is None and not vocabulary.is_closed and not hotwords.weights,

@@ -35,6 +35,8 @@ class Scorer(NamedTuple):
         The trie of known words (see `asr.decoder.trie`).
     hot_nodes, hot_table
         The automaton of hotwords (see `asr.decoder.hotwords`).
+    has_hotwords
+        Whether there are any.
     boundary
         The unit that stands between words in hotwords.
     lm
@@ -65,6 +67,7 @@ class Scorer(NamedTuple):
     entries: npt.NDArray[Any]
     hot_nodes: npt.NDArray[Any]
     hot_table: npt.NDArray[np.int32]
+    has_hotwords: bool
     boundary: int
     lm: QueryArrays
     is_neutral: bool
@@ -120,7 +123,8 @@ def extend(scorer, standing, token, entry):  # type: ignore[no-untyped-def]
     for k in range(label.first_unit, label.end_unit):
         if word != UNKNOWN_WORD:
             word = find_child(scorer.trie_nodes, scorer.trie_table, word, units[k])
-        hot = next_hot_state(scorer, hot, units[k])
+        if scorer.has_hotwords:
+            hot = next_hot_state(scorer, hot, units[k])
     return Standing(word, hot, standing.lm_state, standing.lm_score, standing.hot_score, standing.bonus)
 
 
@@ -137,8 +141,10 @@ def end_word(scorer, standing, entry):  # type: ignore[no-untyped-def]
         standing = Standing(
             standing.word, standing.hot, standing.lm_state, standing.lm_score, standing.hot_score, standing.bonus + cost
         )
-    hot = next_hot_state(scorer, standing.hot, scorer.boundary)
-    weight = scorer.hot_nodes[hot].weight
+    hot, weight = standing.hot, 0.0
+    if scorer.has_hotwords:
+        hot = next_hot_state(scorer, hot, scorer.boundary)
+        weight = scorer.hot_nodes[hot].weight
     return Standing(
         np.int64(WORD_START), hot, standing.lm_state, standing.lm_score,
         standing.hot_score + weight, standing.bonus + weight,

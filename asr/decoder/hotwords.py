@@ -13,7 +13,7 @@ from asr.errors import DecodingError
 
 # fallback: the longest proper suffix that begins a hotword; weight: of all hotwords that end here; potential: the
 # part of its weight that the best unfinished hotword is credited with while it goes on.
-HOT_NODE = np.dtype([*TRIE_NODE.descr, ("fallback", "i4"), ("pad", "i4"), ("weight", "f8"), ("potential", "f8")])
+HOT_NODE = np.dtype([*TRIE_NODE.descr, ("fallback", "i4"), ("unused", "i4"), ("weight", "f8"), ("potential", "f8")])
 
 
 class Hotwords:
@@ -108,6 +108,7 @@ def build_automaton(hotwords: Hotwords, alphabet: Alphabet) -> tuple[npt.NDArray
     trie = np.zeros(len(nodes), TRIE_NODE)
     trie["parent"], trie["unit"] = nodes["parent"], nodes["unit"]
     link_nodes(trie, table, len(trie))
+    nodes["children"] = trie["children"]
     return nodes, table, start
 
 

@@ -48,8 +48,8 @@ class BeamOptions:
 
     beam_size: int = 100
     top_k: int = 40
-    token_threshold: float = -15.0
-    beam_threshold: float = 25.0
+    token_threshold: float = -10.0
+    beam_threshold: float = 14.0
     nbest: int = 1
     alpha: float = 0.5
     beta: float = 1.5

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from asr.decoder.compiling import compiled_in_place, part
 
-# best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here.
-TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4")])
+# best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here;
+# children: bit u % 64 is set if there may be a child by unit u, so that most failing lookups touch no other memory.
+TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4"), ("children", "u8")])
 # A word that ends at a node: its id in the language model, and the next word that ends there; -1 for none.
 TRIE_ENTRY = np.dtype([("word_id", "i4"), ("next", "i4"), ("is_oov", "i4")])
 
@@ -31,6 +32,8 @@ def edge_slot(node, unit, size):  # type: ignore[no-untyped-def]
 @part
 def find_child(nodes, table, node, unit):  # type: ignore[no-untyped-def]
     """Return the child of a node by a unit, -1 if there is none."""
+    if not (nodes[node].children >> np.uint64(unit & 63)) & np.uint64(1):
+        return np.int64(-1)
     slot = edge_slot(node, unit, len(table))
     while table[slot] != 0:
         child = np.int64(table[slot])
@@ -43,7 +46,9 @@ def find_child(nodes, table, node, unit):  # type: ignore[no-untyped-def]
 @part
 def enter_edge(nodes, table, child):  # type: ignore[no-untyped-def]
     """Enter the edge to a node into the table."""
-    slot = edge_slot(nodes[child].parent, nodes[child].unit, len(table))
+    parent, unit = np.int64(nodes[child].parent), np.int64(nodes[child].unit)
+    nodes[parent].children |= np.uint64(1) << np.uint64(unit & 63)
+    slot = edge_slot(parent, unit, len(table))
     while table[slot] != 0:
         slot = (slot + 1) & (len(table) - 1)
     table[slot] = child
