@@ -108,7 +108,7 @@ def export_lhotse(store: FeatureStore | AudioStore, path: Path, root: Path) -> E
                 channel=0,
                 recording=recording,
                 supervisions=[supervision],
-            )  # fmt: skip
+            )
         )
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise DataError(f"{path}: expected a name that ends in .jsonl or .jsonl.gz for lhotse's cuts")

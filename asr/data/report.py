@@ -126,7 +126,11 @@ def _figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError("matplotlib", "data", "the report of a preparation") from None
-    figure = Figure(figsize=(width, height), dpi=90, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=90)
+    # Margins in inches: a layout engine would draw everything twice.
+    figure.subplots_adjust(
+        left=0.7 / width, right=1 - 0.2 / width, bottom=0.5 / height, top=1 - 0.15 / height, hspace=0.3, wspace=0.25
+    )
     FigureCanvasAgg(figure)
     return figure
 

