@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, decode, evaluate, info, lm, transcribe
+from asr.cli import align, data, decode, evaluate, info, lm, transcribe
 from asr.console import run
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command()(info.info)
 app.command()(decode.decode)
 app.command()(align.align)
 app.add_typer(lm.lm_app, name="lm")
+app.add_typer(data.data_app, name="data")
 
 
 def main() -> None:
