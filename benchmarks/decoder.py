@@ -5,10 +5,10 @@
 
 Each peer runs under a Python of its own: `pip install flashlight-text kenlm`, and `pip install pyctcdecode kenlm
 'numpy<2'`; one that is not given or does not work is left out. Log-probs are made from lines of TEXT, peaky as a
-trained model's (with a sixth of the frames confused) and flat; `--log-probs` takes real ones, arrays (T, 29) with the labels
-blank, space, a to z, apostrophe. Times are CPU seconds of one thread, the best of several rounds, so that a busy
-machine does not decide. Scores are not what each decoder reports but one objective for all: the exact CTC probability of its
-labelling, plus 0.5 x the model's natural log-probability and 1.5 a word where there is a model.
+trained model's (with a sixth of the frames confused) and flat; `--log-probs` takes real ones, arrays (T, 29) with the
+labels blank, space, a to z, apostrophe. Times are CPU seconds of one thread, the best of several rounds, so that a
+busy machine does not decide. Scores are not what each decoder reports but one objective for all: the exact CTC
+probability of its labelling, plus 0.5 x the model's natural log-probability and 1.5 a word where there is a model.
 """
 
 import argparse

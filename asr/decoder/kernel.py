@@ -278,7 +278,7 @@ def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: igno
         count = beam_size
     for i in range(memory.counts[HYPOTHESES]):
         prefixes[before[i].prefix].slot = NONE
-    kept, highest = 0, 0.0
+    kept, highest, highest_path = 0, 0.0, 0.0
     for k in range(count):
         candidate, new = candidates[k], after[kept]
         if candidate.score < threshold or candidate.score == -np.inf:
@@ -311,26 +311,34 @@ def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: igno
             new.token_trace, new.token_sum = num_traces, np.float64(frame[token])
             num_traces += 1
         highest = max(highest, new.p_blank + new.p_token)
+        highest_path = max(highest_path, new.best_blank, new.best_token)
         kept += 1
     memory.counts[HYPOTHESES], memory.counts[PREFIXES], memory.counts[TRACES] = kept, num_prefixes, num_traces
-    scale = 1.0
-    while 0.0 < highest * scale < SMALLEST:
-        scale /= SMALLEST
-        memory.log_scale[0] += math.log(SMALLEST)
+    scale, path_scale = scale_for(highest), scale_for(highest_path)
+    memory.log_scale[0] -= math.log(scale)
     for i in range(kept):
         before[i] = after[i]
         prefixes[before[i].prefix].slot = i
-        if scale != 1.0:
-            rescale(before[i], scale)
+        if scale != 1.0 or path_scale != 1.0:
+            rescale(before[i], scale, path_scale)
 
 
 @part
-def rescale(hypothesis, scale):  # type: ignore[no-untyped-def]
-    """Multiply the probabilities of a hypothesis."""
+def scale_for(probability):  # type: ignore[no-untyped-def]
+    """Return the power of two that keeps a probability from becoming too small."""
+    scale = 1.0
+    while 0.0 < probability * scale < SMALLEST:
+        scale /= SMALLEST
+    return scale
+
+
+@part
+def rescale(hypothesis, scale, path_scale):  # type: ignore[no-untyped-def]
+    """Multiply the probabilities of a hypothesis, and those of its best paths."""
     hypothesis.p_blank *= scale
     hypothesis.p_token *= scale
-    hypothesis.best_blank *= scale
-    hypothesis.best_token *= scale
+    hypothesis.best_blank *= path_scale
+    hypothesis.best_token *= path_scale
     hypothesis.log_total += math.log(scale)
 
 
@@ -405,7 +413,7 @@ def comes_from(traces, trace, ancestor):  # type: ignore[no-untyped-def]
 
 @compiled_in_place
 def end_sentence(scorer, end_id, memory, results):  # type: ignore[no-untyped-def]
-    """Score what each hypothesis comes to if the utterance ends here.
+    """Score what each hypothesis comes to if the utterance ends here, with each word that its last one may be.
 
     Parameters
     ----------
@@ -414,12 +422,17 @@ def end_sentence(scorer, end_id, memory, results):  # type: ignore[no-untyped-de
     end_id
         The language model's ``</s>``, -1 to leave it out.
     results
-        float64 (num_hypotheses, 4), written: total without the acoustic score, LM score, hotword score, and the
-        trie's entry of the last word (NO_ENTRY if it has none).
+        float64 (N, 5), written: hypothesis, entry of the last word (NO_ENTRY if the trie lists none), total without
+        the acoustic score, LM score, hotword score.
+
+    Returns
+    -------
+    count : int64
+        Rows; if more than N, only the first N are written.
     """
+    count = 0
     for i in range(memory.counts[HYPOTHESES]):
         prefix = memory.prefixes[memory.beams[BEFORE][i].prefix]
-        results[i, 0] = -np.inf
         entry = np.int64(NO_ENTRY)
         if prefix.word > WORD_START:
             entry = np.int64(scorer.trie_nodes[prefix.word].entry)
@@ -430,9 +443,11 @@ def end_sentence(scorer, end_id, memory, results):  # type: ignore[no-untyped-de
             if end_id >= 0:
                 # The end counts as no word.
                 after = say(scorer, after, end_id, -scorer.beta)
-            if after.bonus > results[i, 0]:
-                results[i, 0], results[i, 1], results[i, 2] = after.bonus, after.lm_score, after.hot_score
-                results[i, 3] = entry
+            if count < len(results):
+                row = results[count]
+                row[0], row[1], row[2], row[3], row[4] = i, entry, after.bonus, after.lm_score, after.hot_score
+            count += 1
             if entry == NO_ENTRY or scorer.entries[entry].next == NO_ENTRY:
                 break
             entry = np.int64(scorer.entries[entry].next)
+    return count

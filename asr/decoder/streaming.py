@@ -132,10 +132,13 @@ class BeamStream:
             raise DecodingError(f"the stream {state}; expected at least one frame, and finish once")
         setup, memory = self._setup, self._memory
         beam = memory.beams[0, : memory.counts[HYPOTHESES]]
-        results = np.empty((len(beam), 4))
-        end_sentence(setup.scorer, setup.end_id, memory, results)
+        results = np.empty((len(beam), 5))
+        count = end_sentence(setup.scorer, setup.end_id, memory, results)
+        if count > len(results):
+            results = np.empty((count, 5))
+            end_sentence(setup.scorer, setup.end_id, memory, results)
         acoustic = beam["log_total"] + memory.log_scale[0]
-        if np.isneginf(results[:, 0]).all():
+        if np.isneginf(results[:, 2]).all():
             hypotheses = self._unfinished_words_cut(acoustic)
         else:
             hypotheses = self._ranked(acoustic, results)
@@ -144,7 +147,8 @@ class BeamStream:
 
     def _ranked(self, acoustic: npt.NDArray[np.float64], results: npt.NDArray[np.float64]) -> list[Hypothesis]:
         """Return the best hypotheses; `results` as `end_sentence` writes them."""
-        scores = acoustic + results[:, 0]
+        slots, entries = results[:, 0].astype(int), results[:, 1].astype(int)
+        scores = acoustic[slots] + results[:, 2]
         written = self._setup.written
         found: list[Hypothesis] = []
         texts: set[str] = set()
@@ -152,10 +156,9 @@ class BeamStream:
             score = float(scores[i])
             if score == -np.inf or (len(texts) >= self._setup.options.nbest and score < found[-1].score):
                 break
-            entry = int(results[i, 3])
-            spans = [*self._decided, *self._spans_of(i)]
-            last = written[entry] if entry != NO_ENTRY else None
-            found.append(self._hypothesis(spans, last, (acoustic[i], *results[i, 1:3], score)))
+            spans = [*self._decided, *self._spans_of(slots[i])]
+            last = written[entries[i]] if entries[i] != NO_ENTRY else None
+            found.append(self._hypothesis(spans, last, (acoustic[slots[i]], *results[i, 3:], score)))
             texts.add(found[-1].text)
         return self._best_of(found)
 

@@ -1,0 +1,89 @@
+"""Hotwords: against brute force that scores texts again, and what they must not change."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.decoder import BeamSearchDecoder, Hotwords, Lexicon, log_softmax
+from asr.errors import DecodingError
+from tests.decoder.test_beam import (
+    LABELS,
+    NO_PRUNING,
+    SUBWORDS,
+    assert_same,
+    brute_force,
+    hotword_bonus,
+    lm,
+    lm_bonus,
+    random_log_probs,
+)
+
+__all__ = ["lm"]
+PHRASES = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aa"]), min_size=1, max_size=3).map(" ".join)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.dictionaries(PHRASES, st.floats(-3, 6).map(lambda value: round(value, 2)), max_size=4), st.booleans())
+def test_each_occurrence_counts_its_weight_once(weights, subwords):
+    labels = SUBWORDS if subwords else LABELS
+    log_probs = random_log_probs(1, num_labels=len(labels))
+    decoder = BeamSearchDecoder(labels, options=NO_PRUNING)
+    expected = brute_force(log_probs, labels, hotword_bonus(weights))
+    assert_same(decoder(log_probs, hotwords=weights), expected)
+    plain = {hypothesis.text: hypothesis for hypothesis in decoder(log_probs)}
+    for hypothesis in decoder(log_probs, hotwords=weights):
+        same = plain[hypothesis.text]
+        if same.tokens == hypothesis.tokens:
+            assert hypothesis.acoustic_score == pytest.approx(same.acoustic_score, abs=1e-9)
+            assert hypothesis.words == same.words
+        assert hypothesis.hotword_score == pytest.approx(hotword_bonus(weights)(hypothesis.text.split()))
+
+
+def test_unknown_words_are_known_while_they_are_hot(lm):
+    log_probs = random_log_probs(2)
+    decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING, lm=lm).with_options(oov="forbid")
+    hot = decoder(log_probs, hotwords={"bb": 2.0})
+    language = lm_bonus(lm, NO_PRUNING, -np.inf, known=["bb"])
+    boost = hotword_bonus({"bb": 2.0})
+    assert_same(hot, brute_force(log_probs, bonus=lambda words: language(words) + boost(words)))
+    assert not any("bb" in hypothesis.text.split() for hypothesis in decoder(log_probs))
+
+
+def test_a_lexicon_takes_hotwords_in():
+    log_probs = random_log_probs(3)
+    decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING, lexicon=Lexicon(["a"]), hotwords=["b a"])
+    assert "b a" in {hypothesis.text for hypothesis in decoder(log_probs)}
+
+
+def test_zero_boost_changes_nothing(lm):
+    rng = np.random.default_rng(4)
+    log_probs = log_softmax(3 * rng.normal(size=(120, 4)))
+    for options in ({}, {"lm": lm}, {"lexicon": Lexicon(["a", "ba"])}):
+        decoder = BeamSearchDecoder(LABELS, **options).with_options(nbest=20)
+        assert decoder(log_probs) == decoder(log_probs, hotwords={"bb": 0.0, "a b": 0})
+
+
+def test_unfinished_phrases_survive_in_a_narrow_beam_but_leave_nothing():
+    letters = ["_", " ", *"abcdefghijkl"]
+    rng = np.random.default_rng(5)
+    said = [letters.index(letter) for letter in "abc def ghi"]
+    values = rng.normal(size=(len(said) * 2, len(letters)))
+    values[0::2, 0] += 6
+    values[1::2] += 9 * np.eye(len(letters))[said]
+    # "k" for "e": the phrase is a little less probable than what is heard at first.
+    values[11, letters.index("k")] += 12
+    log_probs = log_softmax(values)
+    decoder = BeamSearchDecoder(letters).with_options(beam_size=8)
+    assert decoder(log_probs)[0].text == "abc dkf ghi"
+    assert decoder(log_probs, hotwords={"abc def ghi": 12.0})[0].text == "abc def ghi"
+    broken, plain = decoder(log_probs, hotwords={"abc def jjj": 12.0})[0], decoder(log_probs)[0]
+    assert (broken.words, broken.hotword_score) == (plain.words, 0.0)
+
+
+def test_bad_hotwords():
+    with pytest.raises(DecodingError, match=r"hotwords hold .*'Zoë' \('Z', 'o', 'ë'\)"):
+        BeamSearchDecoder(LABELS, hotwords=["a Zoë"])
+    for phrases in ("one", [""], {"a": float("nan")}, {"a": float("inf")}):
+        with pytest.raises(DecodingError, match="hotword"):
+            Hotwords(phrases)
