@@ -88,20 +88,22 @@ class TextProfile:
         DataError
             If characters outside the alphabet are left, unless they are dropped.
         """
-        text = self.clean(text)
-        unknown = self.unknown_characters(text)
-        if unknown and self.unknown == "map":
-            text = " ".join("".join(self._base(character) for character in text).split())
-            unknown = self.unknown_characters(text)
-        elif unknown and self.unknown == "drop":
-            text = " ".join("".join(c for c in text if c in self.alphabet).split())
-            unknown = Counter()
+        text, unknown = self.treat(self.clean(text))
         if unknown:
             raise DataError(
                 f"transcript {text!r} has {describe_characters(unknown)} outside the alphabet of profile "
                 f"{self.name!r}; expected only {self.alphabet!r}: map, drop or reject them, or extend the alphabet"
             )
         return text
+
+    def treat(self, text: str) -> tuple[str, Counter[str]]:
+        """Return cleaned `text` with unknown characters mapped or dropped, and those that are left."""
+        if self.unknown_characters(text):
+            if self.unknown == "map":
+                text = " ".join("".join(self._base(character) for character in text).split())
+            elif self.unknown == "drop":
+                text = " ".join("".join(c for c in text if c in self.alphabet).split())
+        return text, self.unknown_characters(text)
 
     def _base(self, character: str) -> str:
         if character in self.alphabet:

@@ -22,7 +22,6 @@ WORK = ".work"
 
 # Of the audio files that transcripts name, this fraction may be missing before the corpus counts as incomplete.
 MAX_MISSING = 0.02
-EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def plan(
         missing.
     """
     plans = {split: SplitPlan(folder) for split, folder in folders.items()}
-    unknown: dict[str, list[str]] = {}
+    unknown: dict[str, str] = {}
     for utterance in utterances:
         split = plans.get(utterance.split)
         if split is None:
@@ -158,7 +157,7 @@ def plan(
 
 
 def _row(
-    utterance: RawUtterance, split: SplitPlan, settings: PlanSettings, unknown: dict[str, list[str]]
+    utterance: RawUtterance, split: SplitPlan, settings: PlanSettings, unknown: dict[str, str]
 ) -> dict[str, Any] | None:
     """Return the planned utterance, or None if it is left out."""
     name = utterance.id.encode("utf-8", "backslashreplace").decode()
@@ -181,14 +180,9 @@ def _row(
         if outside and settings.profile.unknown == "reject":
             split.reject(name, "characters outside the alphabet", f"{describe_characters(outside)} in {text!r}")
             return None
-        if outside:
-            try:
-                text = settings.profile(text)
-            except DataError:
-                for character in outside:
-                    unknown.setdefault(character, []).append(f"{name}: {text}")
-                    del unknown[character][EXAMPLES:]
-                return None
+        text, left = settings.profile.treat(text)
+        for character in left:
+            unknown.setdefault(character, f"{name}: {text}")
         if not text:
             split.reject(name, "empty transcript", repr(utterance.text))
             return None
@@ -215,12 +209,12 @@ def _copies(row: dict[str, Any], split: str, settings: PlanSettings) -> Iterator
             yield {**row, "id": f"sp{speed:g}-{row['id']}", "speaker": speaker, "speed": row["speed"] * speed}
 
 
-def _outside_alphabet(unknown: dict[str, list[str]], plans: dict[str, SplitPlan], profile: TextProfile) -> DataError:
+def _outside_alphabet(unknown: dict[str, str], plans: dict[str, SplitPlan], profile: TextProfile) -> DataError:
     counts: Counter[str] = Counter()
     for split in plans.values():
         counts.update(split.characters)
     lines = [
-        f"  {character!r} (U+{ord(character):04X}) {counts[character]} times, as in {unknown[character][0]!r}"
+        f"  {character!r} (U+{ord(character):04X}) {counts[character]} times, as in {unknown[character]!r}"
         for character in sorted(unknown, key=lambda c: (-counts[c], c))
     ]
     return DataError(
