@@ -171,3 +171,56 @@ def test_scores_add_up(lm):
         expected = hypothesis.acoustic_score + 0.8 * hypothesis.lm_score + 0.7 * len(words) - 10 * unknown
         assert hypothesis.score == pytest.approx(expected + hypothesis.hotword_score, abs=1e-6)
         assert hypothesis.hotword_score == pytest.approx(hotword_bonus({"ab a": 1.5, "b": 2.0})(words))
+
+
+def test_equal_scores_are_ordered_by_tokens():
+    uniform = np.full((3, 4), np.log(0.25))
+    decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING)
+    hypotheses = decoder(uniform)
+    keys = [(-hypothesis.score, hypothesis.tokens) for hypothesis in hypotheses]
+    assert keys == sorted(keys)
+    assert decoder(uniform) == hypotheses
+
+
+def test_pruning_keeps_what_matters():
+    log_probs = log_softmax(6 * np.random.default_rng(9).normal(size=(60, 4)))
+    best = BeamSearchDecoder(LABELS, options=BeamOptions(beam_size=500, beam_threshold=1e9))(log_probs)[0]
+    for limits in ({"beam_size": 20}, {"top_k": 2}, {"token_threshold": -8.0}, {"beam_threshold": 8.0}):
+        pruned = BeamSearchDecoder(LABELS, options=BeamOptions(**limits))(log_probs)[0]
+        assert pruned.text == best.text
+        assert pruned.words == best.words
+        assert best.score - 0.5 < pruned.score <= best.score + 1e-9
+    # One token a frame, one hypothesis: the best path and nothing else.
+    narrow = BeamSearchDecoder(LABELS, options=BeamOptions(beam_size=1, top_k=1))(log_probs)[0]
+    assert narrow.score <= best.score
+
+
+def test_bad_options(lm):
+    for message, options in {
+        "beam_size is 0": {"beam_size": 0},
+        "top_k is -1": {"top_k": -1},
+        "alpha is -1": {"alpha": -1},
+        "alpha is nan": {"alpha": math.nan},
+        "beta is inf": {"beta": math.inf},
+        "beam_threshold is 0": {"beam_threshold": 0},
+        "token_threshold is 1": {"token_threshold": 1},
+        "nbest is 0": {"nbest": 0},
+        "oov_score is 2": {"oov_score": 2},
+        "horizon_frames is 0": {"horizon_frames": 0},
+        "did you mean 'forbid'": {"oov": "forbidd"},
+    }.items():
+        with pytest.raises(DecodingError, match=message):
+            BeamOptions(**options)
+    with pytest.raises(DecodingError, match="did you mean 'alpha'"):
+        BeamSearchDecoder(LABELS).with_options(alfa=1)
+    with pytest.raises(DecodingError, match="lm_level"):
+        BeamSearchDecoder(LABELS, lm=lm, lm_level="char")
+    with pytest.raises(DecodingError, match="word delimiter"):
+        BeamSearchDecoder(["_", "a", "b"], lm=lm)
+    with pytest.raises(DecodingError, match="knows none of the labels"):
+        BeamSearchDecoder(["_", "x", "y"], lm=lm, lm_level="token")
+
+
+def test_a_model_in_another_letter_case_is_warned_of(lm):
+    with pytest.warns(UserWarning, match=r"0 of the language model's 3 words.*'a' \('a'\).*'A', *'B'|letter case"):
+        BeamSearchDecoder(["_", " ", "A", "B"], lm=lm)
