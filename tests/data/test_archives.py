@@ -1,0 +1,136 @@
+import hashlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asr.data.archives import Archive, download, extract, find_archive, find_root
+from asr.errors import DataError, UsageError
+
+Pack = Callable[[Path, dict[str, bytes]], None]
+
+
+def pack_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, f"w:{path.suffix[1:]}" if path.suffix != ".tar" else "w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def pack_zip(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def never(text: str) -> None:
+    pytest.fail(text)
+
+
+PACKERS = [
+    ("a.tar", pack_tar),
+    ("a.tar.gz", pack_tar),
+    ("a.tar.xz", pack_tar),
+    ("a.tar.bz2", pack_tar),
+    ("a.zip", pack_zip),
+]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_archives_are_extracted_once_and_whole(tmp_path: Path, name: str, pack: Pack) -> None:
+    pack(tmp_path / name, {"corpus/etc/list": b"x y", "corpus/wav/x.wav": b"0" * 100_000})
+    folder = extract(tmp_path / name, tmp_path / "cache", never)
+    assert folder == tmp_path / "cache" / "a"
+    assert (folder / "corpus/etc/list").read_bytes() == b"x y"
+    assert (folder / "corpus/wav/x.wav").stat().st_size == 100_000
+    (folder / "corpus/etc/list").write_bytes(b"mine")
+    assert (extract(tmp_path / name, tmp_path / "cache", never) / "corpus/etc/list").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_a_truncated_archive_leaves_nothing(tmp_path: Path, name: str, pack: Pack) -> None:
+    import random
+
+    data = random.Random(1).randbytes(200_000)
+    pack(tmp_path / name, {"corpus/a": data, "corpus/b": data})
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match="truncated, damaged or not an archive"):
+        extract(tmp_path / name, tmp_path / "cache", never)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("member", ["../x", "/etc/x", "a/../../x", "..\\x", "C:\\x"])
+@pytest.mark.parametrize("pack", [pack_tar, pack_zip])
+def test_members_that_escape_are_refused(tmp_path: Path, member: str, pack: Pack) -> None:
+    path = tmp_path / ("a.zip" if pack is pack_zip else "a.tar")
+    pack(path, {"corpus/a": b"fine", member: b"evil"})
+    with pytest.raises(DataError, match="points outside the folder"):
+        extract(path, tmp_path / "cache", never)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_that_escape_are_refused(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        link = tarfile.TarInfo("corpus/link")
+        link.type, link.linkname = kind, "../../etc/passwd"
+        archive.addfile(link)
+    with pytest.raises(DataError, match="the link corpus/link to"):
+        extract(path, tmp_path / "cache", never)
+
+
+def test_names_that_are_not_utf8_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"fine", "corpus/caf\udce9": b"latin-1"})
+    warnings: list[str] = []
+    folder = extract(tmp_path / "a.tar", tmp_path / "cache", warnings.append)
+    assert [path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"] == ["a"]
+    (warning,) = warnings
+    assert "left out 1 members whose names are not UTF-8" in warning
+
+
+def test_a_download_is_verified_before_it_has_its_name(tmp_path: Path) -> None:
+    pack_tar(tmp_path / "served.tar.gz", {"a": b"b"})
+    url = (tmp_path / "served.tar.gz").as_uri()
+    md5 = hashlib.md5((tmp_path / "served.tar.gz").read_bytes()).hexdigest()
+    seen: list[tuple[int, int]] = []
+    fetched = download(Archive(url, f"md5:{md5}"), tmp_path / "cache", lambda *pair: seen.append(pair))
+    assert fetched == tmp_path / "cache" / "served.tar.gz"
+    assert seen[-1][0] == seen[-1][1] == fetched.stat().st_size
+    with pytest.raises(DataError, match="the publisher gives 0000"):
+        download(Archive(url, "md5:0000", name="other"), tmp_path / "cache", lambda *_: None)
+    with pytest.raises(DataError, match="cannot be fetched"):
+        download(Archive((tmp_path / "absent.zip").as_uri()), tmp_path / "cache", lambda *_: None)
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["served.tar.gz"]
+
+
+def test_archives_are_found_by_stem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASR_ARCHIVES", raising=False)
+    archive = Archive("https://example.org/part-1.tar.gz", stems=("Whole",))
+    assert find_archive(archive, None) is None
+    (tmp_path / "Whole.tar.xz").touch()
+    monkeypatch.setenv("ASR_ARCHIVES", str(tmp_path))
+    assert find_archive(archive, None) == tmp_path / "Whole.tar.xz"
+    (tmp_path / "part-1.zip").touch()
+    assert find_archive(archive, tmp_path) == tmp_path / "part-1.zip"
+    assert find_archive(archive, tmp_path / "Whole.tar.xz") == tmp_path / "Whole.tar.xz"
+    with pytest.raises(UsageError, match="no such file or folder"):
+        find_archive(archive, tmp_path / "nowhere")
+
+
+def test_the_corpus_is_found_two_levels_up_or_down(tmp_path: Path) -> None:
+    root = tmp_path / "data" / "an4"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc" / "list").touch()
+    (root / "wav" / "speaker").mkdir(parents=True)
+    for start in (tmp_path, tmp_path / "data", root, root / "etc", root / "wav" / "speaker"):
+        assert find_root(start, ("etc/list", "etc/other")) == root
+    with pytest.raises(DataError, match=r"looked for etc/nothing in it, two levels below it, and in .*data"):
+        find_root(root, ("etc/nothing",))
+    with pytest.raises(DataError, match="is not a folder"):
+        find_root(tmp_path / "nowhere", ("etc/list",))
