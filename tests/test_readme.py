@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from asr.decoder import log_softmax
 from asr.decoder.ngram import estimate
@@ -11,10 +12,11 @@ from asr.decoder.ngram import estimate
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.filterwarnings("ignore:.*discounts")
 def test_python_examples(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("log_probs.npy", log_softmax(4 * np.random.default_rng(1).standard_normal((50, 29))))
-    estimate([f"fort {word} is here" for word in "worth wayne bragg".split() * 9], order=2).write_arpa("lm.arpa")
+    estimate([f"fort {word} is here" for word in ["worth", "wayne", "bragg"] * 9], order=2).write_arpa("lm.arpa")
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert blocks
     for block in blocks:

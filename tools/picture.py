@@ -31,6 +31,7 @@ def main(model: str, audio: str, out: str) -> None:
         origin="lower",
         aspect="auto",
         cmap="magma",
+        interpolation="nearest",
         extent=(0, duration, 0, bundle.features.n_mels),
     )
     top.set_ylabel("mel band")
@@ -42,13 +43,13 @@ def main(model: str, audio: str, out: str) -> None:
                 label = bundle.tokenizer.tokens[token].replace(" ", "␣")
                 bottom.annotate(label, (time[frame], 1.04), ha="center", color=line.get_color(), fontsize=8)
     bottom.plot(time, probabilities[:, BLANK], color="0.8", linewidth=1, zorder=0)
-    bottom.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.2))
+    bottom.set(xlabel="seconds", ylabel="probability", xlim=(0, duration), ylim=(0, 1.2))
     for word in transcript.words:
         top.axvspan(word.start, word.end, facecolor="none", edgecolor="white", linewidth=1)
         top.annotate(
             f"{word.text} {word.confidence:.2f}",
             ((word.start + word.end) / 2, 0.93 * bundle.features.n_mels),
-            color="white", ha="center", fontsize=9,
+            color="white", ha="center", fontsize=9, bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
         )  # fmt: skip
     figure.savefig(out, dpi=110)
 
