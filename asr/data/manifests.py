@@ -241,7 +241,13 @@ def kaldi_directory(folder: Path) -> Iterator[dict[str, Any]]:
                 raise DataError(f"{folder / 'segments'}: has no '{name} RECORDING START END'") from None
         if recording not in recordings:
             raise DataError(f"{folder / 'wav.scp'}: has no {recording!r}, which text or segments name")
-        yield {**row, "audio": recordings[recording]}
+        yield {**row, "audio": _kaldi_place(folder, recordings[recording])}
+
+
+def _kaldi_place(folder: Path, place: str) -> str:
+    """Return an absolute path: Kaldi's are relative to where its scripts run, above the data directory or far off."""
+    found = [parent / place for parent in (folder, folder.parent, Path.cwd()) if (parent / place).exists()]
+    return str((found[0] if found else folder / place).absolute())
 
 
 def _kaldi(path: Path) -> dict[str, str]:
