@@ -25,7 +25,7 @@ def compiled(function: Function) -> Function:
     return _compile_and_keep(function)
 
 
-def compiled_in_place(function: Function) -> Function:
+def compiled_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile like `compiled` a function that makes no arrays, so that references to arrays need no counting.
 
     Counting them takes more than half of the time of a beam search: each is an atomic operation.
@@ -33,7 +33,7 @@ def compiled_in_place(function: Function) -> Function:
     return _compile_and_keep(function, _nrt=False)
 
 
-def part(function: Function) -> Function:
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that only kernels call and that makes no arrays; it is kept as a part of them."""
     return njit(**OPTIONS, no_cpython_wrapper=True, _nrt=False)(function)  # type: ignore[no-any-return]
 

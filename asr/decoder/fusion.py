@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.compiling import part
-from asr.decoder.ngram.query import QueryArrays, advance
+from asr.decoder.ngram.query import Int, QueryArrays, advance
 from asr.decoder.trie import find_child
 
 WORD_START, UNKNOWN_WORD = 0, -1
@@ -102,9 +102,9 @@ class Standing(NamedTuple):
         All that counts beside the acoustic score, weighted, hotwords included.
     """
 
-    word: int
-    hot: int
-    lm_state: int
+    word: Int
+    hot: Int
+    lm_state: Int
     lm_score: float
     hot_score: float
     bonus: float

@@ -15,6 +15,8 @@ from asr.errors import DecodingError
 # part of its weight that the best unfinished hotword is credited with while it goes on.
 HOT_NODE = np.dtype([*TRIE_NODE.descr, ("fallback", "i4"), ("unused", "i4"), ("weight", "f8"), ("potential", "f8")])
 
+DEFAULT_WEIGHT = 5.0
+
 
 class Hotwords:
     """Phrases with weights.
@@ -38,7 +40,7 @@ class Hotwords:
         If a phrase is empty or a weight is not finite.
     """
 
-    def __init__(self, phrases: Iterable[str] | Mapping[str, float], weight: float = 5.0) -> None:
+    def __init__(self, phrases: Iterable[str] | Mapping[str, float], weight: float = DEFAULT_WEIGHT) -> None:
         if isinstance(phrases, str):
             raise DecodingError(f"the hotwords are one string, {phrases!r:.40}; expected a list of phrases")
         pairs = phrases.items() if isinstance(phrases, Mapping) else ((phrase, weight) for phrase in phrases)

@@ -171,7 +171,7 @@ def common_trace(memory):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def collect(memory):  # type: ignore[no-untyped-def]
+def collect(memory: Memory) -> None:
     """Forget prefixes and traces that no hypothesis alive comes from, and those before the common trace."""
     prefixes, traces, beam = memory.prefixes, memory.traces, memory.beams[0]
     num_prefixes, num_traces = memory.counts[PREFIXES], memory.counts[TRACES]
@@ -215,7 +215,9 @@ def collect(memory):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def trace_back(memory, trace, end, total):  # type: ignore[no-untyped-def]
+def trace_back(
+    memory: Memory, trace: int, end: int, total: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the tokens on a best path, from the first trace in memory on.
 
     Parameters
@@ -247,6 +249,6 @@ def trace_back(memory, trace, end, total):  # type: ignore[no-untyped-def]
         prefix = prefixes[node.prefix]
         rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3] = prefix.token, prefix.entry, node.start, end
         means[k] = total / (end - node.start)
-        end, total = np.int64(node.previous_end), node.previous_sum
+        end, total = node.previous_end, node.previous_sum
         last = np.int64(node.previous)
     return rows, means

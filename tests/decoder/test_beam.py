@@ -13,6 +13,7 @@ from asr.decoder import (
     NGramModel,
     log_softmax,
 )
+from asr.errors import DecodingError
 
 LABELS = ["<blank>", " ", "a", "b"]
 SUBWORDS = ["<blank>", "▁a", "b", "▁ba", "a"]

@@ -1,0 +1,108 @@
+"""``asr decode``."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from asr.errors import DecodingError, UsageError
+
+
+def decode(
+    log_probs: Annotated[list[Path], typer.Argument(help="NumPy files (.npy), each with log-probs (frames, labels).")],
+    labels: Annotated[Path, typer.Option(help="A JSON list of labels (as a bundle's tokens.json), or a vocab.json.")],
+    blank: Annotated[int | None, typer.Option(help="The blank's index: 0, or the padding of a vocab.json.")] = None,
+    lm: Annotated[Path | None, typer.Option(help="An n-gram model of words: ARPA, gzip or not, or our binary.")] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="The only words allowed: one a line, or WORD SPELLING.")] = None,
+    hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
+    beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 and nothing else: greedy.")] = 100,
+    nbest: Annotated[int, typer.Option(min=1, help="Hypotheses printed for each file.")] = 1,
+    alpha: Annotated[float, typer.Option(help="Weight of the n-gram model.")] = 0.5,
+    beta: Annotated[float, typer.Option(help="Bonus for each word, in nats.")] = 1.5,
+    oov: Annotated[str, typer.Option(help="Words unknown to the n-gram model: allow, penalise, forbid.")] = "penalise",
+    frame_seconds: Annotated[float, typer.Option(help="Seconds from one frame to the next.")] = 1.0,
+    normalise: Annotated[bool, typer.Option(help="The files hold raw logits: apply log-softmax first.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Files decoded at a time.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, with words, times, scores.")] = False,
+) -> None:
+    """Decode the log-probabilities of any CTC model.
+
+    Prints the text of each file; with --nbest above 1, a line for each hypothesis: total, acoustic and language
+    model score (natural logarithms) and text, separated by tabs. With several files, lines begin with the file's name.
+    """
+    from asr.decoder import BeamOptions, BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel
+
+    arrays = [_read_array(path) for path in log_probs]
+    common: dict[str, Any] = {"blank": blank, "frame_seconds": frame_seconds, "normalise": normalise}
+    decoder: GreedyDecoder | BeamSearchDecoder
+    if beam_size == 1 and not (lm or lexicon or hotword):
+        decoder = GreedyDecoder(_read_labels(labels), **common)
+    else:
+        decoder = BeamSearchDecoder(
+            _read_labels(labels),
+            options=BeamOptions(beam_size=beam_size, nbest=nbest, alpha=alpha, beta=beta, oov=oov),  # type: ignore[arg-type]
+            lm=NGramModel.read(lm) if lm else None,
+            lexicon=Lexicon.read(lexicon) if lexicon else None,
+            hotwords=_weights(hotword or []),
+            **common,
+        )
+    for path, hypotheses in zip(log_probs, decoder.decode_batch(arrays, threads), strict=True):
+        if as_json:
+            print(json.dumps({"file": str(path), "hypotheses": list(map(_to_dict, hypotheses))}, ensure_ascii=False))
+            continue
+        for best in hypotheses:
+            name = [str(path)] if len(log_probs) > 1 else []
+            scores = [f"{score:.3f}" for score in (best.score, best.acoustic_score, best.lm_score)] if nbest > 1 else []
+            print("\t".join([*name, *scores, best.text]))
+
+
+def _to_dict(hypothesis: Any) -> dict[str, Any]:
+    return dataclasses.asdict(hypothesis)
+
+
+def _weights(hotwords: list[str]) -> dict[str, float]:
+    """Return phrase → weight of ``PHRASE`` or ``PHRASE=WEIGHT``."""
+    from asr.decoder.hotwords import DEFAULT_WEIGHT
+
+    weights = {}
+    for hotword in hotwords:
+        phrase, equals, weight = hotword.rpartition("=")
+        try:
+            weights[phrase if equals else hotword] = float(weight) if equals else DEFAULT_WEIGHT
+        except ValueError:
+            raise UsageError(
+                f"--hotword {hotword!r}: {weight!r} is no number; expected PHRASE or PHRASE=WEIGHT"
+            ) from None
+    return weights
+
+
+def _read_labels(path: Path) -> Any:
+    from asr.decoder import Labels
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"cannot read the labels {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DecodingError(f"{path} is not JSON ({error}); expected a list of labels, or label: index") from None
+    if isinstance(content, dict):
+        return Labels.from_huggingface(content)
+    if not isinstance(content, list):
+        raise DecodingError(f"{path} holds {type(content).__name__}; expected a list of labels, or label: index")
+    return content
+
+
+def _read_array(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DecodingError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError):
+        array = None
+    if not isinstance(array, np.ndarray):
+        raise DecodingError(f"{path} is no NumPy array; expected a file that numpy.save wrote")
+    return array

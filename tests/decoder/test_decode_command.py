@@ -1,0 +1,48 @@
+"""``asr decode`` as a user meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from asr.decoder import log_softmax
+from tests.decoder.test_beam import ARPA, LABELS
+
+ROOT = Path(__file__).parents[2]
+
+
+def asr(*arguments, status=0):
+    command = [sys.executable, "-c", "from asr.cli import main; main()", "decode", *map(str, arguments)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == status, ran.stderr
+    assert "Traceback" not in ran.stderr
+    return ran.stderr if status else ran.stdout
+
+
+def test_files_in_text_out(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "one.npy", tmp_path / "two.npy"]
+    for path, said in zip(paths, ([2, 3, 1, 2], [3, 2]), strict=True):
+        logits = rng.normal(size=(2 * len(said), 4))
+        logits[::2, 0] += 8
+        logits[np.arange(1, len(logits), 2), said] += 8
+        np.save(path, log_softmax(logits))
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    (tmp_path / "labels.json").write_text(json.dumps(LABELS))
+    labels = ["--labels", tmp_path / "labels.json"]
+    assert asr(*paths, *labels, "--beam-size", 1).splitlines() == [f"{paths[0]}\tab a", f"{paths[1]}\tba"]
+    lines = asr(paths[0], *labels, "--lm", tmp_path / "lm.arpa", "--beam-size", 100, "--nbest", 5).splitlines()
+    assert len(lines) == 5
+    scores = [tuple(map(float, line.split("\t")[:3])) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+    assert lines[0].endswith("\tab a")
+    result = json.loads(asr(paths[1], *labels, "--hotword", "ba=2.5", "--json"))
+    assert result["hypotheses"][0]["hotword_score"] == 2.5
+    (tmp_path / "words.txt").write_text("ab\na\n")
+    assert set(asr(paths[1], *labels, "--lexicon", tmp_path / "words.txt").split()) <= {"a", "ab"}
+    assert "is no number" in asr(paths[1], *labels, "--hotword", "ba=x", status=2)
+    assert "is no NumPy array" in asr(tmp_path / "labels.json", *labels, status=1)
+    assert "cannot read the labels" in asr(paths[1], "--labels", tmp_path / "none.json", status=2)
+    assert "did you mean 'forbid'" in asr(paths[1], *labels, "--oov", "forbit", status=1)
