@@ -1,0 +1,127 @@
+"""Preparation at scale: peak memory for one hour and for five, and the first batch out of a million utterances.
+
+    python benchmarks/preparation_scale.py --audio data/downloads/LibriSpeech
+
+The memory is the largest resident set of the preparing process and of its largest worker, each measured in a process
+of its own. The million utterances are made up and tiny (20 frames of 8 bands); what is timed is opening their store,
+drawing an epoch's batches by length, and reading the first batch, with cold Python but a warm page cache.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+UTTERANCES = 1_000_000
+SHARD_UTTERANCES = 1_000
+FRAMES, BANDS = 20, 8
+
+
+def prepare_hours(audio: Path, hours: float, folder: Path) -> None:
+    """Prepare `hours` of the speech below `audio`, and print the peak of resident memory in MB."""
+    from asr.data.corpus import PrepareOptions, audio_in, prepare
+    from asr.data.manifests import manifest_corpus
+
+    if not (folder / "train.jsonl").exists():
+        from preparation import write_flac
+
+        (folder / "flac").mkdir()
+        files, _ = write_flac(audio, folder / "flac", hours)
+        rows = [json.dumps({"audio_filepath": str(path), "text": "some words"}) for path in audio_in(folder / "flac")]
+        (folder / "train.jsonl").write_text("\n".join(rows))
+        assert len(files) == len(rows)
+        return
+    corpus = manifest_corpus("flac", {"train": folder / "train.jsonl"})
+    prepare(corpus, folder / "out", PrepareOptions(jobs=2, quiet=True))
+    here, worker = (
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(json.dumps({"here": round(here), "worker": round(worker)}))
+
+
+def write_million(folder: Path) -> None:
+    """Write a store of made-up utterances, the way the driver does."""
+    import pyarrow as pa
+
+    from asr.data.finish import write_index
+    from asr.data.shards import FORMAT, HEADER, ShardWriter, file_checksum, schema, shard_name
+    from asr.features import LogMelConfig
+
+    config = LogMelConfig(sample_rate=8_000, n_mels=BANDS)
+    layout = schema("features", BANDS, {"features": json.dumps(config.to_dict())})
+    features = np.zeros((FRAMES, BANDS), dtype=np.float16)
+    shards, measures = [], []
+    folder.mkdir()
+    for number in range(UTTERANCES // SHARD_UTTERANCES):
+        path = folder / shard_name(number)
+        with pa.OSFile(str(path), "wb") as file:
+            writer = ShardWriter(file, layout)
+            for row in range(SHARD_UTTERANCES):
+                name = f"utterance-{number * SHARD_UTTERANCES + row:07d}"
+                writer.add((name, "so it is", f"speaker-{number % 500}", 0.2 + row % 7 / 100, f"{name}.wav"), features)
+            writer.close()
+        shards.append(path)
+        measures.append([[FRAMES, 8, -25.0, 0.0, f"{number:08x}{row:08x}"] for row in range(SHARD_UTTERANCES)])
+    seconds = write_index(folder / "utterances.index", shards, measures)
+    listed = [
+        {"file": path.name, "utterances": SHARD_UTTERANCES, "bytes": path.stat().st_size, "sha256": file_checksum(path)}
+        for path in shards
+    ]
+    header = {
+        "format": FORMAT, "kind": "features", "corpus": "million", "version": "1", "split": "train",
+        "features": config.to_dict(), "utterances": UTTERANCES, "seconds": seconds, "shards": listed,
+    }  # fmt: skip
+    (folder / HEADER).write_text(json.dumps(header))
+
+
+def first_batch(folder: Path) -> None:
+    """Open the store, sort an epoch into batches, read the first; print seconds and resident memory in MB."""
+    begin = time.perf_counter()
+    from asr.data.store import FeatureStore
+
+    store = FeatureStore.open(folder)
+    rng = np.random.default_rng(0)
+    order = np.argsort(store.num_frames * rng.uniform(0.9, 1.1, len(store)), kind="stable")
+    batches = np.array_split(order, len(order) // 32)
+    batch = [store[int(i)] for i in batches[int(rng.integers(len(batches)))]]
+    features = np.stack([utterance.features.astype(np.float32) for utterance in batch])
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": round(seconds, 2), "peak_mb": round(peak), "batch": list(features.shape)}))
+
+
+def again(*arguments: str) -> str:
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--audio", type=Path)
+    parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
+    parsed = parser.parse_args()
+    if parsed.step and parsed.step[0] == "million":
+        first_batch(Path(parsed.step[1]))
+        return
+    if parsed.step:
+        prepare_hours(parsed.audio, float(parsed.step[0]), Path(parsed.step[1]))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        if parsed.audio:
+            for hours in ("1", "5"):
+                folder = Path(name, hours)
+                folder.mkdir()
+                again("--audio", str(parsed.audio), "--step", hours, str(folder))
+                print(f"{hours} h: peak MB", again("--audio", str(parsed.audio), "--step", hours, str(folder)))
+        write_million(Path(name, "million"))
+        print("a million utterances:", again("--step", "million", str(Path(name, "million"))))
+
+
+if __name__ == "__main__":
+    main()
