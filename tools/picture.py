@@ -49,7 +49,8 @@ def main(model: str, audio: str, out: str) -> None:
         top.annotate(
             f"{word.text} {word.confidence:.2f}",
             ((word.start + word.end) / 2, 0.93 * bundle.features.n_mels),
-            color="white", ha="center", fontsize=9, bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
+            color="white", ha="center", fontsize=9,
+            bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
         )  # fmt: skip
     figure.savefig(out, dpi=110)
 
