@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import asr
 from asr.files import write_text
@@ -48,7 +48,7 @@ def write_bundle(bundle: Bundle, model: AcousticModel, card: str, directory: Pat
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
-        save_file(weights, new / "model.safetensors")
+        (new / "model.safetensors").write_bytes(save(weights))
         onnx.save(build_onnx(arrays, bundle.model, bundle.features.n_mels), str(new / "model.onnx"))
         np.save(new / "filterbank.npy", bundle.filterbank)
         write_text(new / "tokens.json", json.dumps(bundle.tokenizer.tokens, ensure_ascii=False) + "\n")
