@@ -12,12 +12,14 @@ probability of its labelling, plus 0.5 x the model's natural log-probability and
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -217,18 +219,30 @@ def compare(inputs, lm, pythons):
 
 
 def time_threads(inputs, lm):
+    """Time batches on one thread and on two, beside hashing on as many: what the machine has to give just now."""
     arrays = [array for arrays in inputs.values() for array in arrays] * 4
+    data = bytes(60_000_000)
+    works = {"hashing": lambda threads: on_threads(lambda: hashlib.sha256(data), threads)}
     for name, model in (("no model", None), ("model", lm)):
-        seconds = {}
-        for _ in range(ROUNDS):
+        decoders = {threads: ours(model, "penalise", threads) for threads in (1, 2)}
+        works[name] = lambda threads, decoders=decoders: decoders[threads](arrays)
+    seconds = {}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
             for threads in (1, 2):
-                decode = ours(model, "penalise", threads)
-                decode(arrays[:2])
                 start = time.perf_counter()
-                decode(arrays)
-                seconds[threads] = min(seconds.get(threads, np.inf), time.perf_counter() - start)
-        print(f"  {name}: {seconds[1]:.3f} s on one thread, {seconds[2]:.3f} s on two, "
-              f"{seconds[1] / seconds[2]:.2f} x as fast")  # fmt: skip
+                work(threads)
+                taken = time.perf_counter() - start
+                seconds[name, threads] = min(seconds.get((name, threads), np.inf), taken)
+    for name in works:
+        one, two = seconds[name, 1], seconds[name, 2]
+        print(f"  {name}: {one:.3f} s on one thread, {two:.3f} s on two, {one / two:.2f} x as fast")
+
+
+def on_threads(work, threads):
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(work) for _ in range(4)]:
+            future.result()
 
 
 def time_start():

@@ -4,30 +4,22 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
-from asr.decoder.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, SCORER_TOKEN, Scorer
 from asr.decoder.greedy import check_frame_seconds
-from asr.decoder.hotwords import Hotwords, build_automaton
+from asr.decoder.hotwords import Hotwords
 from asr.decoder.hypothesis import Hypothesis
-from asr.decoder.kernel import Limits
 from asr.decoder.labels import Labels
 from asr.decoder.lexicon import Lexicon
 from asr.decoder.ngram import NGramModel
 from asr.decoder.options import BeamOptions
-from asr.decoder.streaming import BeamStream, SearchSetup
+from asr.decoder.setup import Knowledge, SearchSetup, find_token_words, make_setup
+from asr.decoder.streaming import BeamStream
 from asr.decoder.vocabulary import Vocabulary
 from asr.errors import DecodingError, did_you_mean
 
 HotwordsLike = Hotwords | Iterable[str] | Mapping[str, float] | None
-# Names under which language models of tokens list the word delimiter, which ARPA files cannot list as a space.
-DELIMITER_NAMES = ("|", "▁", "<space>", "<sp>")
-NO_ARRAYS = (
-    np.zeros(2, np.int32), np.zeros(2, np.float32), np.zeros(2, np.int32), np.zeros(2, np.float32),
-    np.zeros(3, np.int32),
-)  # fmt: skip
 
 
 class BeamSearchDecoder:
@@ -95,9 +87,15 @@ class BeamSearchDecoder:
                 "the labels have neither a word delimiter (' ' or '|') nor subwords that begin with '▁', which a "
                 "lexicon or a language model of words needs; use a model of tokens (lm_level='token')"
             )
-        self._word_lm = word_lm
-        self._token_words = _token_words(self.labels, lm) if lm is not None and lm_level == "token" else None
-        self._vocabulary = Vocabulary.of(self.labels, word_lm, lexicon)
+        token_words = find_token_words(self.labels, lm) if lm is not None and lm_level == "token" else None
+        self._knowledge = Knowledge(
+            self.labels,
+            self.frame_seconds,
+            normalise,
+            vocabulary=Vocabulary.of(self.labels, word_lm, lexicon),
+            lm=lm,
+            token_words=token_words,
+        )
         self._hotwords = Hotwords.of(hotwords)
         self._setup = self._make_setup(self._hotwords)
 
@@ -173,93 +171,9 @@ class BeamSearchDecoder:
         DecodingError
             If a word has characters that no label writes.
         """
-        self._vocabulary = self._vocabulary.with_words(words, self._word_lm)
+        vocabulary = self._knowledge.vocabulary.with_words(words, self._knowledge.word_lm)
+        self._knowledge = dataclasses.replace(self._knowledge, vocabulary=vocabulary)
         self._setup = self._make_setup(self._hotwords)
 
     def _make_setup(self, hotwords: Hotwords) -> SearchSetup:
-        options, labels, lm = self.options, self.labels, self.lm
-        vocabulary = self._vocabulary
-        if hotwords.words and (vocabulary.is_closed or self._word_lm is not None):
-            vocabulary = vocabulary.with_words(hotwords.words, self._word_lm)
-        hot_nodes, hot_table, hot_start = build_automaton(hotwords, vocabulary.alphabet)
-        units, unit_begins = vocabulary.alphabet.units(labels.letters)
-        tokens = np.zeros(len(labels), SCORER_TOKEN)
-        tokens["begins_word"], tokens["first_unit"], tokens["end_unit"] = (
-            labels.begins_word, unit_begins[:-1], unit_begins[1:],
-        )  # fmt: skip
-        if self._token_words is not None:
-            tokens["word_id"] = self._token_words
-        oov_scores = {"allow": 0.0, "penalise": float(options.oov_score), "forbid": -np.inf}
-        oov_score = oov_scores[options.oov] if self._word_lm is not None else 0.0
-        alpha, beta = (float(options.alpha), float(options.beta)) if lm is not None else (0.0, 0.0)
-        word_alpha, word_beta = (alpha, beta) if self._word_lm is not None else (0.0, 0.0)
-        unlisted_score = -np.inf if vocabulary.is_closed else oov_score
-        unlisted_ahead = unlisted_score + word_beta
-        if self._word_lm is not None:
-            unlisted_ahead += alpha * self._word_lm.advance(self._word_lm.empty_state, 0)[0]
-        best_ahead = max(unlisted_ahead, word_alpha * float(vocabulary.nodes["best"][0]) + word_beta)
-        after_ends = [text for text, ends in zip(labels.letters, labels.begins_word, strict=True) if ends]
-        scorer = Scorer(
-            tokens=tokens,
-            units=units,
-            trie_nodes=vocabulary.nodes,
-            trie_table=vocabulary.table,
-            entries=vocabulary.entries,
-            hot_nodes=hot_nodes,
-            hot_table=hot_table,
-            has_hotwords=bool(hotwords.weights),
-            boundary=vocabulary.alphabet.boundary,
-            lm=lm.query_arrays if lm is not None else NO_ARRAYS,
-            is_neutral=lm is None and not vocabulary.is_closed and not hotwords.weights,
-            level=NO_MODEL if lm is None else OF_WORDS if self._word_lm is not None else OF_TOKENS,
-            alpha=alpha,
-            beta=beta,
-            unlisted_score=unlisted_score,
-            oov_score=oov_score,
-            word_alpha=word_alpha,
-            word_beta=word_beta,
-            unlisted_ahead=unlisted_ahead,
-            next_word_ahead=max([best_ahead * bool(text) for text in after_ends], default=0.0),
-            other_gain=hotwords.highest + (max(beta, 0.0) if self._token_words is not None else 0.0),
-        )
-        limits = Limits(
-            labels.blank,
-            int(options.beam_size),
-            int(options.top_k) or len(labels),
-            float(options.token_threshold),
-            float(options.beam_threshold),
-            int(options.horizon_frames),
-        )
-        return SearchSetup(
-            labels=labels,
-            frame_seconds=self.frame_seconds,
-            normalise=self.normalise,
-            options=options,
-            limits=limits,
-            scorer=scorer,
-            hot_start=hot_start,
-            lm_start=lm.start_state if lm is not None else 0,
-            end_id=lm.end_id if lm is not None and options.sentence_end else -1,
-            written=vocabulary.written,
-        )
-
-
-def _token_words(labels: Labels, model: NGramModel) -> npt.NDArray[np.int32]:
-    """Return the model's word for each label.
-
-    Raises
-    ------
-    DecodingError
-        If the model knows none of the labels.
-    """
-    names = [
-        next((name for name in (text, *DELIMITER_NAMES) if name in model), text) if text in (" ", "|") else text
-        for text in labels.texts
-    ]
-    ids = np.array([model.word_id(name) for name in names], np.int32)
-    if not ids.any():
-        raise DecodingError(
-            f"the language model knows none of the labels ({', '.join(map(repr, labels.texts[:5]))}, …): it lists "
-            f"{', '.join(map(repr, model.words[3:8]))}, …; for a model of words use lm_level='word'"
-        )
-    return ids
+        return make_setup(self._knowledge, hotwords, self.options)

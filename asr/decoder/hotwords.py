@@ -63,12 +63,6 @@ class Hotwords:
         """The words of the phrases with positive weights, each once."""
         return tuple(dict.fromkeys(word for words, weight in self.weights.items() if weight > 0 for word in words))
 
-    @property
-    def highest(self) -> float:
-        """The most that one word's end can add: all phrases might end together, and another be half said."""
-        positive = [weight for weight in self.weights.values() if weight > 0]
-        return sum(positive) + max(positive, default=0.0)
-
 
 def build_automaton(hotwords: Hotwords, alphabet: Alphabet) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], int]:
     """Return the automaton of hotwords over the letters and the boundary between words (Aho & Corasick 1975).

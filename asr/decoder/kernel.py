@@ -20,8 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decoder.compiling import compiled_in_place, part
-from asr.decoder.fusion import NO_ENTRY, WORD_START, Standing, ceilings, end_word, extend, look_ahead, say
-from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix
+from asr.decoder.ending import commit_horizon
+from asr.decoder.fusion import NO_ENTRY, WORD_START, ceilings, extend, look_ahead
+from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix, standing_of
+from asr.decoder.selection import select, set_candidate
 
 # Before probabilities fall below this, all are multiplied by its inverse.
 SMALLEST = 2.0**-128
@@ -157,25 +159,6 @@ def extending(hypothesis, repeats):  # type: ignore[no-untyped-def]
 
 
 @part
-def set_candidate(candidate, score, order, slot, token, entry):  # type: ignore[no-untyped-def]
-    """Fill in a candidate."""
-    candidate.score = score
-    candidate.order = order
-    candidate.slot = slot
-    candidate.token = token
-    candidate.entry = entry
-
-
-@part
-def standing_of(prefix):  # type: ignore[no-untyped-def]
-    """Return where the automata stand after a prefix."""
-    return Standing(
-        np.int64(prefix.word), np.int64(prefix.hot), np.int64(prefix.lm_state),
-        prefix.lm_score, prefix.hot_score, prefix.bonus,
-    )  # fmt: skip
-
-
-@part
 def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # type: ignore[no-untyped-def]
     """Extend each hypothesis by each token, case 3, and return the number of candidates and the best score."""
     before, prefixes, candidates = memory.beams[BEFORE], memory.prefixes, memory.candidates
@@ -223,48 +206,6 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # ty
                     break
                 entry = np.int64(entries[entry].next)
     return count, best
-
-
-@part
-def is_better(candidate, score, order):  # type: ignore[no-untyped-def]
-    """Tell whether a candidate comes before another: by score, then by age in the beam, then by token."""
-    return candidate.score > score or (candidate.score == score and candidate.order < order)
-
-
-@part
-def select(candidates, count, wanted):  # type: ignore[no-untyped-def]
-    """Bring the best candidates to the front, the worst of them last among them (Hoare 1961)."""
-    low, high, k = 0, count - 1, wanted - 1
-    while low < high:
-        middle = candidates[(low + high) >> 1]
-        score, order = middle.score, middle.order
-        i, j = low, high
-        while i <= j:
-            while is_better(candidates[i], score, order):
-                i += 1
-            while candidates[j].order != order and not is_better(candidates[j], score, order):
-                j -= 1
-            if i <= j:
-                swap(candidates, i, j)
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            return
-
-
-@part
-def swap(candidates, i, j):  # type: ignore[no-untyped-def]
-    """Exchange two candidates."""
-    a, b = candidates[i], candidates[j]
-    a.score, b.score = b.score, a.score
-    a.order, b.order = b.order, a.order
-    a.slot, b.slot = b.slot, a.slot
-    a.token, b.token = b.token, a.token
-    a.entry, b.entry = b.entry, a.entry
 
 
 @part
@@ -370,84 +311,3 @@ def fill_trace(trace, prefix, source, repeats, now):  # type: ignore[no-untyped-
         trace.previous, trace.previous_end, trace.previous_sum = source.blank_trace, source.blank_end, source.blank_sum
     else:
         trace.previous, trace.previous_end, trace.previous_sum = source.token_trace, now, source.token_sum
-
-
-@part
-def commit_horizon(limits, memory):  # type: ignore[no-untyped-def]
-    """Drop the paths that differ from the best hypothesis in what was said before the horizon."""
-    beam, traces, prefixes = memory.beams[BEFORE], memory.traces, memory.prefixes
-    best, best_score = -1, -np.inf
-    for i in range(memory.counts[HYPOTHESES]):
-        score = beam[i].log_total + prefixes[beam[i].prefix].bonus + prefixes[beam[i].prefix].look_ahead
-        if score > best_score:
-            best, best_score = i, score
-    if best < 0:
-        return
-    agreed = np.int64(
-        beam[best].blank_trace if beam[best].best_blank >= beam[best].best_token else beam[best].token_trace
-    )
-    while agreed > 0 and traces[agreed].start > memory.counts[FRAMES] - limits.horizon_frames:
-        agreed = np.int64(traces[agreed].previous)
-    kept = 0
-    for i in range(memory.counts[HYPOTHESES]):
-        if not comes_from(traces, np.int64(beam[i].blank_trace), agreed):
-            beam[i].best_blank = 0.0
-        if not comes_from(traces, np.int64(beam[i].token_trace), agreed):
-            beam[i].best_token = 0.0
-        if beam[i].best_blank == 0.0 and beam[i].best_token == 0.0:
-            prefixes[beam[i].prefix].slot = NONE
-            continue
-        beam[kept] = beam[i]
-        prefixes[beam[kept].prefix].slot = kept
-        kept += 1
-    memory.counts[HYPOTHESES] = kept
-
-
-@part
-def comes_from(traces, trace, ancestor):  # type: ignore[no-untyped-def]
-    """Tell whether a trace is or follows another."""
-    while trace > ancestor:
-        trace = np.int64(traces[trace].previous)
-    return trace == ancestor
-
-
-@compiled_in_place
-def end_sentence(scorer, end_id, memory, results):  # type: ignore[no-untyped-def]
-    """Score what each hypothesis comes to if the utterance ends here, with each word that its last one may be.
-
-    Parameters
-    ----------
-    scorer, memory
-        As of `search`.
-    end_id
-        The language model's ``</s>``, -1 to leave it out.
-    results
-        float64 (N, 5), written: hypothesis, entry of the last word (NO_ENTRY if the trie lists none), total without
-        the acoustic score, LM score, hotword score.
-
-    Returns
-    -------
-    count : int64
-        Rows; if more than N, only the first N are written.
-    """
-    count = 0
-    for i in range(memory.counts[HYPOTHESES]):
-        prefix = memory.prefixes[memory.beams[BEFORE][i].prefix]
-        entry = np.int64(NO_ENTRY)
-        if prefix.word > WORD_START:
-            entry = np.int64(scorer.trie_nodes[prefix.word].entry)
-        while True:
-            after = standing_of(prefix)
-            if after.word != WORD_START:
-                after = end_word(scorer, after, entry)
-            if end_id >= 0:
-                # The end counts as no word.
-                after = say(scorer, after, end_id, -scorer.beta)
-            if count < len(results):
-                row = results[count]
-                row[0], row[1], row[2], row[3], row[4] = i, entry, after.bonus, after.lm_score, after.hot_score
-            count += 1
-            if entry == NO_ENTRY or scorer.entries[entry].next == NO_ENTRY:
-                break
-            entry = np.int64(scorer.entries[entry].next)
-    return count

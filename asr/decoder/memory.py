@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.compiling import compiled, compiled_in_place, part
+from asr.decoder.fusion import Standing
 from asr.decoder.trie import edge_slot, table_size
 
 NONE = -1
@@ -114,6 +115,15 @@ def make_room(memory: Memory) -> Memory:
         memory = memory._replace(prefixes=prefixes, table=np.zeros(table_size(len(prefixes)), np.int32))
         link_prefixes(memory)
     return memory
+
+
+@part
+def standing_of(prefix):  # type: ignore[no-untyped-def]
+    """Return where the automata stand after a prefix."""
+    return Standing(
+        np.int64(prefix.word), np.int64(prefix.hot), np.int64(prefix.lm_state),
+        prefix.lm_score, prefix.hot_score, prefix.bonus,
+    )  # fmt: skip
 
 
 @part

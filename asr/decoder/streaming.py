@@ -1,35 +1,18 @@
 """Beam search in chunks: push log-probs as they come, read what is decided and what is likely, finish."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.fusion import NO_ENTRY, Scorer
+from asr.decoder.ending import end_sentence
+from asr.decoder.fusion import NO_ENTRY
 from asr.decoder.hypothesis import Hypothesis, TokenSpan, Word, words_of
-from asr.decoder.kernel import Limits, end_sentence, search
-from asr.decoder.labels import Labels
+from asr.decoder.kernel import search
 from asr.decoder.log_probs import check_log_probs
 from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, common_trace, make_room, new_memory, trace_back
-from asr.decoder.options import BeamOptions
+from asr.decoder.setup import SearchSetup
 from asr.errors import DecodingError
-
-
-@dataclass(frozen=True)
-class SearchSetup:
-    """All that a search needs and does not change; made by `BeamSearchDecoder`."""
-
-    labels: Labels
-    frame_seconds: float
-    normalise: bool
-    options: BeamOptions
-    limits: Limits
-    scorer: Scorer
-    hot_start: int
-    lm_start: int
-    end_id: int
-    written: Sequence[str]
 
 
 class BeamStream:

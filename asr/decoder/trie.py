@@ -62,25 +62,27 @@ def link_nodes(nodes, table, num_nodes):  # type: ignore[no-untyped-def]
 
 
 @compiled_in_place
-def insert_words(nodes, table, entries, num_nodes, units, begins, words):  # type: ignore[no-untyped-def]
+def insert_words(trie, num_nodes, units, begins, first_entry, log_probs):  # type: ignore[no-untyped-def]
     """Insert words into a trie.
 
     Parameters
     ----------
-    nodes, table, entries
-        The trie, with room for what is inserted. Entry k becomes word k, from ``words[0]`` on.
+    trie
+        Its nodes, table and entries, with room for what is inserted.
     num_nodes
         Nodes in use.
     units, begins
         int32; word i is spelled ``units[begins[i]:begins[i + 1]]``.
-    words
-        (first entry's index, float32 (num_words,) log-probability of each word by itself).
+    first_entry
+        The entry of the first word; those of the others follow.
+    log_probs
+        float32 (num_words,), natural log-probability of each word by itself.
 
     Returns
     -------
     num_nodes : int64
     """
-    first_entry, log_probs = words
+    nodes, table, entries = trie
     for i in range(len(begins) - 1):
         node = np.int64(0)
         nodes[0].best = max(nodes[0].best, log_probs[i])

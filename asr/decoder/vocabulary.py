@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,10 @@ class Vocabulary:
             return empty
         return empty._with(*(2 * (_writable(model, alphabet),)), model, is_known=False)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.written)
+
     def with_words(self, words: Iterable[str], model: NGramModel | None) -> "Vocabulary":
         """Return the vocabulary with more words, which count as known even if the model does not know them.
 
@@ -107,8 +112,7 @@ class Vocabulary:
         DecodingError
             If a word has characters that no label writes, or is none.
         """
-        known = set(self.written)
-        new = tuple(dict.fromkeys(word for word in words if word not in known))
+        new = tuple(dict.fromkeys(word for word in words if word not in self._known))
         check_letters(new, self.alphabet, "the added words")
         return self._with(new, new, model, is_known=True) if new else self
 
@@ -130,7 +134,8 @@ class Vocabulary:
         added["word_id"] = word_ids
         added["is_oov"] = (word_ids == 0) & (model is not None) & (not is_known)
         link_nodes(nodes, table, len(self.nodes))
-        count = insert_words(nodes, table, entries, len(self.nodes), units, begins, (len(self.entries), log_probs))
+        trie = (nodes, table, entries)
+        count = insert_words(trie, len(self.nodes), units, begins, len(self.entries), log_probs)
         return replace(
             self, nodes=nodes[:count].copy(), table=table, entries=entries, written=(*self.written, *written)
         )
