@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr.decoder import (
-    BeamOptions,
-    BeamSearchDecoder,
-    NGramModel,
-    log_softmax,
-)
+from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel, align, log_softmax
 from asr.errors import DecodingError
 
 LABELS = ["<blank>", " ", "a", "b"]
@@ -225,3 +220,19 @@ def test_bad_options(lm):
 def test_a_model_in_another_letter_case_is_warned_of(lm):
     with pytest.warns(UserWarning, match=r"0 of the language model's 3 words.*'a' \('a'\).*'A', *'B'|letter case"):
         BeamSearchDecoder(["_", " ", "A", "B"], lm=lm)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_times_and_confidences_are_those_of_forced_alignment(seed, lm):
+    log_probs = log_softmax(2 * np.random.default_rng(seed).normal(size=(40, 4)))
+    decoder = BeamSearchDecoder(LABELS, lm=lm, frame_seconds=0.02).with_options(nbest=20, beam_threshold=50.0)
+    for hypothesis in decoder(log_probs):
+        aligned = align(log_probs, hypothesis.tokens, LABELS, frame_seconds=0.02)
+        assert len(aligned.words) == len(hypothesis.words)
+        for word, expected in zip(hypothesis.words, aligned.words, strict=True):
+            assert word.text == expected.text
+            assert word.start_seconds == pytest.approx(expected.start_seconds)
+            assert word.end_seconds == pytest.approx(expected.end_seconds)
+            assert word.confidence == pytest.approx(expected.confidence, abs=1e-6)
+        times = [time for word in hypothesis.words for time in (word.start_seconds, word.end_seconds)]
+        assert times == sorted(times)
