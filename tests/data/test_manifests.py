@@ -1,4 +1,5 @@
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +137,19 @@ def test_the_command_line(tmp_path: Path, say: Say, capsys: pytest.CaptureFixtur
         manifest_main(arguments)
     assert ended.value.code == 2
     assert "--columns audio=NAME" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf8_is_left_out_and_named(tmp_path: Path, say: Say) -> None:
+    say(tmp_path / "in" / "a.wav", 0.5, 1)
+    (tmp_path / "in" / "a.txt").write_text("it is")
+    try:
+        os.rename(bytes(tmp_path / "in" / "a.wav"), bytes(tmp_path / "in") + b"/caf\xe9.wav")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    say(tmp_path / "in" / "b.wav", 0.5, 2)
+    (tmp_path / "in" / "b.txt").write_text("it is")
+    corpus = manifest_corpus("mine", {"train": tmp_path / "in"}, OPTIONS)
+    summary = prepare(corpus, tmp_path / "out", PrepareOptions(quiet=True))
+    assert summary.splits["train"].rejected == {"name not UTF-8": 1}
+    row = json.loads((tmp_path / "out" / "train" / "rejected.jsonl").read_text())
+    assert row["id"] == "caf\\udce9"

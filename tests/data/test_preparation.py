@@ -1,10 +1,12 @@
 import hashlib
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from asr.features import LogMel, LogMelConfig
 from asr.text import TextProfile
 
 QUICK = PrepareOptions(quiet=True, shard_utterances=4)
+FILM = "unreadable audio" if importlib.util.find_spec("av") else "needs PyAV"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -167,22 +170,23 @@ def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path
     wav = source / "wav"
     (wav / "empty.wav").write_bytes(b"")
     (wav / "text.wav").write_text("this is no audio at all")
+    (wav / "film.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(64))
     soundfile.write(wav / "silence.wav", np.zeros(8_000), 8_000)
     say(wav / "short.wav", 0.01, 1)
     say(wav / "chatty.wav", 0.5, 2)
     rows = [
         {"id": name, "text": text, "split": "train"}
         for name, text in {
-            "empty": "a", "text": "a", "silence": "a word", "short": "a", "chatty": "word " * 30, "train-01": "again",
-            "train-02": "... !", "absent": "a",
+            "empty": "a", "text": "a", "film": "a", "silence": "a word", "short": "a", "chatty": "word " * 30,
+            "train-01": "again", "train-02": "... !", "absent": "a",
         }.items()
     ]  # fmt: skip
     with (source / "list.jsonl").open("a") as file:
         file.write("".join("\n" + json.dumps(row) for row in rows))
     summary = prepare(toy, tmp_path / "out", QUICK)
     assert summary.splits["train"].rejected == {
-        "empty audio": 1, "unreadable audio": 1, "silence": 1, "too short": 1, "text too long for audio": 1,
-        "duplicate id": 1, "empty transcript": 1, "missing audio": 1,
+        "empty audio": 1, **Counter(["unreadable audio", FILM]), "silence": 1, "too short": 1,
+        "text too long for audio": 1, "duplicate id": 1, "empty transcript": 1, "missing audio": 1,
     }  # fmt: skip
     assert summary.splits["train"].utterances == 18
     report = json.loads((tmp_path / "out" / "report.json").read_text())
