@@ -16,8 +16,8 @@ from asr.data.store import Strings, read_arrow
 
 EXAMPLES = 10
 
-# Characters a second this many median deviations from the median are worth a look.
-OUTLIER_DEVIATIONS = 8.0
+# Characters a second, on a logarithmic scale, this many median deviations from the median are worth a look.
+OUTLIER_DEVIATIONS = 6.0
 
 # So far below the median level of its split an utterance is hardly speech.
 QUIET_DB = 25.0
@@ -84,7 +84,7 @@ def _describe(index: SplitIndex) -> dict[str, Any]:
     if index.header["profile"] is not None:
         lengths = np.fromiter((len(text) for text in index.strings("text")), dtype=np.int64, count=len(seconds))
         rate = lengths / seconds
-        odd = _outliers(rate)
+        odd = _outliers(np.log(rate))
         result |= {
             "characters": dict(sorted(_characters(index.strings("text")).items())),
             "words": sum(text.count(" ") + 1 for text in index.strings("text")),
