@@ -56,8 +56,8 @@ class Scorer(NamedTuple):
         What to expect of an unfinished word that the trie does not list.
     next_word_ahead
         The most to expect right after a label that ends a word, which may begin the next one.
-    other_gain
-        The most that one label can add by hotwords or a model of tokens.
+    token_gain
+        The most that one label can add by a model of tokens.
     """
 
     tokens: npt.NDArray[Any]
@@ -80,7 +80,7 @@ class Scorer(NamedTuple):
     word_beta: float
     unlisted_ahead: float
     next_word_ahead: float
-    other_gain: float
+    token_gain: float
 
 
 class Standing(NamedTuple):
@@ -192,17 +192,20 @@ def ceilings(scorer, standing):  # type: ignore[no-untyped-def]
 
     Most labels are refused by these bounds alone, without a step of any automaton.
     """
-    ahead = scorer.unlisted_ahead
+    ahead, hot = scorer.unlisted_ahead, scorer.hot_nodes[standing.hot]
     if standing.word != UNKNOWN_WORD:
         # With every letter fewer words remain, so the best of them cannot become better.
         ahead = max(ahead, scorer.word_alpha * scorer.trie_nodes[standing.word].best + scorer.word_beta)
-    ended = standing.bonus
+    ended = standing.bonus + hot.end_gain
     if standing.word != WORD_START:
         ended += scorer.word_beta + scorer.unlisted_score
-        if standing.word > WORD_START and scorer.trie_nodes[standing.word].entry != NO_ENTRY:
-            entry = np.int64(scorer.trie_nodes[standing.word].entry)
-            ended = -np.inf
-            while entry != NO_ENTRY:
-                ended = max(ended, end_word(scorer, standing, entry).bonus)
-                entry = np.int64(scorer.entries[entry].next)
-    return ended + scorer.next_word_ahead + scorer.other_gain, standing.bonus + ahead + scorer.other_gain
+    if standing.word > WORD_START and scorer.trie_nodes[standing.word].entry != NO_ENTRY:
+        entry = np.int64(scorer.trie_nodes[standing.word].entry)
+        ended = -np.inf
+        while entry != NO_ENTRY:
+            after = end_word(scorer, standing, entry)
+            begun = scorer.hot_nodes[after.hot]
+            ended = max(ended, after.bonus + max(begun.potential, begun.letter_gain))
+            entry = np.int64(scorer.entries[entry].next)
+    within = standing.bonus + ahead + max(hot.letter_gain, 0.0)
+    return ended + scorer.next_word_ahead + scorer.token_gain, within + scorer.token_gain

@@ -12,8 +12,14 @@ from asr.decoder.vocabulary import Alphabet, check_letters
 from asr.errors import DecodingError
 
 # fallback: the longest proper suffix that begins a hotword; weight: of all hotwords that end here; potential: the
-# part of its weight that the best unfinished hotword is credited with while it goes on.
-HOT_NODE = np.dtype([*TRIE_NODE.descr, ("fallback", "i4"), ("unused", "i4"), ("weight", "f8"), ("potential", "f8")])
+# part of its weight that the best unfinished hotword is credited with while it goes on; letter_gain and end_gain: the
+# most that weight and potential can come to after one more label that is within the word, or that ends it.
+HOT_NODE = np.dtype(
+    [
+        *(*TRIE_NODE.descr, ("fallback", "i4"), ("unused", "i4"), ("weight", "f8"), ("potential", "f8")),
+        *(("letter_gain", "f8"), ("end_gain", "f8")),
+    ]
+)
 
 DEFAULT_WEIGHT = 5.0
 
@@ -100,6 +106,7 @@ def build_automaton(hotwords: Hotwords, alphabet: Alphabet) -> tuple[npt.NDArray
         credits = weight * np.arange(1, len(path) - 1) / (len(path) - 1)
         nodes["potential"][path[1:-1]] = np.maximum(nodes["potential"][path[1:-1]], credits)
     _link(nodes, children)
+    _bound(nodes, children, alphabet.boundary)
     table = np.zeros(table_size(len(nodes)), np.int32)
     trie = np.zeros(len(nodes), TRIE_NODE)
     trie["parent"], trie["unit"] = nodes["parent"], nodes["unit"]
@@ -118,18 +125,34 @@ def _insert(children: dict[tuple[int, int], int], pattern: list[int]) -> list[in
 
 def _link(nodes: npt.NDArray[Any], children: dict[tuple[int, int], int]) -> None:
     """Write each node's fallback, and add its weight: the hotwords that end there end here too."""
-    level = [node for (parent, _), node in children.items() if parent == 0]
-    below: dict[int, list[tuple[int, int]]] = {}
-    for (parent, unit), node in children.items():
-        below.setdefault(parent, []).append((unit, node))
-    while level:
-        following = []
-        for parent in level:
-            for unit, node in below.get(parent, ()):
-                suffix = int(nodes["fallback"][parent])
-                while suffix and (suffix, unit) not in children:
-                    suffix = int(nodes["fallback"][suffix])
-                nodes["fallback"][node] = children.get((suffix, unit), 0)
-                nodes["weight"][node] += nodes["weight"][nodes["fallback"][node]]
-                following.append(node)
-        level = following
+    for parent, unit, node in _by_depth(children):
+        suffix = int(nodes["fallback"][parent])
+        while suffix and (suffix, unit) not in children:
+            suffix = int(nodes["fallback"][suffix])
+        nodes["fallback"][node] = children.get((suffix, unit), 0) if parent else 0
+        nodes["weight"][node] += nodes["weight"][nodes["fallback"][node]]
+
+
+def _bound(nodes: npt.NDArray[Any], children: dict[tuple[int, int], int], boundary: int) -> None:
+    """Write the gains: the best along all letters that may follow, here or after falling back."""
+    letter_gain, end_gain, potential = nodes["letter_gain"], nodes["end_gain"], nodes["potential"]
+    edges = _by_depth(children)
+    for parent, unit, node in reversed(edges):
+        if unit != boundary:
+            letter_gain[parent] = max(letter_gain[parent], potential[node], letter_gain[node])
+    for _, _, node in edges:
+        letter_gain[node] = max(letter_gain[node], letter_gain[nodes["fallback"][node]])
+    for parent, unit, node in edges:
+        if unit == boundary:
+            end_gain[parent] = max(0.0, nodes["weight"][node] + max(potential[node], letter_gain[node]))
+    for _, _, node in edges:
+        end_gain[node] = max(end_gain[node], end_gain[nodes["fallback"][node]])
+
+
+def _by_depth(children: dict[tuple[int, int], int]) -> list[tuple[int, int, int]]:
+    """Return (parent, unit, node) of all edges, those nearer to the root first."""
+    depths = {0: 0}
+    # Nodes are numbered as they are made, parents first.
+    for (parent, _), node in children.items():
+        depths[node] = depths[parent] + 1
+    return sorted(((parent, unit, node) for (parent, unit), node in children.items()), key=lambda edge: depths[edge[2]])

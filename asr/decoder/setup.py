@@ -96,8 +96,7 @@ def make_setup(knowledge: Knowledge, hotwords: Hotwords, options: BeamOptions) -
         lm=lm.query_arrays if lm is not None else NO_ARRAYS,
         is_neutral=lm is None and not vocabulary.is_closed and not hotwords.weights,
         level=NO_MODEL if lm is None else OF_WORDS if knowledge.word_lm is not None else OF_TOKENS,
-        # One word's end may complete several hotwords, and a letter then begins another.
-        other_gain=max(0.0, float(nodes["weight"].max() + nodes["potential"].max())) + max(0.0, token_beta),
+        token_gain=max(0.0, token_beta),
         **_weights(knowledge, vocabulary, options),
     )
     return SearchSetup(
