@@ -1,5 +1,7 @@
 """Hotwords: against brute force that scores texts again, and what they must not change."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,3 +89,17 @@ def test_bad_hotwords():
     for phrases in ("one", [""], {"a": float("nan")}, {"a": float("inf")}):
         with pytest.raises(DecodingError, match="hotword"):
             Hotwords(phrases)
+
+
+@pytest.mark.parametrize("labels", [LABELS, SUBWORDS])
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_save_time_and_change_nothing(lm, labels, seed):
+    log_probs = log_softmax(1.5 * np.random.default_rng(seed).normal(size=(80, len(labels))))
+    hotwords = {"ab a": 4.0, "a": 0.5, "bb": 3.0, "a b": -2.0}
+    for models in ({"lm": lm}, {"lm": lm, "lexicon": Lexicon(["a", "ab", "bab"])}, {}):
+        decoder = BeamSearchDecoder(labels, hotwords=hotwords, **models).with_options(beam_size=15, nbest=15)
+        expected = decoder(log_probs)
+        # No label is refused by a bound any more.
+        setup = decoder._setup
+        decoder._setup = dataclasses.replace(setup, scorer=setup.scorer._replace(token_gain=1e9))
+        assert decoder(log_probs) == expected
