@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from asr.decoder.labels import Labels
 
@@ -60,8 +61,7 @@ class Hypothesis:
     score: float = 0.0
 
 
-@dataclass(frozen=True)
-class TokenSpan:
+class TokenSpan(NamedTuple):
     """A token on the best path: frames ``start_frame <= t < end_frame`` and its mean log-posterior there."""
 
     token: int
