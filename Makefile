@@ -35,6 +35,7 @@ $(VENV)/.dev: $(VENV)/.train tools/mend_torchaudio.py
 	$(BIN)/python tools/mend_torchaudio.py
 	touch $@
 
+# Prepared corpora and trained models stay.
 clean:
-	rm -rf $(VENV) data exp build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

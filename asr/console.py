@@ -1,5 +1,6 @@
 """From a typer application to an exit status: explained errors are one line, never a traceback."""
 
+import io
 import sys
 from typing import Any, NoReturn
 
@@ -25,6 +26,10 @@ def run(app: typer.Typer, name: str, interrupted: str = "interrupted") -> NoRetu
     interrupted : str
         What to say after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding gets an escape for what it cannot show, rather than a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Not standalone: typer would answer Ctrl-C by "Aborted!" and status 1.
         status = app(prog_name=name, standalone_mode=False) or 0

@@ -79,6 +79,10 @@ class LogMelConfig:
                 f"features: got the band {self.low_hz}–{self.top_hz} Hz; expected 0 ≤ low_hz < high_hz ≤ "
                 f"{self.sample_rate / 2} (half the sample rate)"
             )
+        if self.floor < np.finfo(np.float32).tiny:
+            raise UsageError(
+                f"features.floor is {self.floor}; expected at least {np.finfo(np.float32).tiny}, for float32"
+            )
         if self.normalisation not in ("none", "utterance", "global"):
             known = ["none", "utterance", "global"]
             raise UsageError(

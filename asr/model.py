@@ -80,7 +80,7 @@ class ConvFrontEnd(nn.Module):
         """``(B, T, F), (B,)`` → ``(B, T', C · F'), (B,)``."""
         x = features.unsqueeze(1)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            x = x * time_mask(lengths, x.shape[2])[:, None, :, None].to(x.dtype)
+            x = x.masked_fill(~time_mask(lengths, x.shape[2])[:, None, :, None], 0.0)
             x = convolution(x).relu()
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         B, C, T, F = x.shape

@@ -29,6 +29,7 @@ def test_silence_has_no_words(tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(32000), 16000)
     soundfile.write(tmp_path / "faint.wav", 1e-3 * np.random.default_rng(1).standard_normal(32000), 16000)
     lines = asr("transcribe", "--model", "an4", "--json", tmp_path / "silence.wav", tmp_path / "faint.wav").splitlines()
+    assert len(lines) == 2
     for line in lines:
         result = json.loads(line)
         assert result["text"] == ""

@@ -1,5 +1,6 @@
 """``asr evaluate``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def evaluate(
     model = require_model(model)
     from asr.data.store import FeatureStore
     from asr.evaluation.evaluate import evaluate as evaluate_store
+    from asr.evaluation.evaluate import unwritable
     from asr.transcription.bundle import Bundle
     from asr.transcription.decoding import DecodingOptions, describe, make_decoder
     from asr.transcription.runtime import make_runtime
@@ -33,6 +35,13 @@ def evaluate(
     decoder = make_decoder(bundle, options)
     with typer.progressbar(length=len(store), label="evaluating", file=typer.get_text_stream("stderr")) as bar:
         result = evaluate_store(store, bundle, make_runtime(bundle, device, threads), decoder, bar.update)
+    count, characters = unwritable(store, bundle.tokenizer.tokens[1:])
+    if count:
+        print(
+            f"asr: {count} of {len(store)} references hold characters that the model cannot write: {characters!r}; "
+            "each counts as an error",
+            file=sys.stderr,
+        )
     if show:
         for utterance in result.utterances:
             print(f"{utterance.id}\n  ref: {utterance.reference}\n  hyp: {utterance.hypothesis}")

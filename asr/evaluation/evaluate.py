@@ -1,6 +1,6 @@
 """A model and a store → error counts, utterance by utterance."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import numpy as np
 from asr.data.store import FeatureStore
 from asr.errors import DataError
 from asr.evaluation.wer import ErrorCounts, character_errors, word_errors
+from asr.features import LogMelConfig
 from asr.settings import to_dict
 from asr.transcription.bundle import Bundle
 from asr.transcription.runtime import Runtime
@@ -61,7 +62,15 @@ class Evaluation:
         return float(low), float(high)
 
     def summary(self) -> dict[str, float | int]:
-        """Return ``wer``, its interval ``low`` and ``high``, ``cer``, in per cent; ``utterances`` and ``words``."""
+        """Return ``wer``, its interval ``low`` and ``high``, ``cer``, in per cent; ``utterances`` and ``words``.
+
+        Raises
+        ------
+        DataError
+            If no reference has a word: there is no rate then.
+        """
+        if not self.words.reference_length:
+            raise DataError(f"none of {len(self.utterances)} references has a word; a rate needs at least one")
         low, high = self.interval()
         return {
             "wer": round(100 * (self.words.rate or 0.0), 3),
@@ -97,7 +106,7 @@ def evaluate(
     DataError
         If the store's features are not those of the model, or it has no utterance.
     """
-    check_features(store, bundle)
+    check_features(store, bundle.features, f"model {bundle.name}")
     results: dict[int, UtteranceResult] = {}
     for indices in _batches(store):
         utterances = [store[index] for index in indices]
@@ -115,8 +124,8 @@ def evaluate(
     return Evaluation(tuple(results[index] for index in sorted(results)))
 
 
-def check_features(store: FeatureStore, bundle: Bundle) -> None:
-    """Refuse a store whose features are not those that the model was trained with.
+def check_features(store: FeatureStore, features: LogMelConfig, owner: str) -> None:
+    """Refuse a store whose features are not those of its user, `owner` in messages.
 
     Raises
     ------
@@ -125,13 +134,20 @@ def check_features(store: FeatureStore, bundle: Bundle) -> None:
     """
     if not len(store):
         raise DataError(f"the store of {store.corpus} has no utterance; expected at least one")
-    got, expected = to_dict(store.config), to_dict(bundle.features)
-    different = [f"{key}: {got[key]} (model: {expected[key]})" for key in expected if got[key] != expected[key]]
+    got, expected = to_dict(store.config), to_dict(features)
+    different = [f"{key}: {got[key]} (expected {expected[key]})" for key in expected if got[key] != expected[key]]
     if different:
         raise DataError(
-            f"the store's features are not those of model {bundle.name}: {'; '.join(different)}: "
-            "prepare the corpus again with the model's feature settings"
+            f"{store.path}: the store's features are not those of {owner}: {'; '.join(different)}: prepare the corpus "
+            "with those feature settings, into another folder"
         )
+
+
+def unwritable(store: FeatureStore, tokens: Iterable[str]) -> tuple[int, str]:
+    """Return how many transcripts hold characters that no token writes, and these characters."""
+    known = set("".join(tokens)) | {" "}
+    found = [set(text) - known for text in store.texts]
+    return sum(map(bool, found)), "".join(sorted(set().union(*found)))
 
 
 def _batches(store: FeatureStore) -> Iterator[list[int]]:

@@ -1,5 +1,6 @@
 """The command line of a recipe script."""
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +8,16 @@ from typing import Annotated
 import typer
 
 from asr.console import run as run_application
-from asr.errors import UsageError, did_you_mean
+from asr.errors import MissingExtraError, UsageError, did_you_mean
 from asr.recipe.recipe import Recipe, Run
 from asr.settings import override
+
+
+def _require_training_extra() -> None:
+    """Say before the first stage, and not after hours of preparation, that training cannot run."""
+    for package in ("torch", "onnx", "pyarrow", "librosa"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "train", "training")
 
 
 def main(recipe: Recipe) -> None:
@@ -27,6 +35,8 @@ def main(recipe: Recipe) -> None:
         for name in stage or ():
             if name not in STAGES:
                 raise UsageError(f"unknown stage {name!r}; expected {', '.join(STAGES)}{did_you_mean(name, STAGES)}")
+        if not stage or "train" in stage:
+            _require_training_extra()
         changed = override(recipe, setting or ())
         run = Run(changed, data or Path("data", changed.corpus), out or Path("exp", changed.name), jobs, archive)
         for name, function in STAGES.items():

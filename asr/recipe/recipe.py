@@ -1,13 +1,12 @@
 """What a recipe is, and where it reads and writes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.errors import DataError, UsageError
+from asr.errors import UsageError
 from asr.features import LogMelConfig
 from asr.model_config import ModelConfig
-from asr.settings import to_dict
 from asr.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -56,6 +55,9 @@ class Recipe:
     test : tuple of str
         Splits to report.
     features : LogMelConfig
+    global_normalisation : bool
+        Whether features are normalised by one mean and deviation, measured on the training split, and not by those
+        of their utterance.
     model : ModelConfig
     training : TrainingConfig
     lm : LanguageModelConfig
@@ -70,6 +72,7 @@ class Recipe:
     dev: str = "dev"
     test: tuple[str, ...] = ("test",)
     features: LogMelConfig = field(default_factory=LogMelConfig)
+    global_normalisation: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
@@ -112,13 +115,13 @@ class Run:
             If it is not prepared, or was prepared with other features than the recipe's.
         """
         from asr.data.store import FeatureStore
+        from asr.evaluation.evaluate import check_features
 
         store = FeatureStore.open(self.data / split)
-        got, expected = to_dict(store.config), to_dict(self.recipe.features)
-        different = [f"{key}: {got[key]} (recipe: {expected[key]})" for key in expected if got[key] != expected[key]]
-        if different:
-            raise DataError(
-                f"{self.data / split}: was prepared with other features than the recipe's: {'; '.join(different)}: "
-                "run the stage prepare with another --data, or delete the store"
-            )
+        expected = self.recipe.features
+        if self.recipe.global_normalisation:
+            # Mean and deviation were measured on the training split when it was prepared.
+            measured = FeatureStore.open(self.data / self.recipe.train).config
+            expected = replace(expected, normalisation="global", mean=measured.mean, std=measured.std)
+        check_features(store, expected, f"recipe {self.recipe.name}")
         return store

@@ -1,1 +1,1 @@
-"""Store → bundle: batches, augmentation, the training loop, checkpoints, export. All of it needs torch."""
+"""Store → bundle: batches, augmentation, the training loop, checkpoints, export. All but `config` needs torch."""

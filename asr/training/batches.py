@@ -92,7 +92,10 @@ class BatchSource:
         self.store = store
         self.batch_frames = batch_frames
         self.augment = augment
-        self._log_mel = LogMel(store.config)
+        self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
+        # Frames that an utterance may have once it is stretched: what counts against the budget.
+        stretch = 1 + augment.time_stretch if augment else 1.0
+        self._most_frames = np.ceil(np.asarray(store.num_frames) * stretch).astype(np.int64)
         self._targets = [tokenizer.encode(text) for text in store.texts]
         # Stretching may shorten an utterance.
         shrink = 1 - augment.time_stretch if augment else 1.0
@@ -134,22 +137,29 @@ class BatchSource:
                 augment(x, self.augment, hop, np.random.default_rng((seed, epoch, int(i))))
                 for x, i in zip(features, indices, strict=True)
             ]
-            rng = np.random.default_rng((seed, epoch, len(self.store), int(indices[0])))
-            longest = max(map(len, features))
-            for _ in range(rng.poisson(self.augment.noise_utterances * len(indices))):
-                features.append(noise(self._log_mel, int(rng.integers(1, longest + 1)), rng))
+            features += self._noises(features, np.random.default_rng((seed, epoch, len(self.store), int(indices[0]))))
         return self._collate(indices, features)
 
     def largest(self) -> Batch:
-        """Return the batch with the most padded frames: what fits it, fits all."""
-        frames = np.asarray(self.store.num_frames)
-        batches = self._fill(self._kept[np.argsort(frames[self._kept], kind="stable")])
-        indices = max(batches, key=lambda batch: len(batch) * frames[batch].max())
-        return self._collate(indices, [self._features(i) for i in indices])
+        """Return the longest utterance as often as the frame budget allows: no batch has more padded frames."""
+        index = self._kept[np.argmax(self._most_frames[self._kept])]
+        longest = int(self._most_frames[index])
+        indices = np.full(max(1, self.batch_frames // longest), index)
+        features = np.zeros((longest, self.store.config.n_mels), dtype=np.float32)
+        return self._collate(indices, [features] * len(indices))
+
+    def _noises(self, features: list[NDArray[np.float32]], rng: np.random.Generator) -> list[NDArray[np.float32]]:
+        """Return features of noise to go with those of a batch, as many as its frame budget has room for."""
+        if self.augment is None or self._log_mel is None:
+            return []
+        longest = max(map(len, features))
+        wanted = int(rng.poisson(self.augment.noise_utterances * len(features)))
+        room = max(0, self.batch_frames // longest - len(features))
+        return [noise(self._log_mel, int(rng.integers(1, longest + 1)), rng) for _ in range(min(wanted, room))]
 
     def _fill(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Cut `order` into batches within the frame budget."""
-        frames = np.asarray(self.store.num_frames)
+        frames = self._most_frames
         batches: list[NDArray[np.int64]] = []
         first, longest = 0, 0
         for position, index in enumerate(order):

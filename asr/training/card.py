@@ -40,6 +40,6 @@ metrics: [wer]
 - **Output:** {len(bundle.tokenizer)} tokens ({bundle.tokenizer.kind}), one frame every \
 {1000 * bundle.frame_seconds:g} ms
 
-    asr transcribe --model {bundle.name} recording.wav
+    asr transcribe --model DIRECTORY recording.wav
 
 {measured}"""

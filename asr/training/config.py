@@ -93,5 +93,7 @@ class TrainingConfig:
         for name in ("warmup", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"training.seed is {self.seed}; expected 0 ≤ seed < 2³²")
         if self.weight_decay < 0:
             raise UsageError(f"training.weight_decay is {self.weight_decay}; expected 0 or more")

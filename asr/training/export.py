@@ -5,6 +5,7 @@ and run both directions at once, which a traced pair of one-directional layers w
 """
 
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -54,9 +55,18 @@ def write_bundle(bundle: Bundle, model: AcousticModel, card: str, directory: Pat
         write_text(new / "tokens.json", json.dumps(bundle.tokenizer.tokens, ensure_ascii=False) + "\n")
         write_text(new / "config.json", bundle.config_json())
         write_text(new / "README.md", card)
+        # Beside the scratch folder, which goes whatever happens: a failure here leaves the older bundle.
+        old = directory.with_name(f".{directory.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         if directory.exists():
-            directory.rename(Path(scratch) / "old")
-        new.rename(directory)
+            directory.rename(old)
+        try:
+            new.rename(directory)
+        except BaseException:
+            if old.exists():
+                old.rename(directory)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     return replace(bundle, directory=directory)
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
@@ -75,6 +76,11 @@ class Trainer:
     directory : Path
         Receives ``checkpoint.pt``, ``best.safetensors`` and ``log.csv``.
 
+    Attributes
+    ----------
+    fingerprint : str
+        Of all that decides what is learned: settings, tokens and data.
+
     Raises
     ------
     ModelError
@@ -91,7 +97,7 @@ class Trainer:
         directory: Path,
     ) -> None:
         self.config = config
-        self.train_source, self.dev_source = train, dev
+        self.train_source, self.dev_source = self._sources = train, dev
         self.directory = directory
         self.device = choose_device(config.device)
         self.model = model.to(self.device)
@@ -99,12 +105,13 @@ class Trainer:
         self.optimizer = make_optimizer(model, config)
         self.console = Console(stderr=True)
         self._skipped_in_a_row = 0
-        self._fingerprint = self._make_fingerprint(tokenizer)
+        self.fingerprint = self._make_fingerprint(tokenizer)
         self.position = self._resume()
 
     def run(self) -> AcousticModel:
         """Train to the end and return the model with the best dev WER."""
-        self._try_largest_batch()
+        if self.position.epoch < self.config.epochs:
+            self._try_largest_batch()
         while self.position.epoch < self.config.epochs:
             with self._progress() as (progress, task):
                 self._run_epoch(progress, task)
@@ -185,6 +192,7 @@ class Trainer:
         for batch in self.dev_source.in_order():
             moved = batch.to(self.device)
             log_probs, lengths = self.model(moved.features, moved.feature_lengths)
+            self._check_finite(batch, log_probs, lengths)
             losses = ctc_loss(
                 log_probs.transpose(0, 1),
                 moved.targets,
@@ -201,23 +209,31 @@ class Trainer:
             counts += word_errors([texts[name] for name in batch.ids], hypotheses)
         return counts, loss / max(1, tokens)
 
+    def _check_finite(self, batch: Batch, log_probs: Tensor, lengths: Tensor) -> None:
+        for name, row, length in zip(batch.ids, log_probs, lengths.tolist(), strict=True):
+            if not row[:length].isfinite().all():
+                raise ModelError(
+                    f"training diverged: the log-probabilities of dev utterance {name} are not finite: lower "
+                    "training.learning_rate or training.max_gradient_norm, or check the data"
+                )
+
     def _keep_best(self, counts: ErrorCounts, dev_loss: float) -> None:
         wer = math.inf if counts.rate is None else counts.rate
         # A small dev set often ties: then the lower loss decides.
         if (wer, dev_loss) < (self.position.best_wer, self.position.best_loss):
             self.position = replace(self.position, best_wer=wer, best_loss=dev_loss)
             with atomic_path(self.directory / "best.safetensors") as temporary:
-                save_file(self.model.state_dict(), temporary)
+                temporary.write_bytes(serialise(self.model.state_dict()))
 
     def _save(self) -> None:
         model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
-        save(Checkpoint(model, optimizer, self.position, self._fingerprint), self.directory / "checkpoint.pt")
+        save(Checkpoint(model, optimizer, self.position, self.fingerprint), self.directory / "checkpoint.pt")
 
     def _resume(self) -> Position:
         path = self.directory / "checkpoint.pt"
         if not path.exists():
             return Position()
-        checkpoint = load(path, self._fingerprint)
+        checkpoint = load(path, self.fingerprint)
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         at = checkpoint.position
@@ -227,10 +243,7 @@ class Trainer:
     def _make_fingerprint(self, tokenizer: CharTokenizer) -> str:
         # The device and how often to save do not change what is learned.
         training = to_dict(replace(self.config, device="auto", checkpoint_minutes=1.0))
-        stores = [
-            [source.store.ids[0], len(source.store), round(source.hours, 6)]
-            for source in (self.train_source, self.dev_source)
-        ]
+        stores = [[to_dict(source.store.config), source.store.header["shards"]] for source in self._sources]
         shapes = [list(parameter.shape) for parameter in self.model.parameters()]
         whole = [training, to_dict(self.model.config), list(tokenizer.tokens), stores, shapes]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
@@ -240,7 +253,10 @@ class Trainer:
         batch = self.train_source.largest().to(self.device)
         try:
             self._loss(batch).backward()  # type: ignore[no-untyped-call]
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            # On a CPU, a lack of memory is a RuntimeError like any other.
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
             raise UsageError(
                 f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames does not fit the memory "
                 f"of {self.device}: lower training.batch_seconds (now {self.config.batch_seconds:g})"

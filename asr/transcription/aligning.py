@@ -1,13 +1,12 @@
 """Audio and its transcript → when each word was said."""
 
-import itertools
-
 import numpy as np
 
 from asr.audio import AudioSource, load_audio
 from asr.decoder import align
+from asr.errors import AudioError
 from asr.tokenizer import BLANK
-from asr.transcription.segments import cut_points
+from asr.transcription.segments import speech_spans
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript, Word
 
@@ -38,18 +37,19 @@ def align_audio(
     Raises
     ------
     AudioError
-        If the source is not usable audio.
+        If the source is not usable audio, or silent.
     DecodingError
         If the text has characters that the model does not know, or is too long for the audio.
     """
     bundle = transcriber.bundle
     waveform = load_audio(source, bundle.features.sample_rate, source_rate=source_rate)
-    points = cut_points(waveform.samples, waveform.sample_rate)
-    log_probs = [transcriber.log_probs(waveform.samples[first:last]) for first, last in itertools.pairwise(points)]
+    spans = speech_spans(waveform.samples, waveform.sample_rate)
+    if not spans:
+        raise AudioError("the recording is silent; expected one in which the text is said")
+    log_probs = [transcriber.log_probs(waveform.samples[first:end]) for first, end in spans]
     # In frames, because every cut starts a new grid of frames.
     alignment = align(np.concatenate(log_probs), text, bundle.tokenizer.tokens, blank=BLANK, frame_seconds=1.0)
-    begins = np.array(points[:-1]) / waveform.sample_rate
-    ends = np.array(points[1:]) / waveform.sample_rate
+    begins, ends = np.array(spans).T / waveform.sample_rate
     first_frames = np.cumsum([0, *map(len, log_probs)])
 
     def seconds(frame: float, *, is_end: bool) -> float:

@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from asr.tokenizer import CharTokenizer
 FORMAT_VERSION = 1
 FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", "model.safetensors", "README.md")
 LANGUAGE_MODEL = "lm.arpa.gz"
+RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
 
 # Bundles that ship in the package.
 SHIPPED = Path(__file__).parent.parent / "bundles"
@@ -125,7 +127,7 @@ class Bundle:
                     f"{directory}: the bundle's format version is {version}; this program reads {FORMAT_VERSION}: "
                     "upgrade ctc-asr, or export the model again"
                 )
-            return cls(
+            bundle = cls(
                 directory=directory,
                 name=config["name"],
                 description=config["description"],
@@ -139,11 +141,15 @@ class Bundle:
                 decoding=config.get("decoding", {}),
                 results=list(config["results"]),
             )
+            bundle.log_mel  # noqa: B018  # Checks the filterbank.
+            if set(bundle.decoding) - {"alpha", "beta"} or any(set(RESULT_KEYS) - set(row) for row in bundle.results):
+                raise ModelError(f"{directory}: config.json has a decoding or results section that is not as expected")
+            return bundle
         except ModelError:
             raise
         except KeyError as error:
             raise ModelError(f"{directory}: config.json has no {error}; expected it, as a recipe writes it") from None
-        except (ValueError, TypeError, OSError, AsrError) as error:
+        except (ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, AsrError) as error:
             raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
 
 
@@ -164,11 +170,12 @@ def find_bundle(model: str | os.PathLike[str]) -> Path:
         If there is none; the message lists those that ship.
     """
     path = Path(model)
+    shipped = shipped_bundles()
+    # A folder that happens to have the name of a shipped model, as data/an4 has, does not hide it.
+    if str(model) in shipped and not (path / "config.json").is_file():
+        return SHIPPED / str(model)
     if path.is_dir():
         return path
-    shipped = shipped_bundles()
-    if str(model) in shipped:
-        return SHIPPED / str(model)
     problem = "is a file" if path.exists() else "is neither a directory nor the name of a model that ships"
     raise UsageError(f"model {str(model)!r} {problem}{did_you_mean(str(model), shipped)}; {list_shipped()}")
 

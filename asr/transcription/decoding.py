@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.decoder import GreedyDecoder
-from asr.errors import UsageError
+from asr.errors import DecodingError, UsageError
 from asr.tokenizer import BLANK
 from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
 from asr.transcription.transcribe import Decoder
@@ -35,6 +35,8 @@ class DecodingOptions:
         if self.beam_size < 1:
             raise UsageError(f"the beam size is {self.beam_size}; expected 1 (greedy) or more")
         given = [f"--{name}" for name in ("lm", "alpha", "beta") if getattr(self, name) not in ("", None)]
+        if self.lm == "none" and len(given) > 1:
+            raise UsageError(f"{', '.join(given[1:])} weigh a language model, and --lm none means without one")
         if self.beam_size == 1 and given:
             raise UsageError(f"{', '.join(given)} is for beam search: give --beam-size too, for instance 100")
 
@@ -45,7 +47,7 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     Raises
     ------
     UsageError
-        If the language model's file does not exist.
+        If the language model's file does not exist, or a weight is out of its range.
     DecodingError
         If the language model cannot be read.
     """
@@ -64,17 +66,13 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     elif not options.lm and own.is_file():
         lm = NGramModel.read(own)
         weights |= bundle.decoding
-    return BeamSearchDecoder(
-        tokens,
-        blank=BLANK,
-        frame_seconds=bundle.frame_seconds,
-        options=BeamOptions(
-            beam_size=options.beam_size,
-            alpha=weights["alpha"] if options.alpha is None else options.alpha,
-            beta=weights["beta"] if options.beta is None else options.beta,
-        ),
-        lm=lm,
-    )
+    alpha = weights["alpha"] if options.alpha is None else options.alpha
+    beta = weights["beta"] if options.beta is None else options.beta
+    try:
+        beam = BeamOptions(beam_size=options.beam_size, alpha=alpha, beta=beta)
+    except DecodingError as error:
+        raise UsageError(str(error)) from None
+    return BeamSearchDecoder(tokens, blank=BLANK, frame_seconds=bundle.frame_seconds, options=beam, lm=lm)
 
 
 def describe(bundle: Bundle, options: DecodingOptions) -> str:

@@ -44,6 +44,13 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
+        got = [self._session.get_inputs()[0].shape[-1], self._session.get_outputs()[0].shape[-1]]
+        expected = [bundle.features.n_mels, len(bundle.tokenizer)]
+        if got != expected:
+            raise ModelError(
+                f"{path}: takes {got[0]} mel bands and gives {got[1]} tokens; config.json and tokens.json say "
+                f"{expected[0]} and {expected[1]}: export or install the bundle again"
+            )
 
     def __call__(self, features: Sequence[NDArray[np.floating[Any]]]) -> list[NDArray[np.float32]]:
         """Return log-probabilities; see `Runtime`."""
@@ -74,6 +81,7 @@ class TorchRuntime:
             import torch
         except ImportError:
             raise MissingExtraError("torch", "train", f"device {device!r}") from None
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from asr.model import AcousticModel
@@ -83,8 +91,11 @@ class TorchRuntime:
             model = AcousticModel(bundle.model, bundle.features.n_mels, len(bundle.tokenizer)).to(self._device)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"device {device!r} cannot be used ({error}); expected cpu, cuda or cuda:N") from None
-        weights = load_file(bundle.directory / "model.safetensors")
-        model.load_state_dict({name: value.float() for name, value in weights.items()})
+        path = bundle.directory / "model.safetensors"
+        try:
+            model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+        except (SafetensorError, RuntimeError) as error:
+            raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
         self._model = model.eval()
 
     def __call__(self, features: Sequence[NDArray[np.floating[Any]]]) -> list[NDArray[np.float32]]:
@@ -92,7 +103,8 @@ class TorchRuntime:
         import torch
 
         padded, lengths = pad(features)
-        with torch.inference_mode():
+        # TF32 would be off by more than ONNX Runtime is.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             log_probs, output_lengths = self._model(
                 torch.from_numpy(padded).to(self._device), torch.from_numpy(lengths).to(self._device)
             )
@@ -101,8 +113,18 @@ class TorchRuntime:
 
 
 def make_runtime(bundle: Bundle, device: str = "cpu", threads: int = 0) -> Runtime:
-    """Return ONNX Runtime for "cpu", torch for any other `device`."""
-    return OnnxRuntime(bundle, threads) if device == "cpu" else TorchRuntime(bundle, device)
+    """Return ONNX Runtime for "cpu", torch for any other `device`.
+
+    Raises
+    ------
+    UsageError
+        If `threads`, which are the CPU's, are given for another device.
+    """
+    if device == "cpu":
+        return OnnxRuntime(bundle, threads)
+    if threads:
+        raise UsageError(f"threads ({threads}) are for the device cpu; got device {device!r}: leave them out")
+    return TorchRuntime(bundle, device)
 
 
 def pad(features: Sequence[NDArray[np.floating[Any]]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -1,6 +1,6 @@
 """Audio → transcript: load, cut, features, log-probabilities, decode."""
 
-import itertools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,13 +12,10 @@ from asr.decoder import GreedyDecoder, Hypothesis
 from asr.tokenizer import BLANK
 from asr.transcription.bundle import Bundle
 from asr.transcription.runtime import Runtime, make_runtime
-from asr.transcription.segments import cut_points
+from asr.transcription.segments import fill_dead_air, speech_spans
 from asr.transcription.transcript import Segment, Transcript, Word
 
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
-
-# Below this peak (−80 dB of full scale) there is nothing to recognise: half a step of 13-bit audio.
-SILENCE_PEAK = 1e-4
 
 
 class Transcriber:
@@ -49,7 +46,12 @@ class Transcriber:
     """
 
     def __init__(
-        self, model: Bundle | str, *, device: str = "cpu", threads: int = 0, decoder: Decoder | None = None
+        self,
+        model: Bundle | str | os.PathLike[str],
+        *,
+        device: str = "cpu",
+        threads: int = 0,
+        decoder: Decoder | None = None,
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
         self._log_mel = self.bundle.log_mel
@@ -74,23 +76,21 @@ class Transcriber:
             If the source is not usable audio.
         """
         waveform = load_audio(source, self.bundle.features.sample_rate, source_rate=source_rate)
-        points = cut_points(waveform.samples, waveform.sample_rate)
         segments = [
-            self._segment(waveform.samples[first:last], first / waveform.sample_rate)
-            for first, last in itertools.pairwise(points)
+            self._segment(waveform.samples[first:end], first / waveform.sample_rate)
+            for first, end in speech_spans(waveform.samples, waveform.sample_rate)
         ]
         return Transcript(tuple(segments), waveform.duration_seconds)
 
     def log_probs(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return natural log-probabilities ``(T', V)`` of samples ``(num_samples,)`` at the model's rate."""
-        # Through float16, as a feature store keeps them: evaluation and transcription give the same words.
-        features = self._log_mel(samples).astype(np.float16)
+        # Through float16, as a feature store keeps them: evaluation and transcription give the same words, where
+        # transcription neither cuts the recording nor leaves silence out.
+        features = self._log_mel(fill_dead_air(samples, self.bundle.features.sample_rate)).astype(np.float16)
         return self._runtime([features])[0]
 
     def _segment(self, samples: NDArray[np.float32], start: float) -> Segment:
         end = start + len(samples) / self.bundle.features.sample_rate
-        if np.abs(samples).max() < SILENCE_PEAK:
-            return Segment(start, end, "", ())
         best = self._decoder(self.log_probs(samples))[0]
         words = tuple(
             Word(word.text, start + word.start_seconds, min(end, start + word.end_seconds), word.confidence)

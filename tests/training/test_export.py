@@ -1,5 +1,7 @@
 """A bundle holds the model that was trained: ONNX Runtime and torch give the same log-probabilities."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -45,4 +47,21 @@ def test_a_bundle_replaces_an_older_one_and_leaves_nothing_else(tmp_path):
     for hidden_size in (4, 8):
         make_bundle(tmp_path / "bundle", ModelConfig(hidden_size=hidden_size, num_layers=1))
     assert Bundle.load(tmp_path / "bundle").model.hidden_size == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_failure_leaves_the_older_bundle(tmp_path, monkeypatch):
+    make_bundle(tmp_path / "bundle", ModelConfig(hidden_size=4, num_layers=1))
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == "new":
+            raise OSError("no")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(OSError, match="no"):
+            make_bundle(tmp_path / "bundle", ModelConfig(hidden_size=8, num_layers=1))
+    assert Bundle.load(tmp_path / "bundle").model.hidden_size == 4
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

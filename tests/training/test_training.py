@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 from safetensors.torch import load_file  # noqa: E402
 
 from asr.errors import DataError, ModelError, UsageError  # noqa: E402
-from asr.features import LogMelConfig  # noqa: E402
+from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
 from asr.tokenizer import CharTokenizer, min_frames  # noqa: E402
@@ -39,6 +39,8 @@ class MemoryStore:
     def __init__(self, count: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         self.num_frames = rng.integers(12, 60, count)
+        self.header = {"shards": [seed]}
+        self.filterbank = mel_filterbank(self.config)
         self.durations_seconds = self.num_frames * 0.01
         self.ids = [f"u{i}" for i in range(count)]
         self.texts = ["".join(rng.choice(list("ab"), rng.integers(1, 4))) for _ in range(count)]
@@ -114,6 +116,8 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     make_trainer(tmp_path).run()
     with pytest.raises(ModelError, match="other settings"):
         make_trainer(tmp_path, replace(CONFIG, learning_rate=0.5))
+    with pytest.raises(ModelError, match="other settings or data"):
+        make_trainer(tmp_path, train=MemoryStore(14, 5))
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ModelError, match="is not a checkpoint"):
         make_trainer(tmp_path)
@@ -122,7 +126,9 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
 def test_a_loss_that_is_not_finite_changes_nothing_and_ends_the_run_if_it_stays(tmp_path):
     bad = MemoryStore(14, 1)
     bad.utterances = [Utterance(np.full_like(u.features, np.nan)) for u in bad.utterances]
-    trainer = make_trainer(tmp_path, train=bad)
+    # No masks: they could hide all of a short utterance.
+    unmasked = AugmentConfig(frequency_masks=0, time_masks_per_second=0)
+    trainer = make_trainer(tmp_path, replace(CONFIG, augment=unmasked), train=bad)
     before = [parameter.clone() for parameter in trainer.model.parameters()]
     with pytest.raises(ModelError, match=f"{MAX_SKIPPED} batches in a row"):
         trainer.run()
@@ -138,6 +144,21 @@ def test_each_epoch_has_every_utterance_once_within_the_frame_budget():
             assert len(batch) == 1 or len(batch) * TRAIN.num_frames[batch].max() <= 100
     assert [b.tolist() for b in plans[0]] != [b.tolist() for b in plans[1]]
     assert [b.tolist() for b in plans[0]] == [b.tolist() for b in source.plan(seed=1, epoch=0)]
+
+
+def test_augmented_batches_stay_within_the_frame_budget_and_none_is_larger_than_the_largest():
+    augment = AugmentConfig(time_stretch=0.3, noise_utterances=1.0)
+    source = BatchSource(TRAIN, TOKENIZER, MODEL, 200, augment)
+    largest = source.largest().features.shape[0] * source.largest().features.shape[1]
+    noises = 0
+    for epoch in range(10):
+        for indices in source.plan(1, epoch):
+            batch = source.batch(indices, 1, epoch)
+            noises += batch.ids.count("noise")
+            assert batch.features.shape[0] * batch.features.shape[1] <= 200
+            assert (batch.target_lengths[len(indices) :] == 0).all()
+    assert noises > 0
+    assert 200 - TRAIN.num_frames.max() * 1.3 < largest <= 200
 
 
 def test_utterances_too_short_for_their_transcripts_are_left_out_by_name():

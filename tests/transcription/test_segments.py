@@ -16,7 +16,7 @@ def test_segments_tile_the_audio_within_their_bounds(num_samples, seed):
     assert points[-1] == num_samples
     lengths = np.diff(points)
     assert (lengths <= 2500).all()
-    assert (lengths[:-1] >= 1000).all()
+    assert len(lengths) == 1 or (lengths >= 1000).all()
 
 
 def test_cuts_fall_into_pauses():
