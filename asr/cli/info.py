@@ -11,7 +11,7 @@ def info(
     model: Annotated[str, typer.Argument(help="A bundle's directory, or the name of a model that ships.")] = "",
 ) -> None:
     """Print what a model is, what it knows and how well."""
-    model = require_model(model)
+    model = require_model(model, "the model, as in asr info an4,")
     from asr.transcription.bundle import FILES, Bundle
 
     bundle = Bundle.load(model)

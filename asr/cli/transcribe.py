@@ -11,7 +11,7 @@ from asr.errors import AsrError, UsageError
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, mp3, sph, …")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, mp3, sph, …", readable=False)],
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
     device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
@@ -56,8 +56,8 @@ def transcribe(
         raise typer.Exit(1)
 
 
-def require_model(model: str) -> str:
-    """Return `model`, or refuse to guess one.
+def require_model(model: str, option: str = "--model") -> str:
+    """Return `model`, or refuse to guess one; `option` is how it is given.
 
     Raises
     ------
@@ -67,5 +67,5 @@ def require_model(model: str) -> str:
     if not model:
         from asr.transcription.bundle import list_shipped
 
-        raise UsageError(f"--model is missing: {list_shipped()}")
+        raise UsageError(f"{option} is missing: {list_shipped()}")
     return model

@@ -1,5 +1,6 @@
 """Features → log-probabilities: by ONNX Runtime, or by torch where a GPU is asked for."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -34,6 +35,8 @@ class OnnxRuntime:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        # Speech is private: newer builds of ONNX Runtime report on their use, and keep a device's id, unless told not to.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
