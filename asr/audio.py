@@ -96,8 +96,11 @@ def load_audio(
         samples = _resample_blocks(blocks, source_rate, sample_rate)
     else:
         name, file = _open(source)
-        with file:
-            samples = _read(file, name, sample_rate, part_seconds)
+        try:
+            with file:
+                samples = _read(file, name, sample_rate, part_seconds)
+        except OSError as error:
+            raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
     if not samples.size:
         raise AudioError(_no_samples(name, start_seconds))
     return Waveform(samples, sample_rate)
@@ -147,7 +150,12 @@ def _open(source: AudioSource) -> tuple[str, BinaryIO]:
         name, file = str(getattr(source, "name", "file object")), io.BytesIO(content)
     else:
         raise AudioError(f"got a {type(source).__name__}; expected a path, bytes, a binary file or an array")
-    if not file.read(1):
+    try:
+        first = file.read(1)
+    except OSError as error:
+        file.close()
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
+    if not first:
         file.close()
         raise AudioError(f"{name}: is empty (0 bytes); expected an audio file")
     file.seek(0)

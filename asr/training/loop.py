@@ -296,7 +296,7 @@ class Trainer:
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             yield (
                 progress,
                 progress.add_task("", epoch=self.position.epoch + 1, epochs=self.config.epochs, status=""),
