@@ -21,9 +21,12 @@ COLUMNS = {
     "speaker": ("speaker", "speaker_id", "client_id"),
     "id": ("id", "utt_id", "utterance_id"),
     "start": ("start", "offset"),
-    "duration": ("segment_duration",),
+    "duration": ("segment_duration", "duration"),
+    "end": ("end",),
     "split": ("split", "subset"),
 }
+# These count only beside a start: else they say how long the whole recording is.
+ONLY_WITH_START = ("duration", "end")
 HOLD_OUT = ("speaker", "text", "id")
 HOLD_OUT_PERCENT = 5.0
 
@@ -35,11 +38,10 @@ class ManifestOptions:
     Parameters
     ----------
     columns : dict of str to str
-        Name of the column (or JSON key) for "audio", "text", "speaker", "id", "start", "split"; those of `COLUMNS` by
-        default.
+        Name of the column (or JSON key) for each of "audio", "text", "speaker", "id", "start", "duration", "end" (of
+        a part of the recording, in seconds) and "split"; those of `COLUMNS` by default.
     hold_out : str
-        By which of speaker, text and id dev and test are held out of what is given without a split; empty: all of it
-        is "train".
+        By which of speaker, text and id dev and test are held out of what has no split; empty: all of it is "train".
     profile : TextProfile
     features : LogMelConfig
     """
@@ -64,21 +66,32 @@ def manifest_corpus(name: str, sources: Mapping[str, Path], options: ManifestOpt
     ----------
     name : str
     sources : mapping of str to Path
-        Split → manifest, table or folder; the split ``""`` is shared out as `ManifestOptions.hold_out` says, or all
-        "train".
+        Split → manifest, table or folder. Of the source of split ``""`` each row is of the split that its own column
+        says; what has none is shared out as `ManifestOptions.hold_out` says, or all "train".
     options : ManifestOptions, optional
 
     Raises
     ------
     UsageError
-        If a source is absent.
+        If a source is absent or of no known kind.
+    DataError
+        If a split that a row names cannot be a folder's name.
     """
+    # The recordings are looked for below the sources, from whichever folder.
+    sources = {split: path.absolute() for split, path in sources.items()}
     options = options or ManifestOptions()
     for path in sources.values():
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder; expected a manifest, a table or a folder of audio")
     shared = ("train", "dev", "test") if options.hold_out else ("train",)
-    splits = list(dict.fromkeys(name for split in sources for name in ((split,) if split else shared)))
+    splits = list(
+        dict.fromkeys(
+            name
+            for split, path in sources.items()
+            for named in ((split,) if split else _splits_of(path, options.columns))
+            for name in ((named,) if named else shared)
+        )
+    )
 
     def parse(_root: Path) -> Iterator[RawUtterance]:
         for split, path in sources.items():
@@ -91,8 +104,8 @@ def manifest_corpus(name: str, sources: Mapping[str, Path], options: ManifestOpt
         licence="",
         parse=parse,
         splits=tuple(splits),
-        train_splits=tuple(split for split in splits if split.startswith("train")),
-        embedded=Path(os.path.commonpath([_folder(path).absolute() for path in sources.values()])),
+        train_splits=tuple(split for split in splits if split.lower().startswith("train")),
+        embedded=Path(os.path.commonpath([_folder(path) for path in sources.values()])),
         features=options.features,
         profile=options.profile,
     )
@@ -102,17 +115,35 @@ def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
+def _splits_of(path: Path, columns: Mapping[str, str]) -> list[str]:
+    """Return the splits that the rows name, "" for rows that name none."""
+    if path.is_dir():
+        return [""]
+    splits = list(dict.fromkeys(_split(row) for row in read_source(path, columns)))
+    for split in splits:
+        if split.startswith(".") or "/" in split or "\\" in split:
+            raise DataError(f"{path}: a row is of the split {split!r}; expected a name that a folder can have")
+    return splits or [""]
+
+
+def _split(row: dict[str, Any]) -> str:
+    return str(row.get("split") or "").strip()
+
+
 def _utterance(row: dict[str, Any], split: str, origin: Path, options: ManifestOptions) -> RawUtterance:
+    if not isinstance(row["audio"], str | Path) or not str(row["audio"]):
+        raise DataError(f"{origin}: a row has {row['audio']!r} for its audio; expected the name of a file")
     try:
         start = float(row.get("start") or 0.0)
-        length = float(row["duration"]) if row.get("duration") else None
-    except ValueError:
-        raise DataError(f"{origin}: {row['audio']}: start or duration is not a number of seconds") from None
+        end = start + float(row["duration"]) if row.get("duration") else float(row.get("end") or 0.0) or None
+    except (TypeError, ValueError):
+        raise DataError(f"{origin}: {row['audio']}: start, duration or end is not a number of seconds") from None
     audio = Path(row["audio"])
     name = str(row.get("id") or audio.stem)
     if start:
         name = name if row.get("id") else f"{name}-{round(start * 1000):08d}"
     speaker, text = str(row.get("speaker") or ""), str(row.get("text") or "")
+    split = split or _split(row)
     if not split:
         key = {"speaker": speaker, "text": text, "id": name}.get(options.hold_out, "")
         if options.hold_out and not key:
@@ -125,7 +156,7 @@ def _utterance(row: dict[str, Any], split: str, origin: Path, options: ManifestO
         speaker=speaker,
         split=split,
         start_seconds=start,
-        end_seconds=None if length is None else start + length,
+        end_seconds=end,
     )
 
 
@@ -164,10 +195,7 @@ def nemo_manifest(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, 
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: is {type(row).__name__}; expected an object, as NeMo has it")
         names = _columns(path, row, columns)
-        result = {wanted: row[name] for wanted, name in names.items()}
-        if "offset" in row and row.get("duration"):
-            result["duration"] = row["duration"]
-        yield result
+        yield {wanted: row[name] for wanted, name in names.items()}
 
 
 # wav_filename,wav_filesize,transcript
@@ -204,7 +232,7 @@ def _columns(path: Path, present: Iterable[str], columns: Mapping[str, str]) -> 
             names[wanted] = columns[wanted]
         else:
             found = [name for name in usual if name in present]
-            if found:
+            if found and (wanted not in ONLY_WITH_START or "start" in names):
                 names[wanted] = found[0]
     if "audio" not in names:
         raise UsageError(

@@ -70,6 +70,45 @@ def test_tables(tmp_path: Path) -> None:
     assert (row.speaker, row.audio, row.text) == ("ann", tmp_path / "x.wav", "it is")
 
 
+@pytest.mark.parametrize(
+    ("table", "end"),
+    [
+        ("audio,offset,duration\nx.wav,1.5,2", 3.5),
+        ("audio,start,end\nx.wav,1.5,3", 3.0),
+        ("audio,duration,end\nx.wav,2,3", None),
+    ],
+)
+def test_duration_and_end_count_beside_a_start(tmp_path: Path, table: str, end: float | None) -> None:
+    (tmp_path / "a.csv").write_text(table)
+    assert [row.end_seconds for row in parsed(tmp_path / "a.csv")] == [end]
+
+
+def test_a_column_tells_the_split(tmp_path: Path, say: Say) -> None:
+    for number in range(4):
+        say(tmp_path / f"{number}.wav", 0.5, number)
+    splits = ("train", "test", "test", "")
+    rows = [f"{number}.wav,it is,{split}" for number, split in enumerate(splits)]
+    (tmp_path / "a.csv").write_text("\n".join(["audio,text,subset", *rows]))
+    corpus = manifest_corpus("mine", {"": tmp_path / "a.csv"}, OPTIONS)
+    assert corpus.splits == ("train", "test")
+    prepare(corpus, tmp_path / "out", PrepareOptions(quiet=True))
+    for split, ids in (("train", ["0", "3"]), ("test", ["1", "2"])):
+        assert list(FeatureStore.open(tmp_path / "out" / split).ids) == ids
+    (tmp_path / "a.csv").write_text("audio,text,split\n0.wav,it is,../up\n")
+    with pytest.raises(DataError, match="a name that a folder can have"):
+        manifest_corpus("mine", {"": tmp_path / "a.csv"}, OPTIONS)
+
+
+@pytest.mark.parametrize("given", ["in", "in/a.csv"])
+def test_relative_sources(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    say(tmp_path / "in" / "x.wav", 0.5, 1)
+    (tmp_path / "in" / "x.txt").write_text("it is")
+    (tmp_path / "in" / "a.csv").write_text("audio,text\nx.wav,it is")
+    monkeypatch.chdir(tmp_path)
+    prepare(manifest_corpus("mine", {"train": Path(given)}, OPTIONS), "out", PrepareOptions(quiet=True))
+    assert list(FeatureStore.open("out/train").sources) == ["x.wav"]
+
+
 def test_a_folder_of_audio_with_text(tmp_path: Path, say: Say) -> None:
     say(tmp_path / "ann" / "1.wav", 0.3, 1)
     (tmp_path / "ann" / "1.txt").write_bytes("\ufeffso it\r\nis\r\n".encode())
@@ -102,6 +141,8 @@ def test_holding_out_is_stable_and_by_speaker(tmp_path: Path) -> None:
         ("a.csv", b"audio,text\nx.wav,caf\xe9\n", DataError, "line 2: byte 0xe9 is not UTF-8"),
         ("a.csv", b'audio,text\nx.wav,"a"b\n', DataError, "is not CSV"),
         ("a.csv", b"audio,start\nx.wav,soon\n", DataError, "is not a number of seconds"),
+        ("a.jsonl", b'{"audio_filepath": null}', DataError, "None for its audio"),
+        ("a.jsonl", b'{"audio_filepath": "x", "offset": [1]}', DataError, "is not a number of seconds"),
         ("a.doc", b"", UsageError, "is of no known kind"),
     ],
 )
