@@ -35,7 +35,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        # Speech is private: newer builds of ONNX Runtime report on their use, and keep a device's id, unless told not to.
+        # Newer builds of ONNX Runtime report on their use, and keep a device's id, unless told not to.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
