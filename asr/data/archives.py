@@ -4,6 +4,7 @@ import hashlib
 import json
 import lzma
 import os
+import secrets
 import shutil
 import tarfile
 import urllib.error
@@ -91,13 +92,24 @@ def find_archive(archive: Archive, given: Path | None) -> Path | None:
     return None
 
 
-def download(archive: Archive, cache: Path, progress: Callable[[int, int], None]) -> Path:
+def where_it_is_not(archive: Archive, given: Path | None) -> str:
+    """Return for a message in which folder `find_archive` looked in vain; empty if in none."""
+    named = f"--archive {given}" if given is not None else f"{ARCHIVES_VARIABLE}={os.environ.get(ARCHIVES_VARIABLE)}"
+    if given is None and ARCHIVES_VARIABLE not in os.environ:
+        return ""
+    names = " or ".join(f"{stem}.*" for stem in (archive.stem, *archive.stems))
+    return f"; {named} was looked in and has no {names} (one of {', '.join(SUFFIXES)})"
+
+
+def download(archive: Archive, cache: Path, progress: Callable[[int, int], None], looked: str = "") -> Path:
     """Fetch an archive into `cache` under a temporary name, verify it, and only then give it its name.
 
     Parameters
     ----------
     progress : callable
         Called with bytes so far and bytes in all (0 if unknown).
+    looked : str
+        For messages: what `where_it_is_not` says.
 
     Raises
     ------
@@ -106,7 +118,7 @@ def download(archive: Archive, cache: Path, progress: Callable[[int, int], None]
     """
     if not archive.url:
         raise DataError(
-            f"{archive.stem}: has no public address: {archive.how_to_get}, then give it with --archive FILE"
+            f"{archive.stem}: has no public address: {archive.how_to_get}, then give it with --archive FILE{looked}"
         )
     final = cache / (archive.stem + archive.file_name[len(strip_suffix(archive.file_name)) :])
     if final.exists():
@@ -119,7 +131,7 @@ def download(archive: Archive, cache: Path, progress: Callable[[int, int], None]
         reason = getattr(error, "reason", error)
         raise DataError(
             f"{archive.url}: cannot be fetched ({reason}): try again, or fetch it by other means and give it with "
-            f"--archive FILE or {ARCHIVES_VARIABLE}=FOLDER"
+            f"--archive FILE or {ARCHIVES_VARIABLE}=FOLDER{looked}"
         ) from None
     return final
 
@@ -157,14 +169,20 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
     Raises
     ------
     DataError
-        If the archive is truncated, damaged, not an archive, or a member would be written outside the folder.
+        If the archive is truncated, damaged, encrypted, not an archive, or a member would be written outside the
+        folder; or if a folder of its name is there that was not extracted by this function.
     """
     folder = cache / strip_suffix(path.name)
     mark = folder / ".extracted.json"
     origin = json.dumps({"archive": path.name, "bytes": path.stat().st_size})
     if mark.exists() and mark.read_text(encoding="utf-8") == origin:
         return folder
-    temporary = cache / f".{folder.name}.{os.getpid()}.tmp"
+    if folder.exists() and not mark.exists():
+        raise DataError(
+            f"{folder}: is there already and was not extracted from {path}, so it is left as it is; expected a folder "
+            "of extracted archives: choose another --cache, or give the folder itself with --source"
+        )
+    temporary = cache / f".{folder.name}.{secrets.token_hex(4)}.tmp"
     cache.mkdir(parents=True, exist_ok=True)
     try:
         temporary.mkdir()
@@ -174,12 +192,18 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
-    except (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+    except DataError:
+        raise
+    # RuntimeError: a member of a zip file is encrypted. KeyError: a hard link to what is not there.
+    except (
+        EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, OSError, RuntimeError, KeyError,
+        ValueError,
+    ) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{path}: cannot be extracted into {cache} ({error.strerror})") from None
         raise DataError(
-            f"{path}: is truncated, damaged or not an archive ({error}); expected one of {', '.join(SUFFIXES)}: "
-            "fetch it again"
+            f"{path}: is truncated, damaged, encrypted or not an archive ({error}); expected one of "
+            f"{', '.join(SUFFIXES)}: fetch it again"
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

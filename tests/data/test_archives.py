@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.archives import Archive, download, extract, find_archive, find_root
+from asr.data.archives import Archive, download, extract, find_archive, find_root, where_it_is_not
 from asr.errors import DataError, UsageError
 
 Pack = Callable[[Path, dict[str, bytes]], None]
@@ -59,8 +59,38 @@ def test_a_truncated_archive_leaves_nothing(tmp_path: Path, name: str, pack: Pac
     pack(tmp_path / name, {"corpus/a": data, "corpus/b": data})
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(DataError, match="truncated, damaged or not an archive"):
+    with pytest.raises(DataError, match="truncated, damaged, encrypted or not an archive"):
         extract(tmp_path / name, tmp_path / "cache", never)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_folder_that_is_the_users_is_left_alone(tmp_path: Path) -> None:
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"b"})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "precious").write_text("mine")
+    with pytest.raises(DataError, match="choose another --cache"):
+        extract(tmp_path / "a.tar", tmp_path, never)
+    assert (tmp_path / "a" / "precious").read_text() == "mine"
+    # What was extracted from another archive of that name is replaced.
+    folder = extract(tmp_path / "a.tar", tmp_path / "cache", never)
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"b" * 20_000})
+    assert (extract(tmp_path / "a.tar", tmp_path / "cache", never) / "corpus" / "a").stat().st_size == 20_000
+    assert folder == tmp_path / "cache" / "a"
+
+
+def test_an_encrypted_member_or_a_dangling_hard_link_is_a_clear_error(tmp_path: Path) -> None:
+    pack_zip(tmp_path / "a.zip", {"corpus/a": b"b"})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[6] |= 1
+    data[data.find(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        link = tarfile.TarInfo("corpus/link")
+        link.type, link.linkname = tarfile.LNKTYPE, "corpus/none"
+        archive.addfile(link)
+    for name, message in (("a.zip", "encrypted"), ("b.tar", "not found")):
+        with pytest.raises(DataError, match=message):
+            extract(tmp_path / name, tmp_path / "cache", never)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -121,6 +151,16 @@ def test_archives_are_found_by_stem(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert find_archive(archive, tmp_path / "Whole.tar.xz") == tmp_path / "Whole.tar.xz"
     with pytest.raises(UsageError, match="no such file or folder"):
         find_archive(archive, tmp_path / "nowhere")
+
+
+def test_a_message_says_where_an_archive_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive("", name="part", stems=("Whole",), how_to_get="ask for it")
+    monkeypatch.delenv("ASR_ARCHIVES", raising=False)
+    assert where_it_is_not(archive, None) == ""
+    monkeypatch.setenv("ASR_ARCHIVES", str(tmp_path))
+    looked = where_it_is_not(archive, None)
+    with pytest.raises(DataError, match=r"ASR_ARCHIVES=.* was looked in and has no part\.\* or Whole"):
+        download(archive, tmp_path, lambda *_: None, looked)
 
 
 def test_the_corpus_is_found_two_levels_up_or_down(tmp_path: Path) -> None:
