@@ -3,25 +3,33 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from asr.data.archives import download, extract, find_archive, find_root
+from asr.data.archives import download, extract, find_archive, find_root, where_it_is_not
 from asr.data.checks import Limits
 from asr.data.corpus import Corpus
 from asr.data.executors import run_tasks
 from asr.data.features import global_statistics, write_filterbank
 from asr.data.finish import SplitSummary, Summary, finish_split
 from asr.data.options import PrepareOptions
-from asr.data.outputs import is_done, keep_existing, only_writer, remove_leftovers, without_statistics
+from asr.data.outputs import (
+    is_done,
+    is_reported,
+    keep_existing,
+    only_writer,
+    remove_leftovers,
+    without_statistics,
+)
 from asr.data.plan import PlanSettings, SplitPlan, plan
 from asr.data.progress import Progress
 from asr.data.report import write_report
 from asr.data.shards import HEADER, read_header
 from asr.data.tasks import ShardSettings, ShardTask, finished, read_planned
-from asr.errors import DataError, UsageError, did_you_mean
+from asr.data.utterance import RawUtterance
+from asr.errors import AsrError, DataError, UsageError, did_you_mean
 from asr.features import LogMelConfig
 from asr.text import TextProfile
 
@@ -29,6 +37,12 @@ from asr.text import TextProfile
 def run(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
     """Prepare `corpus`; see `asr.data.corpus.prepare`."""
     wanted = _wanted_splits(corpus, options)
+    if options.speeds and not set(wanted) & set(corpus.train_splits):
+        raise UsageError(
+            f"speeds: got {', '.join(f'{speed:g}' for speed in options.speeds)}, but none of {', '.join(wanted)} is "
+            "for training, and only training utterances are copied; expected one of: "
+            f"{', '.join(corpus.train_splits) or 'train (train=FILE for your own data)'}"
+        )
     warnings: list[str] = []
     with Progress(corpus.name, quiet=options.quiet) as progress, only_writer(out):
         remove_leftovers(out)
@@ -40,9 +54,12 @@ def run(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
         ]
         if todo or not corpus.archives:
             roots = find_roots(corpus, out, options, progress, warnings.append)
-            warnings += _prepare_splits(corpus, roots, {split: out / split for split in wanted}, options, progress)
+            try:
+                warnings += _prepare_splits(corpus, roots, {split: out / split for split in wanted}, options, progress)
+            finally:
+                remove_leftovers(out)
         summary = _summary(out, wanted, warnings)
-        if todo or not (out / "report.html").exists():
+        if todo or not is_reported(out):
             write_report(out, corpus.title, summary.warnings)
     progress.show(summary)
     return summary
@@ -64,7 +81,7 @@ def find_roots(
     found = {a: path for a in corpus.archives if (path := find_archive(a, options.archive)) is not None}
     needed = [a for a in corpus.archives if not a.splits or set(a.splits) & set(wanted)]
     if not any(archive in found for archive in needed):
-        found = {a: download(a, cache, progress.download(a.stem)) for a in needed}
+        found = {a: download(a, cache, progress.download(a.stem), where_it_is_not(a, options.archive)) for a in needed}
     # An archive of several parts is found under the name of each: one file, extracted once.
     paths = dict.fromkeys(found[archive] for archive in needed if archive in found)
     return tuple(find_root(extract(path, cache, warn), corpus.markers) for path in paths)
@@ -88,7 +105,7 @@ def _prepare_splits(
     """Plan all splits, run the shards that are not there, finish each split; return warnings."""
     profile = _profile(corpus, options)
     settings = PlanSettings(roots, profile, options.speeds, corpus.train_splits, options.shard_utterances)
-    utterances = (utterance for root in roots for utterance in corpus.parse(root))
+    utterances = (utterance for root in roots for utterance in _parsed(corpus, root))
     with progress.planning():
         plans = plan(utterances, folders, settings, allow_missing=options.allow_missing)
     absent = [split for split in folders if split not in plans]
@@ -126,6 +143,22 @@ def _prepare_splits(
     for split, tasks in work.items():
         finish_split(plans[split], tasks, headers[split])
     return [f"{corpus.name}: the split {split} is not there" for split in absent]
+
+
+def _parsed(corpus: Corpus, root: Path) -> Iterator[RawUtterance]:
+    """Yield what the corpus's parser does, and say of what it trips over where that is."""
+    place = "at its beginning"
+    try:
+        for utterance in corpus.parse(root):
+            yield utterance
+            place = f"after {utterance.id}"
+    except AsrError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{root}: a file is not as {corpus.name} has it, {place} ({error!r}): is the archive wholly extracted, and "
+            "nothing else in the folder?"
+        ) from error
 
 
 def _size(task: ShardTask, plans: dict[str, SplitPlan], options: PrepareOptions) -> int:

@@ -1,12 +1,14 @@
 """What is in the output folder already: is it this preparation's, is it done, is somebody else writing."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asr.data.plan import SplitPlan
+from asr.data.plan import WORK, SplitPlan
 from asr.data.shards import HEADER, read_header
 from asr.errors import DataError
 from asr.features import LogMelConfig
@@ -85,6 +87,15 @@ def without_statistics(config: LogMelConfig, normalisation: str) -> dict[str, An
     return {**values, "normalisation": normalisation}
 
 
+def is_reported(out: Path) -> bool:
+    """Return whether the report below `out` is of the splits that are there."""
+    try:
+        reported = json.loads((out / "report.json").read_text(encoding="utf-8"))["splits"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return (out / "report.html").exists() and set(reported) == {path.parent.name for path in out.glob(f"*/{HEADER}")}
+
+
 @contextmanager
 def only_writer(out: Path) -> Iterator[None]:
     """Keep a second preparation from the same folder; the lock goes with the process, however it ends.
@@ -113,7 +124,10 @@ def only_writer(out: Path) -> Iterator[None]:
 
 
 def remove_leftovers(out: Path) -> None:
-    """Remove temporary files of a run that was killed."""
+    """Remove temporary files of a run that was killed, and the working files of stores that are complete."""
+    for work in out.glob(f"*/{WORK}"):
+        if (work.parent / HEADER).exists():
+            shutil.rmtree(work)
     for temporary in [*out.glob(".*.tmp"), *out.glob("*/.*.tmp"), *out.glob("*/.work/.*.tmp")]:
         with suppress(FileNotFoundError):
             temporary.unlink()

@@ -56,7 +56,7 @@ class SplitPlan:
     folder : Path
         Where the split's store comes to lie; the slices are in its ``.work``.
     digests : list of str
-        SHA-256 of each slice.
+        SHA-256 of each slice, the same whichever other folders of the corpus are given.
     utterances : int
         In all slices.
     rejected : list of dict
@@ -68,7 +68,7 @@ class SplitPlan:
     utterances: int = 0
     rejected: list[dict[str, str]] = field(default_factory=list)
     characters: Counter[str] = field(default_factory=Counter)
-    _lines: list[str] = field(default_factory=list)
+    _rows: list[dict[str, Any]] = field(default_factory=list)
     _ids: set[bytes] = field(default_factory=set)
 
     @property
@@ -92,9 +92,9 @@ class SplitPlan:
             self.reject(row["id"], "duplicate id", "an utterance with this id came before; expected each id once")
             return
         self._ids.add(key)
-        self._lines.append(json.dumps(row, ensure_ascii=False, sort_keys=True))
+        self._rows.append(row)
         self.utterances += 1
-        if len(self._lines) == size:
+        if len(self._rows) == size:
             self.flush()
 
     def reject(self, name: str, reason: str, detail: str) -> None:
@@ -103,17 +103,27 @@ class SplitPlan:
 
     def flush(self) -> None:
         """Write the slice that is begun."""
-        if self._lines:
-            data = ("\n".join(self._lines) + "\n").encode()
+        if self._rows:
+            data = _lines(self._rows)
             path = self.slice_path(len(self.digests))
             if not path.exists() or path.read_bytes() != data:
                 write_bytes(path, data)
-            self.digests.append(hashlib.sha256(data).hexdigest())
-            self._lines = []
+            self.digests.append(hashlib.sha256(_lines(_without_roots(self._rows))).hexdigest())
+            self._rows = []
 
     def digest(self) -> str:
         """Return one SHA-256 of all slices."""
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
+
+
+def _without_roots(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows as if there were one root: the numbers change with the archives that the wanted splits need."""
+    for row in rows:
+        yield {**row, "files": [[min(number, 0), name, size] for number, name, size in row["files"]]}
 
 
 def read_slice(path: Path) -> list[dict[str, Any]]:

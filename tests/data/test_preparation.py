@@ -2,6 +2,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,22 @@ def test_other_options_are_refused_and_force_replaces(toy: Corpus, tmp_path: Pat
     assert contents(out) == before
     prepare(toy, out, replace(other, force=True))
     assert FeatureStore.open(out / "train")[0].features.shape[1] == 16
+
+
+def test_a_complete_store_keeps_no_working_files(toy: Corpus, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(toy, out, QUICK)
+    before = contents(out)
+    (out / "train" / ".work").mkdir()  # killed between the header and the removal
+    (out / "train" / ".work" / "slice-00000.jsonl").write_text("{}")
+    prepare(toy, out, QUICK)
+    assert contents(out) == before
+    text = (source / "list.jsonl").read_text()
+    (source / "list.jsonl").write_text(text.replace('"text": "', '"text": "THEN ', 1))
+    shutil.rmtree(out / "train")
+    with pytest.raises(DataError, match="the corpus or its transcripts changed"):
+        prepare(toy, out, QUICK)
+    assert not (out / "test" / ".work").exists()
 
 
 def test_global_statistics_normalise_the_training_part(toy: Corpus, tmp_path: Path) -> None:
