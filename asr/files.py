@@ -1,9 +1,16 @@
 """Files that are whole or absent: written under a temporary name, then renamed."""
 
 import os
+import secrets
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Windows refuses to replace a file that another process has open; readers are done in a moment.
+REPLACE_ATTEMPTS = 8
+FIRST_PAUSE_SECONDS = 0.01
 
 
 @contextmanager
@@ -20,15 +27,27 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers of the same file from writing into each other's temporary.
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    # The token keeps two writers of the same file from writing into each other's temporary; process ids would not do,
+    # as hosts that share a file system have the same ones.
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(final)
+        _replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    for attempt in range(REPLACE_ATTEMPTS):
+        try:
+            temporary.replace(final)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or attempt == REPLACE_ATTEMPTS - 1:
+                raise
+            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

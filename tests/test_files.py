@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +69,37 @@ def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_two_writers_have_two_temporaries(tmp_path):
+    path = tmp_path / "text.txt"
+    with atomic_path(path) as first, atomic_path(path) as second:
+        assert first != second
+        first.write_text("1")
+        second.write_text("2")
+    assert path.read_text() == "1"
+    assert names(tmp_path) == ["text.txt"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "refusals", "written"), [("win32", 3, True), ("win32", 99, False), ("linux", 1, False)]
+)
+def test_a_file_that_a_reader_has_open_is_tried_again_on_windows(tmp_path, monkeypatch, platform, refusals, written):
+    replace, tried = Path.replace, []
+
+    def refuse(self, target):
+        tried.append(target)
+        if len(tried) <= refusals:
+            raise PermissionError(13, "in use")
+        return replace(self, target)
+
+    monkeypatch.setattr("asr.files.sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("asr.files.time.sleep", lambda _: None)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with nullcontext() if written else pytest.raises(PermissionError):
+        write_text(tmp_path / "text.txt", "new")
+    assert names(tmp_path) == (["text.txt"] if written else [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a reader may not open the file while it is replaced")
 def test_a_reader_sees_the_old_or_the_new_and_never_a_part(tmp_path):
     path = tmp_path / "text.txt"
     contents = {letter * 100_000 for letter in "ab"}
