@@ -13,7 +13,8 @@ from asr.errors import DataError, MissingExtraError
 from asr.files import atomic_path, write_text
 
 JOINED = " + "
-FRAGMENT = re.compile(r"#(?P<values>[^#]*)$")
+# Only what `asr.data.tasks.source_of` writes: names of files may have "#" in them too.
+FRAGMENT = re.compile(r"#(?P<values>t=[\d.,e+-]+(?:&speed=[\d.]+)?|speed=[\d.]+)$")
 
 
 @dataclass(frozen=True)

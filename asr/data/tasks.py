@@ -237,11 +237,18 @@ def source_of(planned: dict[str, Any]) -> str:
     """Return the recordings' names, with what was done to them: see `asr.data.store.StoredUtterance`."""
     changes = []
     if planned["start"] or planned["end"] is not None:
-        changes.append(f"t={planned['start']:g}" + ("" if planned["end"] is None else f",{planned['end']:g}"))
+        changes.append(f"t={_seconds(planned['start'])}")
+        if planned["end"] is not None:
+            changes[-1] += f",{_seconds(planned['end'])}"
     if planned["speed"] != 1.0:
         changes.append(f"speed={planned['speed']:g}")
     names = " + ".join(name for _, name, _ in planned["files"])
     return f"{names}#{'&'.join(changes)}" if changes else names
+
+
+def _seconds(value: float) -> str:
+    """Return microseconds exactly, however long the recording, without needless zeros."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 @functools.lru_cache(maxsize=2)

@@ -7,9 +7,10 @@ import pytest
 import soundfile
 
 from asr.data.corpus import Corpus, PrepareOptions, prepare
-from asr.data.export import export_lhotse, export_nemo, parse_source
+from asr.data.export import Source, export_lhotse, export_nemo, parse_source
 from asr.data.manifests import ManifestOptions, manifest_corpus
 from asr.data.store import AudioStore, FeatureStore
+from asr.data.tasks import source_of
 from asr.errors import DataError
 from asr.features import LogMelConfig
 
@@ -19,7 +20,11 @@ QUICK = PrepareOptions(quiet=True, speeds=(0.9,))
 def test_sources_are_read_back() -> None:
     source = parse_source("a b.wav + c#1.wav#t=0.5,3.25&speed=1.1")
     assert (source.files, source.start_seconds, source.speed) == (("a b.wav", "c#1.wav"), 0.5, 1.1)
-    assert parse_source("a.wav").speed == 1
+    for name in ("a.wav", "a#b.wav", "t#t=a.wav"):
+        assert parse_source(name) == Source((name,), 0.0, 1.0)
+    planned = {"files": [(0, "a#b.wav", 1)], "start": 12345.678901, "end": 12350.5, "speed": 0.9}
+    assert source_of(planned) == "a#b.wav#t=12345.678901,12350.5&speed=0.9"
+    assert parse_source(source_of(planned)) == Source(("a#b.wav",), 12345.678901, 0.9)
 
 
 def test_a_nemo_manifest_prepares_to_the_same_store(toy: Corpus, source: Path, tmp_path: Path) -> None:
