@@ -5,6 +5,7 @@ and abbreviations stay as they are unless a replacement says otherwise. What is 
 refused, mapped, dropped or rejected, as the profile says; never silently.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -25,6 +26,12 @@ TYPOGRAPHY = {
     "‑": "-", "…": "...", "\ufeff": "", "\u200b": "", "\u00ad": "",
 }  # fmt: skip
 
+# Marks that part words even where no space follows; a single full stop does not: it is in abbreviations.
+PARTING = {
+    mark: re.compile(pattern + r"""(?=['"(\[]?[^\W\d_])""")
+    for mark, pattern in {**{mark: re.escape(mark) for mark in ",;:!?"}, ".": r"\.{2,}"}.items()
+}
+
 
 @dataclass(frozen=True)
 class TextProfile:
@@ -36,7 +43,8 @@ class TextProfile:
         For messages and for ``--profile``.
     case : {"keep", "lower", "upper"}
     replacements : dict of str to str
-        Applied in order after the change of case, to the NFC text; each replaces every occurrence.
+        Applied in order after the change of case, to the NFC text; each replaces every occurrence. Where one takes
+        away ``, ; : ! ?`` or several full stops right before a word, a space is left: "hello,world" is two words.
     alphabet : str
         The characters that may be left, the space among them; empty: any character.
     unknown : {"refuse", "map", "drop", "reject"}
@@ -71,6 +79,8 @@ class TextProfile:
         elif self.case == "upper":
             text = text.upper()
         for old, new in self.replacements.items():
+            if not new and old in PARTING:
+                text = PARTING[old].sub(" ", text)
             text = text.replace(old, new)
         return " ".join(unicodedata.normalize("NFC", text).split())
 

@@ -35,10 +35,18 @@ def test_what_comes_out_is_in_the_alphabet(text: str, unknown: str) -> None:
         ("Cafe\u0301", "caf\u00e9"),
         ("\ufeffBOM", "bom"),
         ("42 Mr. O'Neil", "42 mr o'neil"),
+        ("yes...no hello,world; Well…maybe", "yes no hello world well maybe"),
+        ("so?!then \"it!\"is 'Stop!' a:'tis", "so then it is 'stop' a 'tis"),
+        ("U.S. e.g. 1,000 10:30", "us eg 1000 1030"),
     ],
 )
 def test_english(text: str, expected: str) -> None:
     assert ENGLISH.clean(text) == expected
+
+
+def test_a_profile_that_keeps_marks_keeps_words_as_they_are() -> None:
+    assert VERBATIM.clean("hello,world") == "hello,world"
+    assert TextProfile(replacements={",": ""}).clean("yes...no,so") == "yes...no so"
 
 
 def test_unknown_characters() -> None:
