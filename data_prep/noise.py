@@ -3,13 +3,27 @@
     python data_prep/noise.py --source noise --out data/noise
     python data_prep/noise.py --source RIRS_NOISES --out data/rirs
 
-Recordings below a folder whose name has "rir" in it become the split ``rir``, all others ``noise``.
+Recordings become the split ``rir`` or ``noise`` by the first name, from the file's up to that of the folder given, with
+"rir" or "rirs" as a word of it (``simulated_rirs``), or "noise" or "noises"; all others are ``noise``.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from asr.data.corpus import Archive, Corpus, Limits, RawUtterance, audio_in, main
+
+
+def split_of(place: Path) -> str:
+    """Return "rir" or "noise" for the recording `place`, whose folders count as far as they are named."""
+    for name in (place.stem, *reversed(place.parent.parts)):
+        words = set(re.split(r"[^a-z]+", name.lower()))
+        # RIRS_NOISES has noises in real_rirs_isotropic_noises, among responses: there the files' names tell.
+        if words & {"rir", "rirs"}:
+            return "rir"
+        if words & {"noise", "noises"} or (name == place.stem and "noise" in name.lower()):
+            return "noise"
+    return "noise"
 
 
 # There is no transcript; the folder tells what is heard:
@@ -18,7 +32,7 @@ def parse(root: Path) -> Iterator[RawUtterance]:
     """Yield every recording below `root`, with its folder as the speaker."""
     for path in audio_in(root):
         place = path.relative_to(root)
-        split = "rir" if any("rir" in part.lower() for part in place.parent.parts) else "noise"
+        split = split_of(Path(root.absolute().name) / place)
         yield RawUtterance("-".join(place.with_suffix("").parts), path, "", path.parent.name, split)
 
 

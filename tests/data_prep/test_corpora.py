@@ -184,6 +184,19 @@ def test_noise(tmp_path: Path) -> None:
     assert {(row.split, row.id) for row in rows} == {("noise", "esc10-rain-1"), ("rir", "RIRS-small-a")}
 
 
+def test_noise_among_impulse_responses(tmp_path: Path) -> None:
+    real, point = "real_rirs_isotropic_noises", "pointsource_noises"
+    responses = [f"{real}/air_type1_air_office_0_1.wav", f"{real}/RVB2014_type1_rir_largeroom1.wav"]
+    responses += ["simulated_rirs/smallroom/Room001/Room001-00001.wav"]
+    noises = [f"{real}/RVB2014_type1_noise_largeroom1.wav", f"{real}/noise1.wav", f"{point}/noise-free-sound-0000.wav"]
+    root = tree(tmp_path / "RIRS_NOISES", [*responses, *noises, f"{point}/stirring.wav"])
+    rows = list(load_corpus("noise").parse(root))
+    names = {row.files[0].relative_to(root).as_posix() for row in rows if row.split == "rir"}
+    assert names == set(responses)
+    # What the folder is called that was given counts too.
+    assert {row.split for row in load_corpus("noise").parse(root / "simulated_rirs")} == {"rir"}
+
+
 REAL = {
     "an4": {"train": 845, "dev": 103, "test": 130},
     "yesno": {"train": 24, "dev": 6, "test": 30},
