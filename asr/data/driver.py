@@ -150,6 +150,9 @@ def _parsed(corpus: Corpus, root: Path) -> Iterator[RawUtterance]:
     place = "at its beginning"
     try:
         for utterance in corpus.parse(root):
+            if not isinstance(utterance.text, str):
+                # A table that is cut off in its last line has nothing in its last columns.
+                raise TypeError(f"{utterance.id} has no transcript")
             yield utterance
             place = f"after {utterance.id}"
     except AsrError:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asr.data.archives import extract, find_archive, find_root
-from asr.data.corpus import RawUtterance, load_corpus
+from asr.data.corpus import PrepareOptions, RawUtterance, load_corpus, prepare
+from asr.errors import DataError
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in ("manifest", "lhotse"))
@@ -127,6 +128,13 @@ def test_common_voice(tmp_path: Path) -> None:
     assert len(rows) == 2
     tree(root, test_DOT_tsv=head + line)
     assert {split for split, _ in parsed("common_voice", root)} == {"validated", "test"}
+
+
+def test_a_table_that_is_cut_off_is_a_clear_error(tmp_path: Path) -> None:
+    table = "client_id\tpath\tsentence\nann\ta.mp3\thello there\nann\ta.m"
+    root = tree(tmp_path / "en", ["clips/a.mp3"], train_DOT_tsv=table, test_DOT_tsv=table)
+    with pytest.raises(DataError, match="is the archive wholly extracted"):
+        prepare(load_corpus("common_voice"), tmp_path / "out", PrepareOptions(source=root, quiet=True))
 
 
 def test_speechocean762(tmp_path: Path) -> None:
