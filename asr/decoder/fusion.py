@@ -199,6 +199,9 @@ def ceilings(scorer, standing):  # type: ignore[no-untyped-def]
     ended = standing.bonus + hot.end_gain
     if standing.word != WORD_START:
         ended += scorer.word_beta + scorer.unlisted_score
+    else:
+        # A second delimiter ends no word, and leaves the hotwords where they stand.
+        ended = standing.bonus + max(hot.end_gain, hot.potential, hot.letter_gain, 0.0)
     if standing.word > WORD_START and scorer.trie_nodes[standing.word].entry != NO_ENTRY:
         entry = np.int64(scorer.trie_nodes[standing.word].entry)
         ended = -np.inf

@@ -131,6 +131,9 @@ def _link(nodes: npt.NDArray[Any], children: dict[tuple[int, int], int]) -> None
             suffix = int(nodes["fallback"][suffix])
         nodes["fallback"][node] = children.get((suffix, unit), 0) if parent else 0
         nodes["weight"][node] += nodes["weight"][nodes["fallback"][node]]
+        # Within an unfinished hotword another may have begun that is worth more.
+        potential, fallback = nodes["potential"], nodes["fallback"][node]
+        potential[node] = max(potential[node], potential[fallback])
 
 
 def _bound(nodes: npt.NDArray[Any], children: dict[tuple[int, int], int], boundary: int) -> None:

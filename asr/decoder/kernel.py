@@ -115,7 +115,8 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
     before, stayed = memory.beams[BEFORE], memory.beams[STAYED]
     prefixes, candidates = memory.prefixes, memory.candidates
     num_hypotheses, now = memory.counts[HYPOTHESES], memory.counts[FRAMES]
-    p_of_blank = math.exp(frame[limits.blank])
+    # In float64, as for tokens: the small errors of a float32 exponential would add up over the frames.
+    p_of_blank = math.exp(np.float64(frame[limits.blank]))
     best, bound = -np.inf, np.inf
     for i in range(num_hypotheses):
         old, new = before[i], stayed[i]

@@ -112,9 +112,16 @@ class Vocabulary:
         DecodingError
             If a word has characters that no label writes, or is none.
         """
-        new = tuple(dict.fromkeys(word for word in words if word not in self._known))
+        if isinstance(words, str):
+            raise DecodingError(f"the words to add are one string, {words!r:.40}; expected a list, as in words.split()")
+        asked = dict.fromkeys(words)
+        new = tuple(word for word in asked if word not in self._known)
         check_letters(new, self.alphabet, "the added words")
-        return self._with(new, new, model, is_known=True) if new else self
+        entries = self.entries.copy()
+        # Words of a lexicon that the model does not list are known from now on, too.
+        entries["is_oov"][[index for index, word in enumerate(self.written) if word in asked]] = False
+        known = replace(self, entries=entries)
+        return known._with(new, new, model, is_known=True) if new else known
 
     def _with(
         self, written: Sequence[str], spelled: Sequence[str], model: NGramModel | None, is_known: bool

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoder import BeamSearchDecoder, Hotwords, Lexicon, log_softmax
+from asr.decoder import BeamSearchDecoder, Hotwords, Labels, Lexicon, log_softmax
+from asr.decoder.hotwords import build_automaton
+from asr.decoder.vocabulary import Alphabet
 from asr.errors import DecodingError
 from tests.decoder.test_beam import (
     LABELS,
@@ -91,11 +93,12 @@ def test_bad_hotwords():
             Hotwords(phrases)
 
 
-@pytest.mark.parametrize("labels", [LABELS, SUBWORDS])
+@pytest.mark.parametrize("weight", [4.0, 40.0])
+@pytest.mark.parametrize("labels", [LABELS, SUBWORDS, ["<blank>", "▁", "a", "b", "▁a"]])
 @pytest.mark.parametrize("seed", range(4))
-def test_bounds_save_time_and_change_nothing(lm, labels, seed):
+def test_bounds_save_time_and_change_nothing(lm, labels, seed, weight):
     log_probs = log_softmax(1.5 * np.random.default_rng(seed).normal(size=(80, len(labels))))
-    hotwords = {"ab a": 4.0, "a": 0.5, "bb": 3.0, "a b": -2.0}
+    hotwords = {"ab a": weight, "a": 0.5, "bb": 3.0, "a b": -2.0}
     for models in ({"lm": lm}, {"lm": lm, "lexicon": Lexicon(["a", "ab", "bab"])}, {}):
         decoder = BeamSearchDecoder(labels, hotwords=hotwords, **models).with_options(beam_size=15, nbest=15)
         expected = decoder(log_probs)
@@ -103,3 +106,11 @@ def test_bounds_save_time_and_change_nothing(lm, labels, seed):
         setup = decoder._setup
         decoder._setup = dataclasses.replace(setup, scorer=setup.scorer._replace(token_gain=1e9))
         assert decoder(log_probs) == expected
+
+
+def test_a_hotword_within_another_keeps_its_credit():
+    # "york" has begun where "new yo" stands, and is worth more: it must not be lost on the way.
+    alphabet = Alphabet.of(Labels(["<blank>", " ", *"neworyk"]))
+    nodes, _, _ = build_automaton(Hotwords({"new yo kw": 1.0, "york": 20.0}), alphabet)
+    assert (nodes["potential"] >= nodes["potential"][nodes["fallback"]]).all()
+    assert nodes["potential"].max() > 10

@@ -117,3 +117,15 @@ def test_bad_words(tmp_path):
     silent[:, 3] = 0
     with pytest.raises(DecodingError, match="no hypothesis is left after frame 0"):
         BeamSearchDecoder(LABELS, lexicon=Lexicon(["a"]))(silent)
+
+
+def test_added_words_of_a_lexicon_are_known_from_then_on(lm):
+    log_probs = random_log_probs(5)
+    unknown = next(word for word in ("bab", "aab", "bbb") if word not in lm)
+    forbidden = BeamSearchDecoder(LABELS, options=NO_PRUNING, lm=lm, lexicon=Lexicon([unknown, "a"]))
+    forbidden = forbidden.with_options(oov="forbid")
+    assert not any(unknown in hypothesis.text.split() for hypothesis in forbidden(log_probs))
+    forbidden.add_words([unknown])
+    assert any(unknown in hypothesis.text.split() for hypothesis in forbidden(log_probs))
+    with pytest.raises(DecodingError, match="one string"):
+        forbidden.add_words(unknown)
