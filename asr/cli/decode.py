@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +21,11 @@ def decode(
     hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
     beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 and nothing else: greedy.")] = 100,
     nbest: Annotated[int, typer.Option(min=1, help="Hypotheses printed for each file.")] = 1,
-    alpha: Annotated[float, typer.Option(help="Weight of the n-gram model.")] = 0.5,
-    beta: Annotated[float, typer.Option(help="Bonus for each word, in nats.")] = 1.5,
-    oov: Annotated[str, typer.Option(help="Words unknown to the n-gram model: allow, penalise, forbid.")] = "penalise",
+    alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model; 0.5 if not given.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Bonus for each word, in nats; 1.5 if not given.")] = None,
+    oov: Annotated[
+        str | None, typer.Option(help="Words unknown to the n-gram model: allow, penalise (the default), forbid.")
+    ] = None,
     frame_seconds: Annotated[float, typer.Option(help="Seconds from one frame to the next.")] = 1.0,
     normalise: Annotated[bool, typer.Option(help="The files hold raw logits: apply log-softmax first.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Files decoded at a time.")] = 1,
@@ -34,28 +38,60 @@ def decode(
     """
     from asr.decoder import BeamOptions, BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel
 
-    arrays = [_read_array(path) for path in log_probs]
     common: dict[str, Any] = {"blank": blank, "frame_seconds": frame_seconds, "normalise": normalise}
+    weights = {name: value for name, value in {"alpha": alpha, "beta": beta, "oov": oov}.items() if value is not None}
+    try:
+        options = BeamOptions(beam_size=beam_size, nbest=nbest, **weights)  # type: ignore[arg-type]
+    except DecodingError as error:
+        raise UsageError(str(error)) from None
+    _refuse_unused(lm, {"--alpha": alpha, "--beta": beta, "--oov": oov})
     decoder: GreedyDecoder | BeamSearchDecoder
-    if beam_size == 1 and not (lm or lexicon or hotword):
+    if beam_size == 1 and nbest == 1 and not (lm or lexicon or hotword):
         decoder = GreedyDecoder(_read_labels(labels), **common)
     else:
         decoder = BeamSearchDecoder(
             _read_labels(labels),
-            options=BeamOptions(beam_size=beam_size, nbest=nbest, alpha=alpha, beta=beta, oov=oov),  # type: ignore[arg-type]
+            options=options,
             lm=NGramModel.read(lm) if lm else None,
             lexicon=Lexicon.read(lexicon) if lexicon else None,
             hotwords=_weights(hotword or []),
             **common,
         )
-    for path, hypotheses in zip(log_probs, decoder.decode_batch(arrays, threads), strict=True):
-        if as_json:
-            print(json.dumps({"file": str(path), "hypotheses": list(map(_to_dict, hypotheses))}, ensure_ascii=False))
-            continue
-        for best in hypotheses:
-            name = [str(path)] if len(log_probs) > 1 else []
-            scores = [f"{score:.3f}" for score in (best.score, best.acoustic_score, best.lm_score)] if nbest > 1 else []
-            print("\t".join([*name, *scores, best.text]))
+
+    def decode_file(path: Path) -> list[Any] | str:
+        """Return the hypotheses, or what is wrong with the file."""
+        try:
+            return list(decoder(_read_array(path)))
+        except DecodingError as error:
+            message = str(error).replace("normalise=True", "--normalise")
+            return message if str(path) in message else f"{path}: {message}"
+
+    failed = 0
+    with ThreadPoolExecutor(threads) as pool:
+        results = pool.map(decode_file, log_probs)
+        for path, hypotheses in zip(log_probs, results, strict=True):
+            if isinstance(hypotheses, str):
+                failed += 1
+                print(f"asr: {hypotheses}", file=sys.stderr)
+            else:
+                _show(path if len(log_probs) > 1 else None, path, hypotheses, as_json=as_json, with_scores=nbest > 1)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _refuse_unused(lm: Path | None, weights: dict[str, Any]) -> None:
+    given = [name for name, value in weights.items() if value is not None]
+    if given and lm is None:
+        raise UsageError(f"{', '.join(given)} without an n-gram model: give one by --lm")
+
+
+def _show(name: Path | None, path: Path, hypotheses: list[Any], *, as_json: bool, with_scores: bool) -> None:
+    if as_json:
+        print(json.dumps({"file": str(path), "hypotheses": list(map(_to_dict, hypotheses))}, ensure_ascii=False))
+        return
+    for best in hypotheses:
+        scores = [f"{score:.3f}" for score in (best.score, best.acoustic_score, best.lm_score)] if with_scores else []
+        print("\t".join([*([str(name)] if name else []), *scores, best.text]), flush=True)
 
 
 def _to_dict(hypothesis: Any) -> dict[str, Any]:

@@ -137,6 +137,8 @@ def _aligned_token(span: TokenSpan, labels: Labels, frame_seconds: float) -> Ali
 
 def _token_ids(transcript: str | Sequence[int], labels: Labels) -> npt.NDArray[np.int64]:
     if not isinstance(transcript, str):
+        if not all(isinstance(token, int | np.integer) for token in transcript):
+            raise DecodingError(f"the transcript is {transcript!r:.60}; expected a text, or token ids as integers")
         ids = np.asarray(transcript, np.int64).reshape(-1)
         wrong = ids[(ids < 0) | (ids >= len(labels)) | (ids == labels.blank)]
         if len(wrong):

@@ -52,8 +52,8 @@ class Hotwords:
         pairs = phrases.items() if isinstance(phrases, Mapping) else ((phrase, weight) for phrase in phrases)
         self.weights: dict[tuple[str, ...], float] = {}
         for phrase, value in pairs:
-            words = tuple(phrase.split())
-            if not words or not math.isfinite(value):
+            words = tuple(phrase.split()) if isinstance(phrase, str) else ()
+            if not words or not isinstance(value, int | float) or not math.isfinite(value):
                 raise DecodingError(f"hotword {phrase!r} with weight {value}; expected words and a finite number")
             # A weight of zero changes nothing, so such a phrase is none.
             if value != 0:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,8 @@ class Labels:
     blank: int = 0
 
     def __init__(self, texts: Sequence[str], blank: int = 0) -> None:
+        if not isinstance(texts, Iterable):
+            raise DecodingError(f"the labels are {texts!r:.60}; expected a list of strings")
         object.__setattr__(self, "texts", tuple(texts))
         object.__setattr__(self, "blank", blank)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
@@ -96,6 +98,9 @@ class Labels:
                 f"the vocabulary holds one object for each language ({', '.join(list(indices)[:5])}, …): give that of "
                 "one language, as in vocabulary['eng']"
             )
+        if not all(isinstance(value, int) for value in indices.values()):
+            wrong = next((label, value) for label, value in indices.items() if not isinstance(value, int))
+            raise DecodingError(f"the vocabulary gives {wrong[0]!r} the index {wrong[1]!r}; expected integers")
         if sorted(indices.values()) != list(range(len(indices))):
             raise DecodingError(
                 f"the vocabulary's indices are {sorted(indices.values())[:5]}, …; expected 0 to {len(indices) - 1}, "

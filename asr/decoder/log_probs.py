@@ -51,7 +51,9 @@ def check_log_probs(log_probs: npt.ArrayLike, num_labels: int, *, normalise: boo
             f"the log-probs have shape {values.shape}; expected (frames, {num_labels} labels) with at least one frame"
             + _hint(values.shape, num_labels)
         )
-    frames = np.require(values, np.float32, ["C", "W", "A"])
+    # What float32 cannot hold is as good as impossible.
+    with np.errstate(over="ignore"):
+        frames = np.require(values, np.float32, ["C", "W", "A"])
     highest = frames.max(axis=1)
     # A frame's maximum is NaN if any of its values is, and +inf only if one is.
     if not np.isfinite(highest).all():

@@ -45,4 +45,10 @@ def test_files_in_text_out(tmp_path):
     assert "is no number" in asr(paths[1], *labels, "--hotword", "ba=x", status=2)
     assert "is no NumPy array" in asr(tmp_path / "labels.json", *labels, status=1)
     assert "cannot read the labels" in asr(paths[1], "--labels", tmp_path / "none.json", status=2)
-    assert "did you mean 'forbid'" in asr(paths[1], *labels, "--oov", "forbit", status=1)
+    assert "did you mean 'forbid'" in asr(paths[1], *labels, "--oov", "forbit", status=2)
+    assert "give one by --lm" in asr(paths[1], *labels, "--alpha", "1", status=2)
+    np.save(tmp_path / "logits.npy", np.ones((4, 4), np.float32))
+    errors = asr(tmp_path / "logits.npy", paths[1], tmp_path / "none.npy", *labels, status=1)
+    assert str(tmp_path / "logits.npy") in errors
+    assert str(tmp_path / "none.npy") in errors
+    assert "--normalise" in errors
