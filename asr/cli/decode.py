@@ -36,15 +36,10 @@ def decode(
     Prints the text of each file; with --nbest above 1, a line for each hypothesis: total, acoustic and language
     model score (natural logarithms) and text, separated by tabs. With several files, lines begin with the file's name.
     """
-    from asr.decoder import BeamOptions, BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel
+    from asr.decoder import BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel
 
     common: dict[str, Any] = {"blank": blank, "frame_seconds": frame_seconds, "normalise": normalise}
-    weights = {name: value for name, value in {"alpha": alpha, "beta": beta, "oov": oov}.items() if value is not None}
-    try:
-        options = BeamOptions(beam_size=beam_size, nbest=nbest, **weights)  # type: ignore[arg-type]
-    except DecodingError as error:
-        raise UsageError(str(error)) from None
-    _refuse_unused(lm, {"--alpha": alpha, "--beta": beta, "--oov": oov})
+    options = _options(lm, {"beam_size": beam_size, "nbest": nbest}, {"alpha": alpha, "beta": beta, "oov": oov})
     decoder: GreedyDecoder | BeamSearchDecoder
     if beam_size == 1 and nbest == 1 and not (lm or lexicon or hotword):
         decoder = GreedyDecoder(_read_labels(labels), **common)
@@ -79,10 +74,19 @@ def decode(
         raise typer.Exit(1)
 
 
-def _refuse_unused(lm: Path | None, weights: dict[str, Any]) -> None:
-    given = [name for name, value in weights.items() if value is not None]
+def _options(lm: Path | None, sizes: dict[str, Any], weights: dict[str, Any]) -> Any:
+    """Return the options of the beam search; `weights` are None where they are not given."""
+    from asr.decoder import BeamOptions
+
+    given = {name: value for name, value in weights.items() if value is not None}
+    try:
+        options = BeamOptions(**sizes, **given)
+    except DecodingError as error:
+        raise UsageError(str(error)) from None
     if given and lm is None:
-        raise UsageError(f"{', '.join(given)} without an n-gram model: give one by --lm")
+        names = ", ".join(f"--{name}" for name in given)
+        raise UsageError(f"{names} without an n-gram model: give one by --lm")
+    return options
 
 
 def _show(name: Path | None, path: Path, hypotheses: list[Any], *, as_json: bool, with_scores: bool) -> None:
