@@ -75,7 +75,9 @@ def read_binary(path: str | os.PathLike[str]) -> NGramModel:
         # Private pages, because Numba compiles a second time for read-only arrays; nothing writes to them.
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     words, *arrays = (np.frombuffer(pages, dtype, items, offset) for dtype, offset, items in sections)
-    if arrays[4][0] != 1 or arrays[4][-1] != len(arrays[0]):
+    # Compiled queries follow these offsets without looking: a wrong one would lead out of the arrays.
+    begins = arrays[4]
+    if begins[0] != 1 or begins[-1] != len(arrays[0]) or (begins[1:] < begins[:-1]).any():
         raise DecodingError(f"{path} is damaged: {AGAIN}")
     query_arrays: tuple[npt.NDArray[Any], ...] = tuple(arrays)
     return NGramModel(words.tobytes(), query_arrays, counts)  # type: ignore[arg-type]
