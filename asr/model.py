@@ -8,6 +8,7 @@ backwards starts at the utterance's own last frame, and normalisation looks at o
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class AcousticModel(nn.Module):
         widths = [self.front_end.output_size] + [directions * config.hidden_size] * config.num_layers
         self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths[:-1])
         self.output_norm = nn.LayerNorm(widths[-1])
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = _make_dropout(config)
         self.output = nn.Linear(widths[-1], vocab_size)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,11 +57,37 @@ class AcousticModel(nn.Module):
             Output frames of each utterance: ``config.output_frames``.
         """
         x, lengths = self.front_end(features, lengths)
+        for layer_output in self._recurrent(x, lengths):
+            x = layer_output
+        return self._log_probs(x), lengths
+
+    def forward_intermediate(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the log-probabilities of the middle recurrent layer too, for a second CTC loss (Lee & Watanabe 2021).
+
+        The output layer is shared, so no weights are there for training alone.
+
+        Returns
+        -------
+        log_probs, intermediate : Tensor, shape (B, T', V), float
+            Of the last recurrent layer, and of number ``ceil(num_layers / 2)``, which is the same where there is one.
+        lengths : Tensor, shape (B,), int64
+        """
+        x, lengths = self.front_end(features, lengths)
+        outputs = list(self._recurrent(x, lengths))
+        middle = outputs[(self.config.num_layers - 1) // 2]
+        return self._log_probs(outputs[-1]), self._log_probs(middle), lengths
+
+    def _recurrent(self, x: Tensor, lengths: Tensor) -> Iterator[Tensor]:
+        """Yield the output ``(B, T', D)`` of each recurrent layer."""
         reversed_time = reversal(lengths, x.shape[1]) if self.config.bidirectional else None
         for layer in self.layers:
             x = layer(x, reversed_time)
-        x = self.dropout(self.output_norm(x))
-        return self.output(x).log_softmax(dim=-1), lengths
+            yield x
+
+    def _log_probs(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.output(self.dropout(self.output_norm(x)))
+        # In float32 also where autocast is on: bfloat16 has no more than three digits for CTC to add up.
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
 
 
 class ConvFrontEnd(nn.Module):
@@ -97,7 +124,7 @@ class RecurrentLayer(nn.Module):
     def __init__(self, config: ModelConfig, input_size: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(input_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = _make_dropout(config)
         self.directions = nn.ModuleList(_make_rnn(config, input_size) for _ in range(2 if config.bidirectional else 1))
 
     def forward(self, x: Tensor, reversed_time: Tensor | None) -> Tensor:
@@ -108,6 +135,27 @@ class RecurrentLayer(nn.Module):
             return forward
         backward = self.directions[1](_reorder(x, reversed_time))[0]
         return torch.cat((forward, _reorder(backward, reversed_time)), dim=-1)
+
+
+class VariationalDropout(nn.Module):
+    """Drops the same inputs at every frame of an utterance (Gal & Ghahramani 2016, section 4).
+
+    Parameters
+    ----------
+    probability : float
+        Of dropping an input, in training.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, D)`` → ``(B, T, D)``."""
+        if not self.training or not self.probability:
+            return x
+        kept = torch.empty(x.shape[0], 1, x.shape[2], dtype=x.dtype, device=x.device)
+        return x * kept.bernoulli_(1 - self.probability).div_(1 - self.probability)
 
 
 def time_mask(lengths: Tensor, num_frames: int) -> Tensor:
@@ -123,6 +171,10 @@ def reversal(lengths: Tensor, num_frames: int) -> Tensor:
 
 def _reorder(x: Tensor, time: Tensor) -> Tensor:
     return x.gather(1, time[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+def _make_dropout(config: ModelConfig) -> nn.Module:
+    return VariationalDropout(config.dropout) if config.variational_dropout else nn.Dropout(config.dropout)
 
 
 @torch.no_grad()

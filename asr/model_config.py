@@ -1,7 +1,10 @@
 """The shape of the acoustic model; free of torch, so that recipes and bundles can hold it."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from asr.errors import UsageError, did_you_mean
 
@@ -26,6 +29,8 @@ class ModelConfig:
         Feature frames for one output frame.
     dropout : float
         Probability of dropping an input of a recurrent layer or of the output layer, in training.
+    variational_dropout : bool
+        Whether what is dropped is the same at every frame of an utterance (Gal & Ghahramani 2016).
     reservoir : bool
         Whether the recurrent weights stay random (an echo-state network, Jaeger 2001); all others are trained.
     spectral_radius : float
@@ -44,6 +49,7 @@ class ModelConfig:
     conv_channels: int = 32
     time_reduction: Literal[2, 4] = 4
     dropout: float = 0.2
+    variational_dropout: bool = False
     reservoir: bool = False
     spectral_radius: float = 0.9
 
@@ -61,7 +67,11 @@ class ModelConfig:
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model.dropout is {self.dropout}; expected 0 ≤ dropout < 1")
 
-    def output_frames(self, num_frames: int) -> int:
+    @overload
+    def output_frames(self, num_frames: int) -> int: ...
+    @overload
+    def output_frames(self, num_frames: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def output_frames(self, num_frames: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
         """Return the number of output frames for `num_frames` feature frames: halved once or twice, rounded up."""
         halved = (num_frames + 1) // 2
         return halved if self.time_reduction == 2 else (halved + 1) // 2

@@ -4,10 +4,15 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asr.errors import DataError, UsageError
 
 BLANK = 0
 BLANK_TOKEN = "<blank>"
+# Texts whose characters are counted together.
+BLOCK_TEXTS = 65_536
 
 
 class CharTokenizer:
@@ -64,6 +69,29 @@ class CharTokenizer:
                 f"transcript {text!r} has characters outside the model's alphabet: {names}; expected only "
                 f"{''.join(self.tokens[1:])!r}: normalise the transcript, or train with these characters"
             ) from None
+
+    def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
+        """Return the fewest output frames in which CTC can emit each text, ``(N,)`` int64; see `min_frames`.
+
+        Raises
+        ------
+        DataError
+            As `encode`, for the first text with an unknown character.
+        """
+        needed = [np.zeros(0, dtype=np.int64)]
+        iterator = iter(texts)
+        while block := list(itertools.islice(iterator, BLOCK_TEXTS)):
+            unknown = set().union(*map(set, block)) - set(self._ids)
+            if unknown:
+                self.encode(next(text for text in block if unknown & set(text)))
+            lengths = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
+            codes = np.frombuffer("".join(block).encode("utf-32-le"), dtype=np.uint32)
+            repeats = np.append(0, np.cumsum(codes[1:] == codes[:-1]))
+            ends = np.cumsum(lengths)
+            # Character i repeats the one before it where repeats[i] is more than repeats[i - 1].
+            last, first = np.maximum(ends - 1, 0), np.minimum(ends - lengths, max(0, len(codes) - 1))
+            needed.append(lengths + np.where(lengths > 0, repeats[last] - repeats[first], 0))
+        return np.concatenate(needed)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of token `ids` without blanks; repeats are kept (a decoder has collapsed them)."""

@@ -1,9 +1,11 @@
 """How a model is trained; free of torch, so that recipes can be read without it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from asr.errors import UsageError
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,13 @@ class AugmentConfig:
         SpecAugment (Park et al. 2019): number of masks, and the most bands that one mask covers.
     time_masks_per_second, time_mask_seconds : float
         Number of time masks for a second of audio, and the longest mask in seconds.
+    pause_probability, pause_seconds : float
+        How often a pause is put before or after an utterance (each on its own), and the longest. It is made of the
+        utterance's quietest frames.
+    noise_probability : float
+        How often a floor of noise is laid under an utterance, as additive noise does to log-mel energies.
+    noise_range : float
+        Its level, drawn between the utterance's faintest frames and this part of the way up to its loudest.
     noise_utterances : float
         Utterances of noise with an empty transcript for each real one, so that the model learns to write nothing
         where nothing is said.
@@ -29,14 +38,21 @@ class AugmentConfig:
     frequency_mask_bands: int = 15
     time_masks_per_second: float = 0.5
     time_mask_seconds: float = 0.15
+    pause_probability: float = 0.0
+    pause_seconds: float = 1.0
+    noise_probability: float = 0.0
+    noise_range: float = 0.5
     noise_utterances: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("time_stretch", "frequency_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
+        for name in ("pause_probability", "noise_probability", "noise_range"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 ≤ {name} ≤ 1")
         masks = ("frequency_masks", "frequency_mask_bands", "time_masks_per_second", "time_mask_seconds")
-        for name in (*masks, "noise_utterances"):
+        for name in (*masks, "pause_seconds", "noise_utterances"):
             if getattr(self, name) < 0:
                 raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 or more")
 
@@ -63,12 +79,32 @@ class TrainingConfig:
         Gradients are scaled down to this norm.
     batch_seconds : float
         Audio of a batch in seconds, padding included.
+    accumulate : int
+        Batches whose gradients are summed for one step.
+    precision : {"float32", "bfloat16"}
+        Of the network's matrix products; the loss is in float32 always. bfloat16 is faster on GPUs since Ampere and on
+        CPUs with AMX.
+    compile_front_end : bool
+        Whether the convolutions go through ``torch.compile``.
+    intermediate_ctc : float
+        Weight of a CTC loss on the middle recurrent layer (Lee & Watanabe 2021), the last layer's has the rest.
+    ema_decay : float
+        Weights are averaged over steps with this decay (Polyak & Juditsky 1992), and the averages are what is evaluated
+        and kept; 0 for none.
+    average_best : int
+        The final model is the mean of the weights of this many best epochs; 0 or 1: those of the best alone.
+    patience : int
+        Training ends after this many epochs without a better dev WER; 0: never before the last epoch.
+    max_skipped : int
+        Batches in a row whose loss or gradient is not finite, after which training stops with an error.
     seed : int
         Of the initial weights, the order of batches, dropout and augmentation.
     device : str
         "cpu", "cuda", "cuda:1", … or "auto": CUDA where there is one.
     checkpoint_minutes : float
         Time between two checkpoints within an epoch; each epoch ends with one.
+    keep_checkpoints : int
+        Checkpoints kept: where the last is damaged, the one before is used.
     augment : AugmentConfig
     """
 
@@ -81,16 +117,33 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     max_gradient_norm: float = 5.0
     batch_seconds: float = 60.0
+    accumulate: int = 1
+    precision: Precision = "float32"
+    compile_front_end: bool = False
+    intermediate_ctc: float = 0.0
+    ema_decay: float = 0.0
+    average_best: int = 0
+    patience: int = 0
+    max_skipped: int = 10
     seed: int = 1
     device: str = "auto"
     checkpoint_minutes: float = 10.0
+    keep_checkpoints: int = 2
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "learning_rate", "max_gradient_norm", "batch_seconds", "checkpoint_minutes"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected a positive number")
-        for name in ("warmup", "momentum"):
+        for name in ("accumulate", "max_skipped", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"training.{name} is {getattr(self, name)}; expected 1 or more")
+        for name in ("average_best", "patience"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 or more")
+        if self.precision not in get_args(Precision):
+            raise UsageError(f"training.precision is {self.precision!r}; expected {' or '.join(get_args(Precision))}")
+        for name in ("warmup", "momentum", "intermediate_ctc", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
         if not 0 <= self.seed < 2**32:

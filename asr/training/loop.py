@@ -29,7 +29,7 @@ from asr.files import atomic_path, write_text
 from asr.model import AcousticModel
 from asr.settings import to_dict
 from asr.tokenizer import BLANK, CharTokenizer
-from asr.training.batches import Batch, BatchSource
+from asr.training.batches import Batch, BatchSource, evaluation_batches
 from asr.training.checkpoint import Checkpoint, Position, load, save
 from asr.training.config import TrainingConfig
 from asr.training.optimizer import choose_device, make_optimizer, schedule
@@ -189,7 +189,7 @@ class Trainer:
         self.model.eval()
         counts, loss, tokens = ErrorCounts(), 0.0, 0
         texts = dict(zip(self.dev_source.store.ids, self.dev_source.store.texts, strict=True))
-        for batch in self.dev_source.in_order():
+        for batch in evaluation_batches(self.dev_source):
             moved = batch.to(self.device)
             log_probs, lengths = self.model(moved.features, moved.feature_lengths)
             self._check_finite(batch, log_probs, lengths)
