@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import audio_duration, load_audio, resample
+from asr.audio import AudioStream, AudioWarning, audio_duration, load_audio, resample
 from asr.errors import AsrError, AudioError, MissingExtraError
 
 RATE = 16_000
@@ -159,9 +159,62 @@ def test_a_part_behind_the_end_is_refused():
 
 def test_a_truncated_wav_gives_the_samples_that_are_there():
     whole = load_audio(WAV, RATE).samples
-    part = load_audio(WAV[: len(WAV) // 2], RATE).samples
+    with pytest.warns(AudioWarning, match=r"ends after 0\.25 s, but its header promises 0\.25 s more"):
+        part = load_audio(WAV[: len(WAV) // 2], RATE).samples
     assert 0 < len(part) < len(whole)
     np.testing.assert_array_equal(part, whole[: len(part)])
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "AIFF", "AU", "W64", "NIST", "MP3", "OGG"])
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_what_a_truncated_file_lacks_is_said_and_a_whole_file_is_taken_without_a_word(tmp_path, file_format, rate):
+    samples = tone(20.0, rate) * np.random.default_rng(1).uniform(0.5, 1, 20 * rate)
+    content = encoded(samples, rate, file_format)
+    assert load_audio(content, RATE).duration_seconds == pytest.approx(20, abs=0.1)
+    path = write(tmp_path / "cut.dat", content[: len(content) // 2])
+    with pytest.warns(AudioWarning, match=r"cut\.dat: (ends|breaks off) after") as caught:
+        held = load_audio(path, RATE).duration_seconds
+    assert held == pytest.approx(10, abs=0.5)
+    assert len(caught) == 1
+    if file_format != "OGG":
+        assert float(str(caught[0].message).split()[-7]) == pytest.approx(20 - held, abs=0.1)
+    # A part that ends before the end of the file is there as a whole.
+    assert load_audio(path, RATE, end_seconds=1.0).duration_seconds == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
+def test_sizes_that_a_program_could_not_know_are_no_truncation(size):
+    # What ffmpeg and sox write to a pipe.
+    content = bytearray(WAV)
+    content[4:8] = content[40:44] = size.to_bytes(4, "little")
+    assert load_audio(bytes(content), RATE).duration_seconds == pytest.approx(0.5)
+
+
+def test_a_file_that_grows_while_it_is_read_is_taken_as_it_was(tmp_path):
+    path = write(tmp_path / "growing.wav", WAV)
+    with AudioStream(path, RATE) as audio:
+        with path.open("ab") as file:
+            file.write(bytes(4000))
+        assert sum(map(len, audio)) == RATE // 2
+    assert audio.warnings == [f"{path}: has grown while it was read; the first 0.50 s were taken"]
+
+
+def test_a_stream_gives_in_blocks_what_is_loaded_at_once(tmp_path):
+    content = encoded(np.stack([tone(20.0, 44_100), tone(20.0, 44_100, 300)], axis=1), 44_100, "FLAC")
+    with AudioStream(content, RATE) as audio:
+        fractions, blocks = zip(*[(audio.fraction, block) for block in audio], strict=True)
+    assert len(blocks) > 2
+    assert list(fractions) == sorted(fractions)
+    assert 0 < fractions[0] < fractions[-1] <= 1
+    np.testing.assert_array_equal(np.concatenate(blocks), load_audio(content, RATE).samples)
+
+
+@pytest.mark.parametrize(("rate", "message"), [(0, "states a sample rate"), (1, "sample rate of 1 Hz")])
+def test_a_header_with_a_rate_that_cannot_be_is_refused(tmp_path, rate, message):
+    content = bytearray(WAV)
+    content[24:28] = rate.to_bytes(4, "little")
+    with pytest.raises(AudioError, match=message):
+        load_audio(write(tmp_path / "bad.wav", bytes(content)), RATE)
 
 
 def write(path, content: bytes):
@@ -206,6 +259,7 @@ def test_a_file_without_a_header_is_refused(tmp_path):
             read()
 
 
+@pytest.mark.filterwarnings("ignore::asr.audio.AudioWarning")
 @pytest.mark.parametrize("file_format", ["WAV", "FLAC", "OGG", "AIFF", "NIST"])
 def test_a_damaged_file_is_read_or_refused(file_format):
     rng = np.random.default_rng(1)

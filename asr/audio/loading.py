@@ -1,0 +1,101 @@
+"""Audio all at once: a file, bytes, file object or array → a waveform."""
+
+import os
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio.sources import AudioSource
+from asr.audio.stream import AudioStream, AudioWarning, check_rate, resample_blocks
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (num_samples,), float32
+        Amplitudes; full scale is [-1, 1].
+    sample_rate : int
+        Samples per second, in Hz.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+def load_audio(
+    source: AudioSource,
+    sample_rate: int,
+    *,
+    source_rate: int | None = None,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+) -> Waveform:
+    """Read audio, mix its channels down to one and resample it.
+
+    Parameters
+    ----------
+    source : path, bytes, binary file object, or ndarray
+        An array is ``(num_samples,)`` or ``(num_samples, channels)``; floats are taken in [-1, 1], integers are
+        divided by the full scale of their type.
+    sample_rate : int
+        Wanted rate in Hz.
+    source_rate : int, optional
+        The rate of an array in Hz; required for arrays, ignored for files, which say their own.
+    start_seconds, end_seconds : float
+        The part of the file to read; the whole by default.
+
+    Returns
+    -------
+    Waveform
+        float32, mono, at `sample_rate`.
+
+    Warns
+    -----
+    AudioWarning
+        If the file ends before its header says, or grows while it is read.
+
+    Raises
+    ------
+    AudioError
+        If the source is missing, empty, not audio, has no samples (in that part), or holds NaN or infinite
+        samples; if an array has floats far outside [-1, 1] or no rate.
+    MissingExtraError
+        If the format needs PyAV and it is not installed.
+    """
+    with AudioStream(
+        source, sample_rate, source_rate=source_rate, start_seconds=start_seconds, end_seconds=end_seconds
+    ) as audio:
+        blocks = list(audio)
+        for message in audio.warnings:
+            warnings.warn(message, AudioWarning, stacklevel=2)
+    return Waveform(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), sample_rate)
+
+
+def resample(samples: NDArray[np.float32], rate: int, wanted_rate: int) -> NDArray[np.float32]:
+    """Resample float32 mono `samples` ``(num_samples,)`` from `rate` to `wanted_rate`, both in Hz, with soxr HQ."""
+    check_rate(rate)
+    check_rate(wanted_rate)
+    blocks = list(resample_blocks(iter([samples]), rate, wanted_rate))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def audio_duration(path: str | os.PathLike[str]) -> float:
+    """Return the duration of an audio file in seconds, from its header where the format has one.
+
+    Raises
+    ------
+    AudioError
+        As `load_audio`.
+    """
+    with AudioStream(path, 16_000) as audio:
+        return audio.stated_seconds or sum(map(len, audio)) / audio.sample_rate

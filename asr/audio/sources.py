@@ -1,0 +1,109 @@
+"""What audio can be given as, and how it is opened: a name for messages and a seekable file."""
+
+import io
+import os
+import tempfile
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import AudioError
+
+# Of what cannot be read twice (pipes), more than this many bytes are kept on the disk.
+SPOOL_BYTES = 1 << 24
+
+# Floats beyond this are integers that nobody scaled; lossy codecs and resampling overshoot 1 by far less.
+MAX_AMPLITUDE = 16.0
+
+AudioSource = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
+
+
+def open_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BinaryIO]:
+    """Return a name for messages and an open, seekable, non-empty file.
+
+    Raises
+    ------
+    AudioError
+        If there is no such file, it cannot be read, is empty, or is none.
+    """
+    file: BinaryIO
+    if isinstance(source, bytes):
+        name, file = f"{len(source)} bytes", io.BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        file = _open_path(name)
+    else:
+        name = str(getattr(source, "name", "file object"))
+        file = _spool(source)
+    try:
+        first = file.read(1)
+    except OSError as error:
+        file.close()
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
+    if not first:
+        file.close()
+        raise AudioError(f"{name}: is empty (0 bytes); expected an audio file")
+    file.seek(0)
+    return name, file
+
+
+def _open_path(name: str) -> BinaryIO:
+    """Open a file (of a pipe, a copy of its content), or say why that cannot be."""
+    try:
+        file = open(name, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise AudioError(f"{name or repr(name)}: no such file") from None
+    except (OSError, ValueError) as error:
+        # Windows calls the opening of a directory "permission denied".
+        if isinstance(error, IsADirectoryError | PermissionError) and os.path.isdir(name):
+            raise AudioError(f"{name}: is a directory; expected an audio file") from None
+        raise AudioError(f"{name!r}: cannot be read ({getattr(error, 'strerror', error)})") from None
+    if file.seekable():
+        return file
+    with file:
+        return _spool(file)
+
+
+def _spool(source: Any) -> BinaryIO:
+    """Return a copy of a file: libsndfile needs to seek, which a pipe cannot, and the caller's file stays open."""
+    read = getattr(source, "read", None)
+    content = read(SPOOL_BYTES) if read else None
+    if not isinstance(content, bytes):
+        raise AudioError(f"got a {type(source).__name__}; expected a path, bytes, a binary file or an array")
+    assert read is not None
+    spooled = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+    while content:
+        spooled.write(content)
+        content = read(SPOOL_BYTES)
+    spooled.seek(0)
+    return cast(BinaryIO, spooled)
+
+
+def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale an array of any real dtype to float32 in [-1, 1].
+
+    Raises
+    ------
+    AudioError
+        If its shape or its values are not those of samples.
+    """
+    if array.ndim not in (1, 2):
+        raise AudioError(f"got samples of shape {array.shape}; expected (num_samples,) or (num_samples, channels)")
+    if array.ndim == 2 and array.shape[1] > array.shape[0] > 0 and array.shape[0] <= 8:
+        raise AudioError(
+            f"got samples of shape {array.shape}, more channels than samples; expected (num_samples, channels): "
+            "transpose the array"
+        )
+    if not array.size:
+        return np.zeros(0, dtype=np.float32)
+    if array.dtype.kind == "i":
+        return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
+    if array.dtype.kind != "f":
+        raise AudioError(f"got samples of dtype {array.dtype}; expected floats in [-1, 1] or signed integers")
+    largest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+    if largest > MAX_AMPLITUDE:
+        raise AudioError(
+            f"got floating-point samples up to {largest:g}; expected [-1, 1]: divide 16-bit samples by 32768"
+        )
+    return array.astype(np.float32, copy=False)

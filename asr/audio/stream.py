@@ -1,0 +1,202 @@
+"""Audio block by block, in bounded memory: mono, finite, at the wanted rate."""
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio.readers import (
+    MIN_MISSING_SECONDS,
+    ArrayReader,
+    Reader,
+    SoundReader,
+    open_reader,
+    starts_too_late,
+)
+from asr.audio.sources import AudioSource, open_source
+from asr.errors import AudioError
+
+# An mp3 file of which less was read did not end where its reader thought; what is left may be tags and a picture.
+MIN_READ_SHARE = 0.7
+
+
+class AudioWarning(UserWarning):
+    """Audio that could be read, but is not what its header promises."""
+
+
+class AudioStream:
+    """Audio that is read as it is needed; iterate over it once, and close it (it is a context manager).
+
+    Iterating yields float32 mono blocks ``(num_samples,)`` at `sample_rate`, of any length above 0.
+
+    Parameters
+    ----------
+    source : path, bytes, binary file object, or ndarray
+        An array is ``(num_samples,)`` or ``(num_samples, channels)``; floats are taken in [-1, 1], integers are
+        divided by the full scale of their type. A pipe is copied to a temporary file as far as it is long.
+    sample_rate : int
+        Wanted rate in Hz.
+    source_rate : int, optional
+        The rate of an array in Hz; required for arrays, ignored for files, which say their own.
+    start_seconds, end_seconds : float
+        The part to read; the whole by default.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    warnings : list of str
+        What is wrong with audio that could be read: complete after the last block.
+
+    Raises
+    ------
+    AudioError
+        Here, if the source is missing, empty, or not audio, or an array has no rate; while reading, if it has no
+        samples (in that part) or damaged, NaN or infinite ones, or an array has floats far outside [-1, 1].
+    MissingExtraError
+        If the format needs PyAV and it is not installed.
+    """
+
+    def __init__(
+        self,
+        source: AudioSource,
+        sample_rate: int,
+        *,
+        source_rate: int | None = None,
+        start_seconds: float = 0.0,
+        end_seconds: float | None = None,
+    ) -> None:
+        check_rate(sample_rate)
+        if not (start_seconds >= 0 and (end_seconds is None or end_seconds > start_seconds)):
+            raise AudioError(f"got the part {start_seconds}–{end_seconds} s; expected 0 ≤ start_seconds < end_seconds")
+        self.sample_rate = sample_rate
+        self.warnings: list[str] = []
+        self._start, self._end = start_seconds, end_seconds
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._reader: Reader
+        if isinstance(source, np.ndarray):
+            if source_rate is None:
+                raise AudioError("an array of samples says nothing of its rate: give source_rate in Hz")
+            check_rate(source_rate)
+            self.name = f"array of shape {source.shape}"
+            self._reader = ArrayReader(source, source_rate)
+            return
+        self.name, self._file = open_source(source)
+        try:
+            self._size = self._file.seek(0, os.SEEK_END)
+            self._file.seek(0)
+            self._reader = open_reader(self._file, self.name)
+        except OSError as error:
+            self._file.close()
+            raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from None
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def fraction(self) -> float:
+        """How much of the file's bytes was read so far, in 0..1; 0 for an array."""
+        return self._file.tell() / self._size if self._file is not None and not self._file.closed else 0.0
+
+    @property
+    def stated_seconds(self) -> float:
+        """The duration in seconds that the header states, as far as the file is there; 0 if it states none."""
+        return self._reader.stated_seconds
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        is_empty = True
+        try:
+            for block in resample_blocks(self._mono(), self._reader.sample_rate, self.sample_rate):
+                if len(block):
+                    is_empty = False
+                    yield block
+        except OSError as error:
+            raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from None
+        if is_empty:
+            raise AudioError(
+                starts_too_late(self.name, self._start)
+                if self._start
+                else f"{self.name}: holds no samples; expected audio"
+            )
+
+    def _mono(self) -> Iterator[NDArray[np.float32]]:
+        """Average the channels of each block, and see that all of it is finite."""
+        rate = self._reader.sample_rate
+        first = round(self._start * rate)
+        offset = first
+        for block in self._reader.blocks(first, None if self._end is None else round(self._end * rate)):
+            if block.ndim == 1:
+                mono = block
+            else:
+                mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            finite = np.isfinite(mono)
+            if not finite.all():
+                place = (offset + finite.argmin()) / rate
+                raise AudioError(
+                    f"{self.name}: has NaN or infinite samples, the first at {place:.3f} s; expected finite audio"
+                )
+            offset += len(mono)
+            yield mono
+        if self._end is None and offset > first:
+            self._look_for_the_rest(offset)
+
+    def _look_for_the_rest(self, num_read: int) -> None:
+        seconds = num_read / self._reader.sample_rate
+        missing = self._reader.missing_seconds(num_read)
+        if missing >= MIN_MISSING_SECONDS:
+            self.warnings.append(
+                f"{self.name}: ends after {seconds:.2f} s, but its header promises {missing:.2f} s more: "
+                "the file is truncated"
+            )
+        elif isinstance(self._reader, SoundReader) and self._reader.ends_early:
+            self.warnings.append(f"{self.name}: breaks off after {seconds:.2f} s without the mark of its end")
+        elif isinstance(self._reader, SoundReader) and self._reader.is_mp3 and self.fraction < MIN_READ_SHARE:
+            # mpg123 guesses the length of what states none from its first frame.
+            unread = 100 - 100 * self.fraction
+            self.warnings.append(
+                f"{self.name}: {unread:.0f} % of its bytes were not read, since it states no length; write it anew, "
+                "for instance by ffmpeg -i IN -c copy OUT.mp3"
+            )
+        if self._file is not None and self._file.seek(0, os.SEEK_END) > self._size:
+            self.warnings.append(f"{self.name}: has grown while it was read; the first {seconds:.2f} s were taken")
+
+
+def check_rate(rate: int) -> None:
+    """Refuse a sample rate that is none.
+
+    Raises
+    ------
+    AudioError
+    """
+    if not rate > 0:
+        raise AudioError(f"got a sample rate of {rate} Hz; expected a positive number")
+
+
+def resample_blocks(
+    blocks: Iterator[NDArray[np.float32]], rate: int, wanted_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield mono blocks ``(num_samples,)`` at `rate` as blocks at `wanted_rate` (soxr HQ, as librosa)."""
+    if rate == wanted_rate:
+        yield from blocks
+        return
+    import soxr
+
+    stream = soxr.ResampleStream(rate, wanted_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
