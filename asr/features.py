@@ -5,6 +5,7 @@ filters are Slaney's as in ``librosa.filters.mel``: the values equal librosa's a
 need librosa at inference: a bundle carries the filterbank that it was trained with.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -17,6 +18,13 @@ Normalisation = Literal["none", "utterance", "global"]
 
 # Frames per block: the block's spectra stay in the processor's cache (about 400 KB in float32 at 16 kHz).
 BLOCK_FRAMES = 128
+
+# The filterbank is nearly all zeros: in this many groups of neighbouring bands, each with its own stretch of
+# frequencies, the product with it takes a third of the time that the whole matrix does.
+BAND_GROUPS = 5
+
+# Frames whose sum is taken in the type of the features; the sums of these blocks are added in float64.
+SUM_FRAMES = 1024
 
 # Below this standard deviation a mel band counts as constant, so that silence is not blown up to noise.
 MIN_STD = 1e-2
@@ -183,15 +191,13 @@ class LogMel:
     """
 
     def __init__(self, config: LogMelConfig, filterbank: NDArray[np.float32] | None = None) -> None:
-        from scipy.signal.windows import hann
-
         self.config = config
         self.filterbank = mel_filterbank(config) if filterbank is None else filterbank
         expected = (config.n_mels, config.window_samples // 2 + 1)
         if self.filterbank.shape != expected:
             raise ModelError(f"got a filterbank of shape {self.filterbank.shape}; the configuration needs {expected}")
-        self._filters = np.ascontiguousarray(self.filterbank.T)
-        self._window = hann(config.window_samples, sym=False)
+        self._groups = list(_band_groups(self.filterbank))
+        self._window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.window_samples) / config.window_samples)
         self._mean = np.asarray(config.mean, dtype=np.float32)
         self._std = np.maximum(np.asarray(config.std, dtype=np.float32), MIN_STD)
 
@@ -222,34 +228,62 @@ class LogMel:
     def _log_mel(self, samples: NDArray[Any]) -> NDArray[Any]:
         from scipy.fft import rfft
 
-        config = self.config
+        config, dtype = self.config, samples.dtype
         window_samples, hop = config.window_samples, config.hop_samples
-        window = self._window.astype(samples.dtype)
-        filters = self._filters.astype(samples.dtype, copy=False)
-        features = np.empty((config.num_frames(len(samples)), config.n_mels), dtype=samples.dtype)
+        samples = np.ascontiguousarray(samples)
+        window = self._window.astype(dtype)
+        groups = [(bins, bands, filters.astype(dtype, copy=False)) for bins, bands, filters in self._groups]
+        features = np.empty((config.num_frames(len(samples)), config.n_mels), dtype=dtype)
+        # Made once: new memory for each block costs as much as the arithmetic on it.
+        windowed = np.empty((min(BLOCK_FRAMES, len(features)), window_samples), dtype=dtype)
+        power = np.empty((len(windowed), window_samples // 2 + 1), dtype=dtype)
+        square = np.empty_like(power)
         for first in range(0, len(features), BLOCK_FRAMES):
             block = features[first : first + BLOCK_FRAMES]
+            B = len(block)
             start = first * hop - window_samples // 2
-            stretch = _padded_slice(samples, start, start + (len(block) - 1) * hop + window_samples)
-            frames = np.lib.stride_tricks.sliding_window_view(stretch, window_samples)[::hop]
-            spectrum = rfft(frames * window, axis=1, overwrite_x=True)
-            power = np.square(spectrum.real)
-            power += np.square(spectrum.imag)
-            np.matmul(power, filters, out=block)
+            stretch = _padded_slice(samples, start, start + (B - 1) * hop + window_samples)
+            # Overlapping views of the samples; unlike `as_strided`, this refuses to look beyond them.
+            frames = np.ndarray((B, window_samples), dtype, stretch, 0, (hop * dtype.itemsize, dtype.itemsize))
+            spectrum = rfft(np.multiply(frames, window, out=windowed[:B]), axis=1, overwrite_x=True)
+            np.square(spectrum.real, out=power[:B])
+            power[:B] += np.square(spectrum.imag, out=square[:B])
+            for bins, bands, filters in groups:
+                np.matmul(power[:B, bins], filters, out=block[:, bands])
             np.maximum(block, config.floor, out=block)
             np.log(block, out=block)
         return features
 
     def _normalise(self, features: NDArray[Any]) -> NDArray[Any]:
         if self.config.normalisation == "utterance":
-            # Sums over the frames of an hour need float64.
-            features -= features.mean(axis=0, dtype=np.float64).astype(features.dtype)
-            variance = np.square(features).mean(axis=0, dtype=np.float64).astype(features.dtype)
-            features /= np.maximum(np.sqrt(variance), MIN_STD)
+            # From the first frame on: what is constant, such as digital silence, is then exactly zero.
+            features -= features[0].copy()
+            features -= _mean(features)
+            features *= 1 / np.maximum(np.sqrt(_mean(features, squared=True)), MIN_STD)
         elif self.config.normalisation == "global":
             features -= self._mean
             features /= self._std
         return features
+
+
+def _band_groups(filterbank: NDArray[np.float32]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """Yield (frequencies, bands, their filters ``(frequencies, bands)``) for groups of neighbouring bands."""
+    for bands in np.array_split(np.arange(len(filterbank)), min(BAND_GROUPS, len(filterbank))):
+        used = np.flatnonzero(filterbank[bands].any(axis=0))
+        bins = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
+        yield bins, slice(bands[0], bands[-1] + 1), np.ascontiguousarray(filterbank[bands, bins].T)
+
+
+def _mean(features: NDArray[Any], *, squared: bool = False) -> NDArray[Any]:
+    """Return the mean of `features` ``(T, F)``, or of their squares, over time: ``(F,)``, of the same dtype.
+
+    Sums over the frames of an hour need float64; those of a block do not, and are a matrix product.
+    """
+    total = np.zeros(features.shape[1])
+    for first in range(0, len(features), SUM_FRAMES):
+        block = features[first : first + SUM_FRAMES]
+        total += np.ones(len(block), dtype=features.dtype) @ (np.square(block) if squared else block)
+    return (total / len(features)).astype(features.dtype)
 
 
 def _padded_slice(samples: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
@@ -257,5 +291,7 @@ def _padded_slice(samples: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
     inside = samples[max(0, start) : max(0, stop)]
     if len(inside) == stop - start:
         return inside
+    padded = np.zeros(stop - start, dtype=samples.dtype)
     before = max(0, -start)
-    return np.pad(inside, (before, stop - start - len(inside) - before))
+    padded[before : before + len(inside)] = inside
+    return padded

@@ -229,6 +229,23 @@ def test_samples_of_another_shape_or_type_are_refused(samples):
         LogMel(PLAIN)(samples)
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.permutations(range(20)), st.integers(0, 20))
+def test_any_filterbank_will_do(order, empty):
+    # The product is taken by groups of bands; bands in any order, and without a frequency, must give what one does.
+    config = replace(PLAIN, n_mels=20)
+    filterbank = mel_filterbank(config)
+    filterbank[:empty] = 0
+    samples = synthetic(8_000, 16_000).astype(np.float32)
+    expected = LogMel(config, filterbank)(samples)[:, order]
+    np.testing.assert_allclose(LogMel(config, filterbank[order])(samples), expected, rtol=0, atol=1e-4)
+
+
+def test_samples_need_not_lie_side_by_side():
+    stereo = np.stack([synthetic(8_000, 16_000), np.zeros(8_000)], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(LogMel(PLAIN)(stereo[:, 0]), LogMel(PLAIN)(stereo[:, 0].copy()))
+
+
 def test_a_filterbank_that_does_not_fit_is_refused():
     with pytest.raises(ModelError, match=r"shape \(40, 201\); the configuration needs \(80, 201\)"):
         LogMel(PLAIN, np.zeros((40, 201), dtype=np.float32))
