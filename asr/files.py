@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +39,37 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
+
+    An older folder there is removed once the new one is complete, and stays where anything fails.
+
+    Raises
+    ------
+    OSError
+        If the parent folder cannot be made or written to.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        yield new
+        # Beside the scratch folder, which goes whatever happens: a failure here leaves the older folder.
+        old = final.with_name(f".{final.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():
+            final.rename(old)
+        try:
+            new.rename(final)
+        except BaseException:
+            if old.exists():
+                old.rename(final)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _replace(temporary: Path, final: Path) -> None:

@@ -6,13 +6,15 @@ filterbank.npy      the mel filters, so that inference needs no librosa
 model.onnx          the network for ONNX Runtime
 model.safetensors   the same weights for torch
 README.md           the model card
+model.int8.onnx     the network quantised, for LSTMs (optional)
+lm.arpa.gz          a language model (optional)
 """
 
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -27,6 +29,12 @@ from asr.tokenizer import CharTokenizer
 FORMAT_VERSION = 1
 FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", "model.safetensors", "README.md")
 LANGUAGE_MODEL = "lm.arpa.gz"
+
+Precision = Literal["float32", "int8"]
+GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL)
+# The key in config.json and in the graphs' metadata that says of which weights a graph was made.
+WEIGHTS_SHA256 = "weights_sha256"
 RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
 
 # Bundles that ship in the package.
@@ -50,10 +58,12 @@ class Bundle:
     dataset, licence, language : str
         What it was trained on, the licence of the weights, and the language's code.
     decoding : dict
-        ``alpha`` and ``beta`` as tuned for the bundle's own language model; empty without one.
+        ``alpha``, ``beta`` and ``beam_size`` as tuned for the bundle's own language model; empty without one.
     results : list of dict
         Measured results: ``split``, ``decoder``, ``wer``, ``low``, ``high``, ``cer`` (in per cent),
         ``utterances``, ``words``.
+    weights_sha256 : str
+        The digest of ``model.safetensors`` of which the graphs were made; empty in bundles that do not say.
     """
 
     directory: Path
@@ -68,6 +78,7 @@ class Bundle:
     language: str = "en"
     decoding: dict[str, float] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
+    weights_sha256: str = ""
 
     @property
     def frame_seconds(self) -> float:
@@ -78,6 +89,34 @@ class Bundle:
     def log_mel(self) -> LogMel:
         """The features that the model was trained with."""
         return LogMel(self.features, self.filterbank)
+
+    @property
+    def files(self) -> list[Path]:
+        """The bundle's files, those that are optional where they exist."""
+        optional = [self.directory / name for name in OPTIONAL_FILES]
+        return [self.directory / name for name in FILES] + [path for path in optional if path.is_file()]
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions in which ONNX Runtime can run the bundle as it is."""
+        return tuple(name for name in get_args(Precision) if (self.directory / GRAPHS[name]).is_file())
+
+    def weights(self) -> dict[str, NDArray[np.float16]]:
+        """Read the network's weights, by their names in `asr.model.AcousticModel`.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = self.directory / "model.safetensors"
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
 
     def config_json(self) -> str:
         """Return the content of ``config.json``."""
@@ -93,6 +132,7 @@ class Bundle:
             "language": self.language,
             "decoding": self.decoding,
             "results": self.results,
+            WEIGHTS_SHA256: self.weights_sha256,
         }
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
@@ -140,9 +180,11 @@ class Bundle:
                 language=config["language"],
                 decoding=config.get("decoding", {}),
                 results=list(config["results"]),
+                weights_sha256=str(config.get(WEIGHTS_SHA256, "")),
             )
             bundle.log_mel  # noqa: B018  # Checks the filterbank.
-            if set(bundle.decoding) - {"alpha", "beta"} or any(set(RESULT_KEYS) - set(row) for row in bundle.results):
+            rows_lack_keys = any(set(RESULT_KEYS) - set(row) for row in bundle.results)
+            if rows_lack_keys or set(bundle.decoding) - {"alpha", "beta", "beam_size"}:
                 raise ModelError(f"{directory}: config.json has a decoding or results section that is not as expected")
             return bundle
         except ModelError:
