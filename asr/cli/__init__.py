@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, data, decode, evaluate, info, lm, transcribe
+from asr.cli import align, compare, data, decode, evaluate, info, lm, transcribe
 from asr.console import run
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ def _options(
 
 app.command()(transcribe.transcribe)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(info.info)
 app.command()(decode.decode)
 app.command()(align.align)

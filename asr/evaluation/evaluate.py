@@ -1,14 +1,16 @@
 """A model and a store → error counts, utterance by utterance."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asr.data.store import FeatureStore
+from asr.data.store import AudioStore, FeatureStore
 from asr.errors import DataError
-from asr.evaluation.wer import ErrorCounts, character_errors, word_errors
+from asr.evaluation.results import Evaluation, Timing, UtteranceResult
 from asr.features import LogMelConfig
 from asr.settings import to_dict
 from asr.transcription.bundle import Bundle
@@ -18,72 +20,11 @@ from asr.transcription.transcribe import Decoder
 # Feature frames that go through the network together, padding included.
 BATCH_FRAMES = 6000
 
-
-@dataclass(frozen=True)
-class UtteranceResult:
-    """One utterance's reference, hypothesis and errors."""
-
-    id: str
-    reference: str
-    hypothesis: str
-    words: ErrorCounts
-    characters: ErrorCounts
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The results of a test set."""
-
-    utterances: tuple[UtteranceResult, ...]
-
-    @cached_property
-    def words(self) -> ErrorCounts:
-        """Word errors of the whole set."""
-        return sum((utterance.words for utterance in self.utterances), ErrorCounts())
-
-    @cached_property
-    def characters(self) -> ErrorCounts:
-        """Character errors of the whole set."""
-        return sum((utterance.characters for utterance in self.utterances), ErrorCounts())
-
-    def interval(self, samples: int = 1000) -> tuple[float, float]:
-        """Return a 95 % confidence interval of the WER, by bootstrap over utterances (Bisani & Ney 2004).
-
-        Parameters
-        ----------
-        samples : int
-            Number of resampled test sets; their seed is fixed.
-        """
-        errors = np.array([utterance.words.errors for utterance in self.utterances])
-        lengths = np.array([utterance.words.reference_length for utterance in self.utterances])
-        drawn = np.random.default_rng(0).integers(0, len(errors), (samples, len(errors)))
-        rates = errors[drawn].sum(axis=1) / np.maximum(1, lengths[drawn].sum(axis=1))
-        low, high = np.percentile(rates, (2.5, 97.5))
-        return float(low), float(high)
-
-    def summary(self) -> dict[str, float | int]:
-        """Return ``wer``, its interval ``low`` and ``high``, ``cer``, in per cent; ``utterances`` and ``words``.
-
-        Raises
-        ------
-        DataError
-            If no reference has a word: there is no rate then.
-        """
-        if not self.words.reference_length:
-            raise DataError(f"none of {len(self.utterances)} references has a word; a rate needs at least one")
-        low, high = self.interval()
-        return {
-            "wer": round(100 * (self.words.rate or 0.0), 3),
-            "low": round(100 * low, 2),
-            "high": round(100 * high, 2),
-            "cer": round(100 * (self.characters.rate or 0.0), 3),
-            "utterances": len(self.utterances),
-            "words": self.words.reference_length,
-        }
+Store = FeatureStore | AudioStore
 
 
 def evaluate(
-    store: FeatureStore,
+    store: Store,
     bundle: Bundle,
     runtime: Runtime,
     decoder: Decoder,
@@ -93,7 +34,7 @@ def evaluate(
 
     Parameters
     ----------
-    store : FeatureStore
+    store : FeatureStore or AudioStore
     bundle : Bundle
     runtime : Runtime
     decoder : callable
@@ -101,27 +42,64 @@ def evaluate(
     advance : callable, optional
         Called with the number of utterances just done.
 
+    Returns
+    -------
+    Evaluation
+        In the order of the store, with the time that recognition took.
+
     Raises
     ------
     DataError
         If the store's features are not those of the model, or it has no utterance.
     """
-    check_features(store, bundle.features, f"model {bundle.name}")
+    check_store(store, bundle)
     results: dict[int, UtteranceResult] = {}
+    network_seconds = decoder_seconds = 0.0
     for indices in _batches(store):
-        utterances = [store[index] for index in indices]
-        log_probs = runtime([utterance.features for utterance in utterances])
-        for index, utterance, rows in zip(indices, utterances, log_probs, strict=True):
-            hypothesis = decoder(rows)[0].text
-            results[index] = UtteranceResult(
-                utterance.id,
-                utterance.text,
-                hypothesis,
-                word_errors([utterance.text], [hypothesis]),
-                character_errors([utterance.text], [hypothesis]),
+        features = [features_of(store, index, bundle) for index in indices]
+        started = time.perf_counter()
+        log_probs = runtime(features)
+        recognised = time.perf_counter()
+        best = [decoder(rows)[0] for rows in log_probs]
+        network_seconds += recognised - started
+        decoder_seconds += time.perf_counter() - recognised
+        for index, hypothesis in zip(indices, best, strict=True):
+            results[index] = replace(
+                UtteranceResult.scored(store.ids[index], store.texts[index], hypothesis.text),
+                speaker=store.speakers[index],
+                duration_seconds=float(store.durations_seconds[index]),
+                source=store.sources[index],
+                timed_words=hypothesis.words,
             )
         advance(len(indices))
-    return Evaluation(tuple(results[index] for index in sorted(results)))
+    timing = Timing(float(store.durations_seconds.sum()), network_seconds, decoder_seconds)
+    return Evaluation(tuple(results[index] for index in sorted(results)), timing)
+
+
+def features_of(store: Store, index: int, bundle: Bundle) -> NDArray[np.floating[Any]]:
+    """Return the features ``(T, F)`` of an utterance; those of waveforms through float16, as a store keeps them."""
+    if isinstance(store, FeatureStore):
+        return store[index].features
+    return bundle.log_mel(store[index].samples.astype(np.float32) / 32768).astype(np.float16)
+
+
+def check_store(store: Store, bundle: Bundle) -> None:
+    """Refuse a store that `bundle` cannot recognise.
+
+    Raises
+    ------
+    DataError
+        If its features, or the rate of its waveforms, are not those of the model; or if it is empty.
+    """
+    if isinstance(store, FeatureStore):
+        check_features(store, bundle.features, f"model {bundle.name}")
+        return
+    _check_not_empty(store)
+    if store.config.sample_rate != bundle.features.sample_rate:
+        raise DataError(
+            f"{store.path}: the store's waveforms are sampled at {store.config.sample_rate} Hz; expected "
+            f"{bundle.features.sample_rate} Hz, as model {bundle.name} takes them: prepare the corpus at that rate"
+        )
 
 
 def check_features(store: FeatureStore, features: LogMelConfig, owner: str) -> None:
@@ -132,8 +110,7 @@ def check_features(store: FeatureStore, features: LogMelConfig, owner: str) -> N
     DataError
         Naming what differs; or if the store is empty.
     """
-    if not len(store):
-        raise DataError(f"the store of {store.corpus} has no utterance; expected at least one")
+    _check_not_empty(store)
     got, expected = to_dict(store.config), to_dict(features)
     different = [f"{key}: {got[key]} (expected {expected[key]})" for key in expected if got[key] != expected[key]]
     if different:
@@ -143,14 +120,19 @@ def check_features(store: FeatureStore, features: LogMelConfig, owner: str) -> N
         )
 
 
-def unwritable(store: FeatureStore, tokens: Iterable[str]) -> tuple[int, str]:
+def _check_not_empty(store: Store) -> None:
+    if not len(store):
+        raise DataError(f"the store of {store.corpus} has no utterance; expected at least one")
+
+
+def unwritable(store: Store, tokens: Iterable[str]) -> tuple[int, str]:
     """Return how many transcripts hold characters that no token writes, and these characters."""
     known = set("".join(tokens)) | {" "}
     found = [set(text) - known for text in store.texts]
     return sum(map(bool, found)), "".join(sorted(set().union(*found)))
 
 
-def _batches(store: FeatureStore) -> Iterator[list[int]]:
+def _batches(store: Store) -> Iterator[list[int]]:
     """Yield utterances of similar length, the longest first, within the frame budget."""
     order = np.argsort(-np.asarray(store.num_frames), kind="stable")
     first = 0

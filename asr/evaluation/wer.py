@@ -42,6 +42,15 @@ class ErrorCounts:
         """Errors per reference word or character, may exceed 1; None where the references are empty."""
         return self.errors / self.reference_length if self.reference_length else None
 
+    def to_dict(self) -> dict[str, int]:
+        """Return the four counts, for JSON."""
+        return {
+            "substitutions": self.substitutions,
+            "insertions": self.insertions,
+            "deletions": self.deletions,
+            "hits": self.hits,
+        }
+
     def kaldi_line(self, name: str = "WER") -> str:
         """Return Kaldi's result line, e.g. ``%WER 8.41 [ 65 / 773, 9 ins, 12 del, 44 sub ]``."""
         rate = "n/a" if self.rate is None else f"{100 * self.rate:.2f}"
