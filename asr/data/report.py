@@ -1,8 +1,6 @@
 """``report.html`` and ``report.json``: what was kept, what was left out and why, and what looks wrong."""
 
-import base64
 import html
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from asr.data.store import AudioStore, FeatureStore, open_store
+from asr.data.charts import bars, histogram, spectrogram, waveform
+from asr.data.store import AudioStore, FeatureStore, StoredAudio, open_store
 from asr.data.survey import SplitIndex, survey
-from asr.errors import MissingExtraError
 from asr.files import write_text
 
 STYLE = """
@@ -21,7 +19,9 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 62em;
 h1 { font-size: 1.6em } h2 { border-bottom: 1px solid #ccc; margin-top: 2em } h3 { margin-bottom: .3em }
 table { border-collapse: collapse; margin: .6em 0 } td, th { padding: .25em .8em; text-align: left;
   border-bottom: 1px solid #e4e4e4; vertical-align: top } td.n { text-align: right }
-img { max-width: 100% } .warn { background: #fff3d6; padding: .5em .8em; border-left: 4px solid #e0a100 }
+figure img, figure svg { width: 100%; height: 7em } .chart rect { fill: #2a6a9e } .chart rect:hover { fill: #e0a100 }
+.chart path, .wave path { stroke: #555; stroke-width: .7 } .chart text { font: 10px system-ui, sans-serif } .m {
+  text-anchor: middle } .warn { background: #fff3d6; padding: .5em .8em; border-left: 4px solid #e0a100 }
 code { font-size: .92em } figcaption { font-size: .92em } figure { margin: .8em 0 }
 """
 
@@ -32,7 +32,7 @@ def write_report(out: Path, title: str, warnings: Sequence[str]) -> None:
     Raises
     ------
     MissingExtraError
-        If matplotlib is not installed.
+        If Pillow is not installed.
     """
     found = {"title": title, "warnings": list(warnings), **survey(out)}
     write_text(out / "report.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
@@ -113,63 +113,36 @@ def _split(folder: Path, name: str, facts: dict[str, Any]) -> str:
         parts.append(_table(["what", "how many", "such as"], problems))
     else:
         parts.append("<p>Nothing was left out, and nothing looks wrong.</p>")
-    parts.append(_image(_histograms(index, facts), "durations, speech rate, level, utterances a speaker, characters"))
+    parts.append(_charts(index, facts))
     parts.append("<h3>A few utterances</h3>")
     store = open_store(folder)
     parts += [_example(store, number) for number in _examples(store)]
     return "".join(parts)
 
 
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "data", "the report of a preparation") from None
-    figure = Figure(figsize=(width, height), dpi=90)
-    # Margins in inches: a layout engine would draw everything twice.
-    figure.subplots_adjust(
-        left=0.7 / width, right=1 - 0.2 / width, bottom=0.5 / height, top=1 - 0.15 / height, hspace=0.3, wspace=0.25
-    )
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _image(figure: Any, caption: str) -> str:
-    buffer = io.BytesIO()
-    # Without the program's version, so that the same data give the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
-
-
-def _histograms(index: SplitIndex, facts: dict[str, Any]) -> Any:
-    figure = _figure(11, 5.2)
-    axes = figure.subplots(2, 3)
+def _charts(index: SplitIndex, facts: dict[str, Any]) -> str:
+    """Return charts of durations, levels, speakers, and, where there is text, of speech rates and characters."""
     seconds = index.numbers("duration_seconds")
-    _histogram(axes[0, 0], seconds, "duration (s)")
-    _histogram(axes[0, 1], index.numbers("level_db"), "level (dB re full scale)")
-    counts = sorted(Counter(index.strings("speaker")).values(), reverse=True)
-    axes[0, 2].bar(range(len(counts)), counts, width=1.0)
-    axes[0, 2].set(xlabel=f"speakers ({facts['speakers']})", ylabel="utterances")
+    speakers = Counter(index.strings("speaker")).most_common()
+    charts = [
+        histogram(seconds, "duration (s)"),
+        histogram(index.numbers("level_db"), "level (dB re full scale)"),
+        bars(
+            [count for _, count in speakers],
+            [name or "unknown" for name, _ in speakers],
+            f"speakers ({facts['speakers']}): utterances",
+        ),
+    ]
     if "characters" in facts:
         lengths = np.fromiter((len(text) for text in index.strings("text")), dtype=np.int64, count=len(seconds))
-        _histogram(axes[1, 0], lengths / seconds, "characters/s")
-        _histogram(axes[1, 1], lengths, "characters an utterance")
         most = sorted(facts["characters"].items(), key=lambda item: -item[1])[:40]
-        axes[1, 2].bar([name if name != " " else "␣" for name, _ in most], [count for _, count in most])
-        axes[1, 2].set(xlabel="characters", yscale="log")
-        axes[1, 2].tick_params(axis="x", labelsize=7)
-    else:
-        for axis in axes[1]:
-            axis.set_visible(False)
-    return figure
-
-
-def _histogram(axis: Any, values: Any, label: str) -> None:
-    axis.hist(values, bins=50)
-    axis.set(xlabel=label, ylabel="utterances")
+        names = [name if name != " " else "␣" for name, _ in most]
+        charts += [
+            histogram(lengths / seconds, "characters/s"),
+            histogram(lengths, "characters an utterance"),
+            bars([count for _, count in most], names, "characters: how often", logarithmic=True),
+        ]
+    return "".join(charts)
 
 
 def _examples(store: FeatureStore | AudioStore) -> list[int]:
@@ -179,18 +152,8 @@ def _examples(store: FeatureStore | AudioStore) -> list[int]:
 
 
 def _example(store: FeatureStore | AudioStore, number: int) -> str:
-    figure = _figure(11, 2.0)
-    axis = figure.subplots()
-    if isinstance(store, FeatureStore):
-        utterance = store[number]
-        image = utterance.features.astype(np.float32).T
-        extent = (0, utterance.duration_seconds, 0, image.shape[0])
-        axis.imshow(image, origin="lower", aspect="auto", extent=extent, interpolation="nearest")
-        axis.set(xlabel="s", ylabel="mel band")
-        return _image(figure, f"{utterance.id} ({utterance.speaker}): {utterance.text}")
-    sound = store[number]
-    step = max(1, len(sound.samples) // 4000)
-    samples = sound.samples[::step] / 32768
-    axis.plot(np.arange(len(samples)) * step / sound.sample_rate, samples, linewidth=0.5)
-    axis.set(xlabel="s", ylim=(-1, 1))
-    return _image(figure, f"{sound.id} ({sound.speaker}): {sound.text}")
+    utterance = store[number]
+    caption = f"{utterance.id} ({utterance.speaker or 'unknown'}, {utterance.duration_seconds:.2f} s): {utterance.text}"
+    if isinstance(utterance, StoredAudio):
+        return waveform(utterance.samples, caption)
+    return spectrogram(utterance.features, caption)
