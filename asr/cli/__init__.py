@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, compare, data, decode, evaluate, info, lm, transcribe
+from asr.cli import align, compare, data, decode, evaluate, export, info, lm, transcribe
 from asr.console import run
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command()(transcribe.transcribe)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(info.info)
+app.command()(export.export)
 app.command()(decode.decode)
 app.command()(align.align)
 app.add_typer(lm.lm_app, name="lm")

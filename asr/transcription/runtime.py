@@ -5,7 +5,8 @@ import shlex
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, get_args
+from pathlib import Path
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,7 +186,7 @@ class TorchRuntime:
 
 
 def make_runtime(
-    bundle: Bundle, device: str = "cpu", threads: int = 0, precision: Precision = "float32"
+    bundle: Bundle, device: str = "cpu", threads: int = 0, precision: str = "float32"
 ) -> OnnxRuntime | TorchRuntime:
     """Return ONNX Runtime for "cpu", and for "cuda" torch, or onnxruntime-gpu where that is what is installed.
 
@@ -205,15 +206,11 @@ def make_runtime(
         If the precision is unknown, or cannot be had with this model and device; or if `threads`, which are the
         CPU's, are given for another device.
     """
-    if precision not in get_args(Precision):
-        known = get_args(Precision)
-        raise UsageError(
-            f"precision is {precision!r}; expected {' or '.join(known)}{did_you_mean(str(precision), known)}"
-        )
+    checked = check_precision(bundle, precision)
     if threads < 0:
         raise UsageError(f"threads is {threads}; expected 0, for as many as there are cores, or more")
     if device == "cpu":
-        return OnnxRuntime(bundle, threads, precision)
+        return OnnxRuntime(bundle, threads, checked)
     if threads:
         raise UsageError(f"threads ({threads}) are for the device cpu; got device {device!r}: leave them out")
     if precision != "float32":
@@ -221,6 +218,24 @@ def make_runtime(
     if device.startswith("cuda") and not _torch_has_cuda() and _onnxruntime_has_cuda():
         return OnnxRuntime(bundle, device=device)
     return TorchRuntime(bundle, device)
+
+
+def check_precision(bundle: Bundle, precision: str) -> Precision:
+    """Return `precision`; refuse one that is unknown, or that ONNX Runtime cannot give this kind of model.
+
+    Raises
+    ------
+    UsageError
+    """
+    known = get_args(Precision)
+    if precision not in known:
+        raise UsageError(f"precision is {precision!r}; expected {' or '.join(known)}{did_you_mean(precision, known)}")
+    if precision == "int8" and bundle.model.cell != "lstm":
+        raise UsageError(
+            f"precision int8 is for LSTMs: ONNX Runtime does not quantise the {bundle.model.cell} of model "
+            f"{bundle.name!r}; use float32"
+        )
+    return cast(Precision, precision)
 
 
 def pad(features: Sequence[Features]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -232,13 +247,9 @@ def pad(features: Sequence[Features]) -> tuple[NDArray[np.float32], NDArray[np.i
     return padded, lengths
 
 
-def _graph_path(bundle: Bundle, precision: Precision) -> Any:
-    """Return the file of the graph; int8 is refused where there can be none, or is none."""
-    if precision == "int8" and bundle.model.cell != "lstm":
-        raise UsageError(
-            f"precision int8 is for LSTMs: ONNX Runtime does not quantise the {bundle.model.cell} of model "
-            f"{bundle.name!r}; use float32"
-        )
+def _graph_path(bundle: Bundle, precision: Precision) -> Path:
+    """Return the file of the graph, which is there."""
+    check_precision(bundle, precision)
     path = bundle.directory / GRAPHS[precision]
     if not path.is_file():
         model = bundle.directory.name if bundle.directory.parent == SHIPPED else str(bundle.directory)
