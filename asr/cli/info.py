@@ -1,36 +1,69 @@
 """``asr info``."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
-from asr.cli.transcribe import require_model
-
 
 def info(
-    model: Annotated[str, typer.Argument(help="A bundle's directory, or the name of a model that ships.")] = "",
+    model: Annotated[
+        str, typer.Argument(help="A bundle's directory, or the name of a model that ships; nothing: those that ship.")
+    ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object, or a list of the models that ship.")
+    ] = False,
 ) -> None:
     """Print what a model is, what it knows and how well."""
-    model = require_model(model, "the model, as in asr info an4,")
-    from asr.transcription.bundle import FILES, Bundle
+    from asr.transcription.bundle import SHIPPED, Bundle, shipped_bundles
+    from asr.transcription.facts import model_facts
 
-    bundle = Bundle.load(model)
-    size = sum((bundle.directory / name).stat().st_size for name in FILES)
-    rows = {
-        "name": bundle.name,
-        "what it knows": bundle.description,
-        "trained on": f"{bundle.dataset}, language {bundle.language}, licence {bundle.licence}",
-        "features": f"{bundle.features.n_mels} log-mel bands, {bundle.features.sample_rate} Hz, "
-        f"a frame every {1000 * bundle.features.hop_seconds:g} ms",
-        "network": f"{bundle.model.num_layers} × {bundle.model.hidden_size} {bundle.model.cell}"
-        f"{', both directions' if bundle.model.bidirectional else ''}, an output every "
-        f"{1000 * bundle.frame_seconds:g} ms",
-        "tokens": f"{len(bundle.tokenizer)} {bundle.tokenizer.kind}: {''.join(bundle.tokenizer.tokens[1:])!r}",
-        "size": f"{size / 1e6:.1f} MB in {bundle.directory}",
-    }
-    for result in bundle.results:
-        name = f"WER, {result['split']}, {result['decoder']}"
-        rows[name] = f"{result['wer']:.2f} % ({result['low']:.1f}–{result['high']:.1f})"
-    width = max(map(len, rows))
-    for key, value in rows.items():
+    if not model:
+        shipped = shipped_bundles()
+        if as_json:
+            rows = [{"name": name, "description": text} for name, text in shipped.items()]
+            print(json.dumps(rows, indent=2, ensure_ascii=False))
+        else:
+            for name, text in shipped.items():
+                print(f"{name:8}  {text}")
+            print(f"\nasr info NAME tells more. They are in {SHIPPED}; give the path of a folder for any other model.")
+        return
+    facts = model_facts(Bundle.load(model))
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    lines = _lines(facts)
+    width = max(map(len, lines))
+    for key, value in lines.items():
         print(f"{key:{width}}  {value}")
+
+
+def _lines(facts: dict[str, Any]) -> dict[str, str]:
+    """Return the facts in words, by their headings."""
+    features, network, tokens, files = (facts[key] for key in ("features", "network", "tokens", "files"))
+    lm = facts["language_model"]
+    lines = {
+        "name": facts["name"],
+        "what it knows": facts["description"],
+        "trained on": f"{facts['dataset']}, language {facts['language']}",
+        "licence": facts["licence"],
+        "features": f"{features['n_mels']} log-mel bands, {features['sample_rate']} Hz, "
+        f"a frame every {1000 * features['hop_seconds']:g} ms",
+        "network": f"{network['num_layers']} × {network['hidden_size']} {network['cell']}"
+        f"{', both directions' if network['bidirectional'] else ''}, {facts['parameters'] / 1e6:.1f} M parameters, "
+        f"an output every {1000 * facts['frame_seconds']:g} ms",
+        "tokens": f"{tokens['count']} {tokens['kind']}: {tokens['alphabet']!r}",
+        "precisions": ", ".join(facts["precisions"]),
+        "language model": f"{lm['file']}{_weights(lm['decoding'])}" if lm else "none",
+        "files": f"{sum(files.values()) / 1e6:.1f} MB in {facts['directory']}",
+    }
+    lines |= {f"  {name}": f"{size:>12,} bytes" for name, size in files.items()}
+    for row in facts["results"]:
+        lines[f"WER, {row['split']}, {row['decoder']}"] = (
+            f"{row['wer']:.2f} % ({row['low']:.1f}–{row['high']:.1f}), {row['words']} words"
+        )
+    return lines
+
+
+def _weights(decoding: dict[str, float]) -> str:
+    return "".join(f", {name} {value:g}" for name, value in decoding.items())
