@@ -1,4 +1,4 @@
-"""Batches, augmentation, and the loop: an interrupted run ends as an undisturbed one."""
+"""The loop: an interrupted run ends as an undisturbed one."""
 
 import csv
 from dataclasses import dataclass, replace
@@ -10,12 +10,11 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from asr.errors import DataError, ModelError, UsageError  # noqa: E402
+from asr.errors import ModelError, UsageError  # noqa: E402
 from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
-from asr.tokenizer import CharTokenizer, min_frames  # noqa: E402
-from asr.training.augment import stretch  # noqa: E402
+from asr.tokenizer import CharTokenizer  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig  # noqa: E402
 from asr.training.loop import MAX_SKIPPED, Trainer  # noqa: E402
@@ -133,57 +132,6 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_ends_the_run_if_it_stays(
     with pytest.raises(ModelError, match=f"{MAX_SKIPPED} batches in a row"):
         trainer.run()
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
-
-
-def test_each_epoch_has_every_utterance_once_within_the_frame_budget():
-    source = BatchSource(TRAIN, TOKENIZER, MODEL, 100)
-    plans = [source.plan(seed=1, epoch=epoch) for epoch in range(3)]
-    for plan in plans:
-        assert sorted(np.concatenate(plan)) == list(range(len(TRAIN)))
-        for batch in plan:
-            assert len(batch) == 1 or len(batch) * TRAIN.num_frames[batch].max() <= 100
-    assert [b.tolist() for b in plans[0]] != [b.tolist() for b in plans[1]]
-    assert [b.tolist() for b in plans[0]] == [b.tolist() for b in source.plan(seed=1, epoch=0)]
-
-
-def test_augmented_batches_stay_within_the_frame_budget_and_none_is_larger_than_the_largest():
-    augment = AugmentConfig(time_stretch=0.3, noise_utterances=1.0)
-    source = BatchSource(TRAIN, TOKENIZER, MODEL, 200, augment)
-    largest = source.largest().features.shape[0] * source.largest().features.shape[1]
-    noises = 0
-    for epoch in range(10):
-        for indices in source.plan(1, epoch):
-            batch = source.batch(indices, 1, epoch)
-            noises += batch.ids.count("noise")
-            assert batch.features.shape[0] * batch.features.shape[1] <= 200
-            assert (batch.target_lengths[len(indices) :] == 0).all()
-    assert noises > 0
-    assert 200 - TRAIN.num_frames.max() * 1.3 < largest <= 200
-
-
-def test_utterances_too_short_for_their_transcripts_are_left_out_by_name():
-    store = MemoryStore(3, 1)
-    store.texts = ["a", "a" * 20, "b"]
-    store.num_frames = np.array([30, 76, 30])
-    store.utterances = [Utterance(np.zeros((n, 12), np.float16)) for n in store.num_frames]
-    # 76 frames give 38 outputs; 20 equal letters need 39.
-    assert min_frames(TOKENIZER.encode(store.texts[1])) == 39
-    source = BatchSource(store, TOKENIZER, MODEL, 100)
-    assert source.too_short == ["u1"]
-    assert sorted(np.concatenate(source.plan(1, 0))) == [0, 2]
-    store.num_frames = np.array([1, 1, 1])
-    store.texts = ["aa", "aa", "aa"]
-    with pytest.raises(DataError, match="none of the 3 utterances"):
-        BatchSource(store, TOKENIZER, MODEL, 100)
-
-
-def test_stretching_moves_time_and_frequency():
-    features = np.zeros((40, 20), np.float32)
-    features[10, 8] = 1
-    longer = stretch(features, 1.5, 1.25)
-    assert longer.shape == (60, 20)
-    assert np.unravel_index(longer.argmax(), longer.shape) == (15, 10)
-    np.testing.assert_array_equal(stretch(features, 1.0, 1.0), features)
 
 
 def test_the_learning_rate_rises_then_falls():
