@@ -1,61 +1,178 @@
-"""The whole state of a training run, in one file that is written whole or not at all."""
+"""The whole state of a training run, in files that are written whole or not at all; the last few are kept."""
 
+import json
 import pickle
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from asr.errors import ModelError
 from asr.files import atomic_path
 
+# What reading a damaged file may raise.
+DAMAGED = (
+    OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
+# Settings of a run that do not change what is learned.
+FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
+
+
+@dataclass(frozen=True, order=True)
+class Score:
+    """How good an epoch's weights are on the dev set: a small one often ties on `wer`, then the lower loss decides."""
+
+    wer: float = float("inf")
+    loss: float = float("inf")
+    epoch: int = -1
+
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: `epoch` and `batch` to come next, and what was best so far.
+    """Where a run stands.
 
     The order of batches and all randomness follow from the seed and the position, so no generator state is kept.
+
+    Parameters
+    ----------
+    epoch, step : int
+        To come next.
+    skipped : int
+        Steps left out in a row until now.
+    seconds : float
+        Spent on this epoch until now.
+    best : tuple of Score
+        The best epochs, best first.
     """
 
     epoch: int = 0
-    batch: int = 0
-    best_wer: float = float("inf")
-    best_loss: float = float("inf")
+    step: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    best: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights, optimiser state and position; `fingerprint` names the settings and data that made them."""
+    """All that decides how a run goes on.
+
+    Parameters
+    ----------
+    model, optimizer, average : dict
+        Weights, and the states of the optimiser and of the moving average.
+    sums : Tensor
+        Of the epoch's steps until now.
+    position : Position
+    settings : dict
+        What the run was made with, as JSON.
+    """
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
+    average: dict[str, Tensor]
+    sums: Tensor
     position: Position
-    fingerprint: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write `checkpoint`; an older one at `path` is replaced only when the new one is complete."""
-    with atomic_path(path) as temporary:
-        torch.save({**vars(checkpoint), "position": vars(checkpoint.position)}, temporary)
+class CheckpointFolder:
+    """The last checkpoints of a run, ``epoch_0003_step_000120.pt`` and so on.
 
-
-def load(path: Path, fingerprint: str) -> Checkpoint:
-    """Read a checkpoint without running any code in it.
-
-    Raises
-    ------
-    ModelError
-        If the file is damaged, or was made with other settings than `fingerprint` names.
+    Parameters
+    ----------
+    directory : Path
+    keep : int
+        How many to keep.
+    warn : callable
+        Receives a line of text about a checkpoint that is damaged.
     """
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint = Checkpoint(**{**values, "position": Position(**values["position"])})
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path}: is not a checkpoint that can be read ({error}); delete it to start anew") from None
-    if checkpoint.fingerprint != fingerprint:
-        raise ModelError(
-            f"{path}: was made with other settings or data than this run's; expected the same: go back to them, "
-            "choose another output directory, or delete the checkpoint to start anew"
-        )
-    return checkpoint
+
+    def __init__(self, directory: Path, keep: int, warn: Callable[[str], None]) -> None:
+        self.directory = directory
+        self.keep = keep
+        self.warn = warn
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write `checkpoint`, and delete the oldest if there are now too many.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be written, on a full disk for example; those that are there stay.
+        """
+        at = checkpoint.position
+        path = self.directory / f"epoch_{at.epoch:04d}_step_{at.step:06d}.pt"
+        values = {**vars(checkpoint), "position": asdict(at), "settings": json.dumps(checkpoint.settings)}
+        try:
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                torch.save(values, file)
+        except (OSError, RuntimeError) as error:
+            # torch tells of a failed write by a RuntimeError, whose cause only the system's own error names.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
+            raise ModelError(
+                f"{path}: cannot write the checkpoint ({reason}); those before it are whole: make room and run the "
+                "same command again to go on"
+            ) from None
+        for old in self._paths()[self.keep :]:
+            old.unlink(missing_ok=True)
+
+    def load(self) -> Checkpoint | None:
+        """Read the newest checkpoint that is whole, without running any code in it; None where there is none.
+
+        Raises
+        ------
+        ModelError
+            If there are some, but none that can be read.
+        """
+        paths = self._paths()
+        for path in paths:
+            try:
+                return _read(path)
+            except DAMAGED as error:
+                self.warn(f"{path}: is damaged ({str(error).splitlines()[0]}); trying the one before it")
+        if paths:
+            raise ModelError(
+                f"{self.directory}: no checkpoint of {len(paths)} can be read; expected one that is whole: delete the "
+                "folder to start anew"
+            )
+        return None
+
+    def discard_newer(self, position: Position) -> None:
+        """Delete checkpoints beyond `position`, which cannot be read: they would pass for the newest."""
+        last = f"epoch_{position.epoch:04d}_step_{position.step:06d}.pt"
+        for path in self._paths():
+            if path.name > last:
+                path.unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        """All checkpoints, newest first."""
+        return sorted(self.directory.glob("epoch_*_step_*.pt"), reverse=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    """Read a checkpoint; torch itself does not notice bytes that have changed, the archive's check sums do."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"check sum of {damaged}")
+    values = torch.load(path, map_location="cpu", weights_only=True)
+    position = values["position"]
+    best = tuple(Score(**score) for score in position["best"])
+    settings = json.loads(values["settings"])
+    return Checkpoint(**{**values, "position": Position(**{**position, "best": best}), "settings": settings})
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return what differs between two nested settings, a line of ``key: old → new`` each."""
+    lines = []
+    for key in dict.fromkeys((*before, *now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new and key not in FREE_SETTINGS:
+            lines.append(f"{prefix}{key}: {old} → {new}")
+    return lines

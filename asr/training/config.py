@@ -9,27 +9,86 @@ Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
+class WaveformAugmentConfig:
+    """Random changes to waveforms before their features are computed; for audio stores alone.
+
+    Parameters
+    ----------
+    speeds : tuple of float
+        Each utterance is played at one of these speeds, all equally likely: 0.9, 1.0 and 1.1 in Ko et al. 2015,
+        "Audio augmentation for speech recognition".
+    impulse_responses : str
+        Folder of an audio store of room impulse responses; empty: no reverberation.
+    reverberation_probability : float
+        How often an utterance is convolved with one of them (Ko et al. 2017, "A study on data augmentation of
+        reverberant speech for robust speech recognition").
+    noises : str
+        Folder of an audio store of noises; empty: no noise.
+    noise_probability : float
+        How often a piece of one of them is added to an utterance, its pauses and its reverberation.
+    min_snr_db, max_snr_db : float
+        The ratio of speech to noise is drawn between these.
+    gain_db : float
+        Levels are changed by up to this, up or down; what goes beyond full scale is clipped, as a recorder does.
+    """
+
+    speeds: tuple[float, ...] = (1.0,)
+    impulse_responses: str = ""
+    reverberation_probability: float = 0.0
+    noises: str = ""
+    noise_probability: float = 0.0
+    min_snr_db: float = 5.0
+    max_snr_db: float = 20.0
+    gain_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        section = "training.augment.waveform"
+        if not self.speeds or not all(0.5 <= speed <= 2 for speed in self.speeds):
+            raise UsageError(f"{section}.speeds is {self.speeds}; expected one or more between 0.5 and 2")
+        pairs = (("impulse_responses", "reverberation_probability"), ("noises", "noise_probability"))
+        for folder, probability in pairs:
+            value = getattr(self, probability)
+            if not 0 <= value <= 1:
+                raise UsageError(f"{section}.{probability} is {value}; expected 0 ≤ {probability} ≤ 1")
+            if bool(getattr(self, folder)) != (value > 0):
+                raise UsageError(
+                    f"{section}: got {folder} {getattr(self, folder)!r} and {probability} {value:g}; expected the "
+                    "folder of an audio store and a probability above 0, or neither"
+                )
+        if not self.min_snr_db <= self.max_snr_db:
+            raise UsageError(
+                f"{section}: got min_snr_db {self.min_snr_db} and max_snr_db {self.max_snr_db}; expected "
+                "min_snr_db ≤ max_snr_db"
+            )
+        if not 0 <= self.gain_db <= 60:
+            raise UsageError(f"{section}.gain_db is {self.gain_db}; expected 0 ≤ gain_db ≤ 60")
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes to training features, drawn anew for every utterance of every epoch.
+    """Random changes to training utterances, drawn anew for each of them in every epoch.
 
     Parameters
     ----------
     time_stretch, frequency_stretch : float
-        Time and mel axes are stretched by factors drawn from 1 ± this.
+        Time and mel axes are stretched by factors drawn from 1 ± this: as speed perturbation (Ko et al. 2015) and as
+        vocal tract length perturbation (Jaitly & Hinton 2013), each on its own, by interpolation of the features.
     frequency_masks, frequency_mask_bands : int
         SpecAugment (Park et al. 2019): number of masks, and the most bands that one mask covers.
     time_masks_per_second, time_mask_seconds : float
-        Number of time masks for a second of audio, and the longest mask in seconds.
+        Mean number of time masks for a second of audio, so that it adapts to the length (Park et al. 2020,
+        "SpecAugment on large scale datasets"), and the longest mask in seconds.
     pause_probability, pause_seconds : float
         How often a pause is put before or after an utterance (each on its own), and the longest. It is made of the
-        utterance's quietest frames.
+        utterance's quietest frames; of a waveform, of noise with the spectrum of its quietest stretch.
     noise_probability : float
         How often a floor of noise is laid under an utterance, as additive noise does to log-mel energies.
     noise_range : float
         Its level, drawn between the utterance's faintest frames and this part of the way up to its loudest.
     noise_utterances : float
-        Utterances of noise with an empty transcript for each real one, so that the model learns to write nothing
-        where nothing is said.
+        Mean number of utterances of noise with an empty transcript for each real one, so that the model learns to
+        write nothing where nothing is said.
+    waveform : WaveformAugmentConfig
     """
 
     time_stretch: float = 0.1
@@ -43,6 +102,7 @@ class AugmentConfig:
     noise_probability: float = 0.0
     noise_range: float = 0.5
     noise_utterances: float = 0.02
+    waveform: WaveformAugmentConfig = field(default_factory=WaveformAugmentConfig)
 
     def __post_init__(self) -> None:
         for name in ("time_stretch", "frequency_stretch"):
@@ -76,7 +136,7 @@ class TrainingConfig:
     momentum, weight_decay : float
         `momentum` is for "sgd" and "rmsprop". Biases and layer norms are not decayed.
     max_gradient_norm : float
-        Gradients are scaled down to this norm.
+        Gradients are scaled down to this norm (Pascanu et al. 2013); they are those of the mean loss of an utterance.
     batch_seconds : float
         Audio of a batch in seconds, padding included.
     accumulate : int
@@ -115,7 +175,7 @@ class TrainingConfig:
     decay: Literal["cosine", "linear", "constant"] = "cosine"
     momentum: float = 0.9
     weight_decay: float = 1e-2
-    max_gradient_norm: float = 5.0
+    max_gradient_norm: float = 100.0
     batch_seconds: float = 60.0
     accumulate: int = 1
     precision: Precision = "float32"

@@ -1,67 +1,39 @@
-"""The training loop: CTC, one optimiser step a batch, the best model of all epochs kept by dev WER.
+"""The training loop: one optimiser step after another, the best model of all epochs kept by dev WER.
 
 Killed at any moment and started again, it goes on from its last checkpoint and ends with the same weights, bit
 for bit on a CPU, as if it had never been killed.
 """
 
-import csv
 import hashlib
 import json
-import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
-from torch.nn.functional import ctc_loss
 
-from asr.decoder import GreedyDecoder
 from asr.errors import ModelError, UsageError
-from asr.evaluation.wer import ErrorCounts, word_errors
-from asr.files import atomic_path, write_text
+from asr.files import atomic_path
 from asr.model import AcousticModel
 from asr.settings import to_dict
-from asr.tokenizer import BLANK, CharTokenizer
-from asr.training.batches import Batch, BatchSource, evaluation_batches
-from asr.training.checkpoint import Checkpoint, Position, load, save
+from asr.tokenizer import CharTokenizer
+from asr.training.averaging import MovingAverage, mean_weights
+from asr.training.batches import Batch, BatchSource, PlannedBatch
+from asr.training.checkpoint import FREE_SETTINGS, Checkpoint, CheckpointFolder, Position, Score, differences
 from asr.training.config import TrainingConfig
-from asr.training.optimizer import choose_device, make_optimizer, schedule
+from asr.training.distributed import Ranks
+from asr.training.monitor import Monitor
+from asr.training.optimizer import choose_device, schedule
+from asr.training.prefetch import prefetched
+from asr.training.steps import Schedule, Stepper
+from asr.training.validation import Validator
 
-# A run that skips this many batches in a row learns nothing: it stops and says so.
-MAX_SKIPPED = 10
-
-LOG_FIELDS = (
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "gradient_norm",
-    "skipped",
-    "dev_loss",
-    "dev_wer",
-    "seconds",
-)
-
-
-@dataclass
-class EpochLog:
-    """Sums over the batches of an epoch (since its start or the last resume)."""
-
-    loss: float = 0.0
-    gradient_norm: float = 0.0
-    batches: int = 0
-    skipped: int = 0
-    audio_seconds: float = 0.0
-
-    def mean(self, value: float) -> float:
-        """Return the mean over batches of a summed `value`."""
-        return value / self.batches if self.batches else math.nan
+# How much the weights change is measured once in so many steps.
+MEASURE_EVERY = 20
 
 
 class Trainer:
@@ -74,17 +46,7 @@ class Trainer:
     train, dev : BatchSource
     config : TrainingConfig
     directory : Path
-        Receives ``checkpoint.pt``, ``best.safetensors`` and ``log.csv``.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Of all that decides what is learned: settings, tokens and data.
-
-    Raises
-    ------
-    ModelError
-        If the directory holds a checkpoint of a run with other settings, or training diverges.
+        Receives ``checkpoints/``, ``best/``, ``best.safetensors`` and ``log.csv``.
     """
 
     def __init__(
@@ -97,162 +59,217 @@ class Trainer:
         directory: Path,
     ) -> None:
         self.config = config
-        self.train_source, self.dev_source = self._sources = train, dev
+        self.train, self.dev = train, dev
         self.directory = directory
+        self.ranks = Ranks()
         self.device = choose_device(config.device)
         self.model = model.to(self.device)
-        self.decoder = GreedyDecoder(tokenizer.tokens, blank=BLANK)
-        self.optimizer = make_optimizer(model, config)
-        self.console = Console(stderr=True)
-        self._skipped_in_a_row = 0
-        self.fingerprint = self._make_fingerprint(tokenizer)
-        self.position = self._resume()
+        self.stepper = Stepper(self.model, config, self.ranks)
+        self.average = MovingAverage(self.model, config.ema_decay)
+        self.validate = Validator(self.model, dev, self.ranks)
+        self.monitor = Monitor(directory, config.epochs, quiet=not self.ranks.first)
+        self.checkpoints = CheckpointFolder(directory / "checkpoints", config.keep_checkpoints, self.monitor.warn)
+        self.settings = self._settings(tokenizer)
+        self.position = Position()
+        self.sums = self._no_sums()
 
-    def run(self) -> AcousticModel:
-        """Train to the end and return the model with the best dev WER."""
-        if self.position.epoch < self.config.epochs:
+    @property
+    def fingerprint(self) -> str:
+        """Short name of all that decides what is learned: settings, tokens and data."""
+        free = dict.fromkeys(FREE_SETTINGS)
+        learned = {**self.settings, "training": {**self.settings["training"], **free}}
+        return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:16]
+
+    def run(self, *, accept_changes: bool = False) -> AcousticModel:
+        """Train to the end and return the final model.
+
+        Parameters
+        ----------
+        accept_changes : bool
+            Whether to go on from a checkpoint that was made with other settings.
+
+        Raises
+        ------
+        ModelError
+            If there is a checkpoint of a run with other settings, or training diverges.
+        """
+        self._resume(accept_changes=accept_changes)
+        if not self._finished():
             self._try_largest_batch()
-        while self.position.epoch < self.config.epochs:
-            with self._progress() as (progress, task):
-                self._run_epoch(progress, task)
-        self.model.load_state_dict(load_file(self.directory / "best.safetensors"))
+        while not self._finished():
+            self._run_epoch()
+        self._load_final()
         return self.model.eval()
 
-    def _run_epoch(self, progress: Progress, task: TaskID) -> None:
-        started, log = time.monotonic(), EpochLog()
+    def _run_epoch(self) -> None:
+        at = self.position
+        steps = self._steps(at.epoch)
+        started = saved = time.monotonic()
+        self.monitor.start(at.epoch, len(steps), at.step)
+        try:
+            with prefetched(self._load, steps[at.step :]) as loaded:
+                for index, batches in enumerate(loaded, start=at.step):
+                    self._step(batches, index, len(steps))
+                    seconds = at.seconds + time.monotonic() - started
+                    self.position = replace(self.position, step=index + 1, seconds=seconds)
+                    if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                        self._save()
+                        saved = time.monotonic()
+                    self._show_status(index + 1)
+        finally:
+            self.monitor.stop()
+        self._end_epoch()
+
+    def _step(self, batches: list[Batch], index: int, num_steps: int) -> None:
         epoch = self.position.epoch
-        plan = self.train_source.plan(self.config.seed, epoch)
-        progress.update(task, total=len(plan), completed=self.position.batch)
-        saved = started
-        for index in range(self.position.batch, len(plan)):
-            batch = self.train_source.batch(plan[index], self.config.seed, epoch).to(self.device)
-            self._step(batch, epoch + index / len(plan), log, seed=(epoch << 32) + index)
-            self.position = replace(self.position, batch=index + 1)
-            log.audio_seconds += float(batch.feature_lengths.sum()) * self.train_source.store.config.hop_seconds
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                self._save()
-                saved = time.monotonic()
-            progress.update(task, advance=1, status=self._status(log, time.monotonic() - started))
-        counts, dev_loss = self.evaluate()
-        self._keep_best(counts, dev_loss)
-        self.position = replace(self.position, epoch=epoch + 1, batch=0)
-        self._write_log(epoch, log, counts, dev_loss, time.monotonic() - started)
+        progress = (epoch + index / num_steps) / self.config.epochs
+        rate = self.config.learning_rate * schedule(progress, self.config)
+        measure = index % MEASURE_EVERY == 0
+        values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure))
+        self.sums += values
+        self.average.update()
+        self._check_step(values, batches)
+
+    def _end_epoch(self) -> None:
+        """Evaluate, keep what is among the best, and note the epoch as done."""
+        epoch = self.position.epoch
+        with self.average.applied():
+            result = self.validate()
+            score = Score(result.wer, result.loss, epoch)
+            best = tuple(sorted((*self.position.best, score)))[: max(1, self.config.average_best)]
+            if score in best and self.ranks.first:
+                self._write_weights(self._best_path(score))
+                if score == best[0]:
+                    self._write_weights(self.directory / "best.safetensors")
+        row = self._log_row(result.loss, result.wer)
+        self.monitor.write(epoch, row)
+        self.monitor.show(epoch, row, result, best=score == best[0])
+        self.position = replace(self.position, epoch=epoch + 1, step=0, seconds=0.0, best=best)
+        self.sums = self._no_sums()
         self._save()
+        # Only now: a run killed before goes on from a checkpoint that still needs the others.
+        for path in (self.directory / "best").glob("epoch_*.safetensors"):
+            if self.ranks.first and path not in map(self._best_path, best):
+                path.unlink(missing_ok=True)
 
-    def _step(self, batch: Batch, epochs_done: float, log: EpochLog, seed: int) -> None:
-        """Change the weights by one batch, or leave them and count where its loss or gradient is not finite."""
-        # Dropout depends on the position alone, so that a resumed run draws what it would have drawn.
-        torch.manual_seed(self.config.seed * 1_000_003 + seed)
-        self.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * schedule(epochs_done / self.config.epochs, self.config)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
-        if not (loss.isfinite() and norm.isfinite()):
-            self._skip(batch, log)
+    def _log_row(self, dev_loss: float, dev_wer: float) -> dict[str, float]:
+        sums = dict(zip(self.stepper.names, self.sums.tolist(), strict=True))
+        steps, measured = max(1.0, sums["steps"]), max(1.0, sums["measured"])
+        row = {
+            "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
+            "train_loss": sums["loss"] / max(1.0, sums["tokens"]),
+            "dev_loss": dev_loss,
+            "dev_wer": dev_wer,
+            "gradient_norm": sums["gradient_norm"] / steps,
+            "clipped": sums["clipped"] / steps,
+            "skipped": sums["skipped"],
+            "blank": sums["blank"] / max(1.0, sums["output_frames"]),
+        }
+        for name in self.stepper.names:
+            if "." in name:
+                row[name] = sums[name] / (measured if name.startswith("update.") else steps)
+        hours = sums["input_frames"] * self.train.store.config.hop_seconds / 3600
+        seconds = self.position.seconds
+        return {**row, "seconds": seconds, "hours_per_second": hours / max(1e-9, seconds)}
+
+    def _check_step(self, values: Tensor, batches: list[Batch]) -> None:
+        skipped = bool(values[self.stepper.names.index("skipped")])
+        self.position = replace(self.position, skipped=self.position.skipped + 1 if skipped else 0)
+        if not skipped:
             return
-        self._skipped_in_a_row = 0
-        self.optimizer.step()
-        log.loss += loss.item()
-        log.gradient_norm += norm.item()
-        log.batches += 1
-
-    def _loss(self, batch: Batch) -> Tensor:
-        """CTC's negative log-likelihood of the batch in nats, divided by its number of tokens."""
-        log_probs, lengths = self.model(batch.features, batch.feature_lengths)
-        total = ctc_loss(
-            log_probs.transpose(0, 1),
-            batch.targets,
-            lengths,
-            batch.target_lengths,
-            blank=BLANK,
-            reduction="sum",
-        )
-        return total / batch.target_lengths.sum().clamp(min=1)
-
-    def _skip(self, batch: Batch, log: EpochLog) -> None:
-        log.skipped += 1
-        self._skipped_in_a_row += 1
-        ids = ", ".join(batch.ids)
-        self.console.print(f"skipped a batch, its loss or gradient is not finite: {ids}", style="yellow")
-        if self._skipped_in_a_row >= MAX_SKIPPED:
+        ids = ", ".join(name for batch in batches for name in batch.ids)
+        self.monitor.warn(f"left out a step, its loss or gradient is not finite: {ids}")
+        if self.position.skipped >= self.config.max_skipped:
             raise ModelError(
-                f"training diverged: {MAX_SKIPPED} batches in a row had a loss or gradient that is not finite; the "
-                f"last held {ids}: lower training.learning_rate or training.max_gradient_norm, or check the data"
+                f"training diverged: {self.position.skipped} steps in a row had a loss or gradient that is not finite; "
+                f"the last held {ids}: lower training.learning_rate or training.max_gradient_norm, or check the data"
             )
 
-    @torch.inference_mode()
-    def evaluate(self) -> tuple[ErrorCounts, float]:
-        """Return the dev set's greedy word errors and its loss in nats a token."""
-        self.model.eval()
-        counts, loss, tokens = ErrorCounts(), 0.0, 0
-        texts = dict(zip(self.dev_source.store.ids, self.dev_source.store.texts, strict=True))
-        for batch in evaluation_batches(self.dev_source):
-            moved = batch.to(self.device)
-            log_probs, lengths = self.model(moved.features, moved.feature_lengths)
-            self._check_finite(batch, log_probs, lengths)
-            losses = ctc_loss(
-                log_probs.transpose(0, 1),
-                moved.targets,
-                lengths,
-                moved.target_lengths,
-                blank=BLANK,
-                reduction="none",
-            )
-            # Infinite where a transcript does not fit its frames; its words count all the same.
-            loss += losses[losses.isfinite()].sum().item()
-            tokens += int(batch.target_lengths[losses.isfinite().cpu()].sum())
-            rows = zip(log_probs.float().cpu().numpy(), lengths.tolist(), strict=True)
-            hypotheses = [self.decoder(row[:length])[0].text for row, length in rows]
-            counts += word_errors([texts[name] for name in batch.ids], hypotheses)
-        return counts, loss / max(1, tokens)
+    def _steps(self, epoch: int) -> list[list[PlannedBatch]]:
+        """Return the batches of each step of an epoch."""
+        plan, size = self.train.plan(self.config.seed, epoch), self.config.accumulate
+        return [plan[first : first + size] for first in range(0, len(plan), size)]
 
-    def _check_finite(self, batch: Batch, log_probs: Tensor, lengths: Tensor) -> None:
-        for name, row, length in zip(batch.ids, log_probs, lengths.tolist(), strict=True):
-            if not row[:length].isfinite().all():
-                raise ModelError(
-                    f"training diverged: the log-probabilities of dev utterance {name} are not finite: lower "
-                    "training.learning_rate or training.max_gradient_norm, or check the data"
-                )
+    def _load(self, planned: list[PlannedBatch]) -> list[Batch]:
+        # Of this epoch: the position moves on to the next only when all its batches are used up.
+        batches = [self.train.batch(one, self.config.seed, self.position.epoch) for one in planned]
+        return [batch.pin() for batch in batches] if self.device.type == "cuda" else batches
 
-    def _keep_best(self, counts: ErrorCounts, dev_loss: float) -> None:
-        wer = math.inf if counts.rate is None else counts.rate
-        # A small dev set often ties: then the lower loss decides.
-        if (wer, dev_loss) < (self.position.best_wer, self.position.best_loss):
-            self.position = replace(self.position, best_wer=wer, best_loss=dev_loss)
-            with atomic_path(self.directory / "best.safetensors") as temporary:
-                temporary.write_bytes(serialise(self.model.state_dict()))
+    def _finished(self) -> bool:
+        at, patience = self.position, self.config.patience
+        waited = at.epoch - 1 - at.best[0].epoch if at.best else 0
+        return at.epoch >= self.config.epochs or (patience > 0 and waited >= patience)
+
+    def _load_final(self) -> None:
+        """Give the model the weights of the best epoch, or the mean of those of the best few."""
+        if self.config.average_best < 2:
+            self.model.load_state_dict(load_file(self.directory / "best.safetensors"))
+            return
+        paths = [self._best_path(score) for score in self.position.best]
+        self.model.load_state_dict(mean_weights(paths))
+        result = self.validate()
+        epochs = ", ".join(str(score.epoch + 1) for score in self.position.best)
+        self.monitor.say(
+            f"mean of epochs {epochs}: dev loss {result.loss:.4f}  dev WER {100 * result.wer:.2f} %; "
+            f"the best alone: {100 * self.position.best[0].wer:.2f} %"
+        )
+
+    def _best_path(self, score: Score) -> Path:
+        return self.directory / "best" / f"epoch_{score.epoch + 1:04d}.safetensors"
+
+    def _write_weights(self, path: Path) -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(serialise(self.model.state_dict()))
 
     def _save(self) -> None:
-        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
-        save(Checkpoint(model, optimizer, self.position, self.fingerprint), self.directory / "checkpoint.pt")
+        if self.ranks.first:
+            model, optimizer = self.model.state_dict(), self.stepper.optimizer.state_dict()["state"]
+            average = self.average.state()
+            self.checkpoints.save(Checkpoint(model, optimizer, average, self.sums, self.position, self.settings))
 
-    def _resume(self) -> Position:
-        path = self.directory / "checkpoint.pt"
-        if not path.exists():
-            return Position()
-        checkpoint = load(path, self.fingerprint)
+    def _resume(self, *, accept_changes: bool) -> None:
+        checkpoint = self.checkpoints.load()
+        if checkpoint is None:
+            return
+        changed = differences(checkpoint.settings, self.settings)
+        if changed and not accept_changes:
+            raise ModelError(
+                f"{self.checkpoints.directory}: its run had other settings: {'; '.join(changed)}; expected the same: "
+                "go back to them, choose another output directory, accept the changes, or delete the folder"
+            )
         self.model.load_state_dict(checkpoint.model)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        at = checkpoint.position
-        self.console.print(f"resuming {path} at epoch {at.epoch + 1}, batch {at.batch + 1}")
-        return at
+        groups = self.stepper.optimizer.state_dict()["param_groups"]
+        self.stepper.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
+        self.average.load_state(checkpoint.average)
+        self.position, self.sums = checkpoint.position, checkpoint.sums.to(self.device)
+        if changed:
+            # The batches of the epoch may be others now.
+            self.position, self.sums = replace(self.position, step=0, seconds=0.0), self._no_sums()
+        self.checkpoints.discard_newer(checkpoint.position)
+        self.monitor.say(f"going on at epoch {self.position.epoch + 1}, step {self.position.step + 1}")
 
-    def _make_fingerprint(self, tokenizer: CharTokenizer) -> str:
-        # The device and how often to save do not change what is learned.
-        training = to_dict(replace(self.config, device="auto", checkpoint_minutes=1.0))
-        stores = [[to_dict(source.store.config), source.store.header["shards"]] for source in self._sources]
+    def _no_sums(self) -> Tensor:
+        return torch.zeros(len(self.stepper.names), dtype=torch.float64, device=self.device)
+
+    def _settings(self, tokenizer: CharTokenizer) -> dict[str, Any]:
+        data = {}
+        for name, source in (("train", self.train), ("dev", self.dev)):
+            content = json.dumps([to_dict(source.store.config), source.store.header["shards"]])
+            data[name] = hashlib.sha256(content.encode()).hexdigest()[:16]
         shapes = [list(parameter.shape) for parameter in self.model.parameters()]
-        whole = [training, to_dict(self.model.config), list(tokenizer.tokens), stores, shapes]
-        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
+        weights = hashlib.sha256(json.dumps([shapes, list(tokenizer.tokens)]).encode()).hexdigest()[:16]
+        training, model = to_dict(self.config), to_dict(self.model.config)
+        # Through JSON, as those of a checkpoint come.
+        settings: dict[str, Any] = json.loads(
+            json.dumps({"training": training, "model": model, "tokens": weights, "data": data})
+        )
+        return settings
 
     def _try_largest_batch(self) -> None:
         """Run the largest batch forwards and backwards, so that a lack of memory shows now and not hours later."""
-        batch = self.train_source.largest().to(self.device)
+        batch = self.train.largest()
         try:
-            self._loss(batch).backward()  # type: ignore[no-untyped-call]
+            self.stepper.try_out(batch)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             # On a CPU, a lack of memory is a RuntimeError like any other.
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
@@ -261,43 +278,12 @@ class Trainer:
                 f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames does not fit the memory "
                 f"of {self.device}: lower training.batch_seconds (now {self.config.batch_seconds:g})"
             ) from None
-        self.optimizer.zero_grad(set_to_none=True)
 
-    def _write_log(self, epoch: int, log: EpochLog, counts: ErrorCounts, dev_loss: float, seconds: float) -> None:
-        """Set the epoch's line in ``log.csv``; lines of a future that a resume has undone are dropped."""
-        path = self.directory / "log.csv"
-        rows = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1 : epoch + 1]
-        wer = math.nan if counts.rate is None else counts.rate
-        values = (self.optimizer.param_groups[0]["lr"], log.mean(log.loss), log.mean(log.gradient_norm))
-        numbers = [f"{value:.6g}" for value in values]
-        rows.append([str(epoch + 1), *numbers, str(log.skipped), f"{dev_loss:.6g}", f"{wer:.6g}", f"{seconds:.2f}"])
-        write_text(path, "".join(",".join(row) + "\n" for row in [list(LOG_FIELDS), *rows]))
-        best = " *" if self.position.best_wer == wer and self.position.best_loss == dev_loss else ""
-        self.console.print(
-            f"epoch {epoch + 1:3d}  loss {log.mean(log.loss):.4f}  dev loss {dev_loss:.4f}  dev WER {100 * wer:.2f} %"
-            f"  {seconds:.0f} s{best}",
-            highlight=False,
-        )
-
-    def _status(self, log: EpochLog, seconds: float) -> str:
-        return (
-            f"loss {log.mean(log.loss):.3f}  gradient norm {log.mean(log.gradient_norm):.2f}  "
-            f"{log.audio_seconds / 3600 / max(seconds, 1e-9):.4f} hours/s"
-        )
-
-    @contextmanager
-    def _progress(self) -> Iterator[tuple[Progress, TaskID]]:
-        columns = (
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            yield (
-                progress,
-                progress.add_task("", epoch=self.position.epoch + 1, epochs=self.config.epochs, status=""),
+    def _show_status(self, done: int) -> None:
+        if self.monitor.advance(done):
+            sums = dict(zip(self.stepper.names, self.sums.tolist(), strict=True))
+            hours = sums["input_frames"] * self.train.store.config.hop_seconds / 3600
+            self.monitor.status(
+                f"loss {sums['loss'] / max(1.0, sums['tokens']):.3f}  "
+                f"{hours / max(1e-9, self.position.seconds):.4f} hours/s"
             )

@@ -21,7 +21,10 @@ def schedule(progress: float, config: TrainingConfig) -> float:
 
 
 def make_optimizer(model: AcousticModel, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimiser; matrices are decayed, biases and layer norms are not."""
+    """Return the optimiser; matrices are decayed, biases and layer norms are not.
+
+    AdamW is Loshchilov & Hutter's (2019), with the second moment's decay of Vaswani et al. (2017) for warm-ups.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -32,7 +35,7 @@ def make_optimizer(model: AcousticModel, config: TrainingConfig) -> torch.optim.
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=config.momentum > 0)
     if config.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=rate, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
 def choose_device(name: str) -> torch.device:

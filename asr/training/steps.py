@@ -1,0 +1,223 @@
+"""One step of the optimiser: forward, loss, backward, clipping, update. Nothing in it waits for a GPU.
+
+The gradient is that of the sum of all utterances' losses, divided by their number: over all batches of the step,
+and over all ranks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+
+from asr.model import AcousticModel, time_mask
+from asr.tokenizer import BLANK
+from asr.training.batches import Batch
+from asr.training.config import TrainingConfig
+from asr.training.distributed import Ranks
+from asr.training.optimizer import make_optimizer
+
+# What is summed over the utterances of a step, in this order; over those of an epoch too.
+COUNTS = ("loss", "tokens", "utterances", "input_frames", "output_frames", "blank")
+# What is summed over the steps of an epoch; followed by the gradient norm and the update ratio of each layer.
+PER_STEP = ("steps", "skipped", "clipped", "gradient_norm", "measured")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a step depends on besides its batches.
+
+    Parameters
+    ----------
+    learning_rate : float
+    seed : tuple of int
+        Of dropout; each rank and batch adds its own number.
+    measure : bool
+        Whether to measure how much the weights change, which costs a copy of them.
+    """
+
+    learning_rate: float
+    seed: tuple[int, ...]
+    measure: bool = False
+
+
+class FlatGradient:
+    """The gradients of all trained weights in one vector, of which each weight's gradient is a view.
+
+    Parameters
+    ----------
+    model : AcousticModel
+
+    Attributes
+    ----------
+    flat : Tensor, shape (P,)
+    layers : dict
+        Name of each layer → its slice of `flat`.
+    """
+
+    def __init__(self, model: AcousticModel) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.parameters = [parameter for _, parameter in named]
+        first = self.parameters[0]
+        self.flat = torch.zeros(sum(p.numel() for p in self.parameters), dtype=first.dtype, device=first.device)
+        self.layers: dict[str, slice] = {}
+        start = 0
+        for name, parameter in named:
+            stop = start + parameter.numel()
+            parameter.grad = self.flat[start:stop].view_as(parameter)
+            layer = layer_name(name)
+            self.layers[layer] = slice(self.layers[layer].start if layer in self.layers else start, stop)
+            start = stop
+
+    def norms(self) -> Tensor:
+        """Return the norm of each layer's gradient, ``(L,)``."""
+        return torch.stack([torch.linalg.vector_norm(self.flat[part]) for part in self.layers.values()])
+
+    def weights(self) -> Tensor:
+        """Return a copy of all trained weights, in the order of `flat`."""
+        return torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
+
+
+def layer_name(parameter: str) -> str:
+    """Return the layer of a parameter: ``layers.0.norm.weight`` → ``layers.0``, ``output_norm.bias`` → ``output``."""
+    parts = parameter.split(".")
+    return ".".join(parts[:2]) if parts[0] == "layers" else parts[0].split("_norm")[0]
+
+
+class Stepper:
+    """Changes a model by one step at a time.
+
+    Parameters
+    ----------
+    model : AcousticModel
+        On its device.
+    config : TrainingConfig
+    ranks : Ranks
+
+    Attributes
+    ----------
+    optimizer : torch.optim.Optimizer
+    names : tuple of str
+        Of the values that a step returns.
+    """
+
+    def __init__(self, model: AcousticModel, config: TrainingConfig, ranks: Ranks) -> None:
+        self.model = model
+        self.config = config
+        self.ranks = ranks
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(model, config)
+        self.gradient = FlatGradient(model)
+        layers = tuple(self.gradient.layers)
+        self.names = (*COUNTS, *PER_STEP, *(f"gradient_norm.{x}" for x in layers), *(f"update.{x}" for x in layers))
+
+    def __call__(self, batches: Sequence[Batch], schedule: Schedule) -> Tensor:
+        """Change the weights by one step; or, where its loss or gradient is not finite, leave them.
+
+        Parameters
+        ----------
+        batches : sequence of Batch
+            This rank's, none or more; on the CPU.
+        schedule : Schedule
+
+        Returns
+        -------
+        Tensor, shape (len(names),), float64
+            On the model's device, the same on each rank. Of a step left out, all but ``skipped`` is 0.
+        """
+        counts = self._accumulate(batches, schedule.seed)
+        self.ranks.add_up(self.gradient.flat)
+        self.ranks.add_up(counts)
+        self.gradient.flat /= counts[COUNTS.index("utterances")]
+        layer_norms = self.gradient.norms()
+        norm = torch.linalg.vector_norm(layer_norms)
+        finite = norm.isfinite() & counts[0].isfinite()
+        self.gradient.flat *= (self.config.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
+        updates = self._update(finite, schedule)
+        clipped = (norm > self.config.max_gradient_norm).double()
+        per_step = [torch.ones_like(clipped), torch.zeros_like(clipped), clipped, norm.double()]
+        per_step.append(torch.full_like(clipped, float(schedule.measure)))
+        values = torch.cat((counts, torch.stack(per_step), layer_norms.double(), updates))
+        skipped = torch.zeros_like(values)
+        skipped[self.names.index("skipped")] = 1
+        return torch.where(finite, values, skipped)
+
+    def try_out(self, batch: Batch) -> None:
+        """Run a batch forwards and backwards, and forget it."""
+        self._accumulate([batch], (0,))
+        self.gradient.flat.zero_()
+
+    def _accumulate(self, batches: Sequence[Batch], seed: tuple[int, ...]) -> Tensor:
+        """Set the gradient to that of the sum of the batches' losses, and return their counts."""
+        self.model.train()
+        self.gradient.flat.zero_()
+        counts = torch.zeros(len(COUNTS), dtype=torch.float64, device=self.device)
+        for number, batch in enumerate(batches):
+            # Dropout depends on the position alone, so that a resumed run draws what it would have drawn.
+            words = np.random.SeedSequence((*seed, number, self.ranks.rank)).generate_state(2)
+            torch.manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+            loss, batch_counts = self.loss(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            counts += batch_counts
+        return counts
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the sum of the utterances' losses, which is to be minimised, and the batch's `COUNTS`.
+
+        The loss that is counted is that of the last layer alone.
+        """
+        moved = batch.to(self.device)
+        weight = self.config.intermediate_ctc
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            if weight:
+                log_probs, middle, lengths = self.model.forward_intermediate(moved.features, moved.feature_lengths)
+            else:
+                log_probs, lengths = self.model(moved.features, moved.feature_lengths)
+        last = total = self._ctc(log_probs, batch, moved.targets)
+        if weight:
+            total = (1 - weight) * last + weight * self._ctc(middle, batch, moved.targets)
+        with torch.no_grad():
+            inside = time_mask(lengths, log_probs.shape[1])
+            blank = (log_probs[:, :, BLANK].exp() * inside).sum()
+            known = (batch.target_lengths.sum(), len(batch.ids), batch.feature_lengths.sum())
+            on_host = torch.tensor([float(value) for value in known], dtype=torch.float64)
+            counts = torch.cat(
+                (
+                    last.detach().double().reshape(1),
+                    on_host.to(self.device, non_blocking=True),
+                    torch.stack((inside.sum().double(), blank.double())),
+                )
+            )
+        return total, counts
+
+    def _ctc(self, log_probs: Tensor, batch: Batch, targets: Tensor) -> Tensor:
+        # Lengths from the host: with those of the device, torch would wait for them.
+        lengths = self.model.config.output_frames(batch.feature_lengths.numpy())
+        return ctc_loss(
+            log_probs.transpose(0, 1),
+            targets,
+            torch.from_numpy(lengths),
+            batch.target_lengths,
+            blank=BLANK,
+            reduction="sum",
+        )
+
+    def _update(self, finite: Tensor, schedule: Schedule) -> Tensor:
+        """Change the weights where the gradient is `finite`; return the change of each layer, relative to it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate
+        before = self.gradient.weights() if schedule.measure else None
+        if isinstance(self.optimizer, torch.optim.AdamW):
+            # Fused, it leaves everything as it is where this says so: the decision is the device's own.
+            self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif finite:
+            self.optimizer.step()
+        layers = self.gradient.layers.values()
+        if before is None:
+            return torch.zeros(len(layers), dtype=torch.float64, device=self.device)
+        change = self.gradient.weights() - before
+        ratios = [torch.linalg.vector_norm(change[x]) / torch.linalg.vector_norm(before[x]) for x in layers]
+        return torch.stack(ratios).double()

@@ -1,0 +1,112 @@
+"""The dev set: its greedy word errors, its loss, and what is heard in a few of its utterances."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import ctc_loss
+
+from asr.decoder import GreedyDecoder
+from asr.errors import ModelError
+from asr.evaluation.wer import ErrorCounts, word_errors
+from asr.model import AcousticModel
+from asr.tokenizer import BLANK
+from asr.training.batches import Batch, BatchSource
+from asr.training.distributed import Ranks
+
+# Utterances whose reference and hypothesis are shown.
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Of the whole dev set.
+
+    Parameters
+    ----------
+    counts : ErrorCounts
+        Of words.
+    loss : float
+        In nats a token, of those utterances whose transcripts fit their frames.
+    samples : tuple of (str, str)
+        References and hypotheses of a few utterances, the same ones each time.
+    """
+
+    counts: ErrorCounts
+    loss: float
+    samples: tuple[tuple[str, str], ...]
+
+    @property
+    def wer(self) -> float:
+        """Word error rate; infinite where the dev set has no words."""
+        return float("inf") if self.counts.rate is None else self.counts.rate
+
+
+class Validator:
+    """Runs a model over the dev set, a share of it on each rank, always in float32.
+
+    Parameters
+    ----------
+    model : AcousticModel
+    source : BatchSource
+    ranks : Ranks
+    """
+
+    def __init__(self, model: AcousticModel, source: BatchSource, ranks: Ranks) -> None:
+        self.model = model
+        self.source = source
+        self.ranks = ranks
+        self.device = next(model.parameters()).device
+        self.decoder = GreedyDecoder(source.tokenizer.tokens, blank=BLANK)
+        self._texts = dict(zip(source.store.ids, source.store.texts, strict=True))
+        step = max(1, len(source.store) // SAMPLES)
+        self._shown = tuple(source.store.ids[index] for index in range(0, len(source.store), step))[:SAMPLES]
+
+    @torch.inference_mode()
+    def __call__(self) -> Validation:
+        """Return the results of the model as it is.
+
+        Raises
+        ------
+        ModelError
+            If its outputs are not finite.
+        """
+        self.model.eval()
+        counts, hypotheses = ErrorCounts(), dict.fromkeys(self._shown, "")
+        loss = tokens = 0.0
+        for planned in self.source.in_order()[self.ranks.rank :: self.ranks.count]:
+            batch = self.source.load(planned)
+            texts, batch_loss, batch_tokens = self._batch(batch)
+            counts += word_errors([self._texts[name] for name in batch.ids], texts)
+            loss, tokens = loss + batch_loss, tokens + batch_tokens
+            hypotheses.update((n, t) for n, t in zip(batch.ids, texts, strict=True) if n in hypotheses)
+        parts = (loss, tokens, counts.substitutions, counts.insertions, counts.deletions, counts.hits)
+        sums = torch.tensor(parts, dtype=torch.float64, device=self.device)
+        self.ranks.add_up(sums)
+        loss, tokens, *errors = sums.tolist()
+        shown = self.ranks.merge(hypotheses)
+        samples = tuple((self._texts[name], shown[name]) for name in self._shown)
+        return Validation(ErrorCounts(*map(round, errors)), loss / max(1.0, tokens), samples)
+
+    def _batch(self, batch: Batch) -> tuple[list[str], float, int]:
+        """Return a batch's hypotheses, the sum of its losses, and the number of its tokens."""
+        moved = batch.to(self.device)
+        log_probs, lengths = self.model(moved.features, moved.feature_lengths)
+        rows = [row[:length] for row, length in zip(log_probs.cpu(), lengths.tolist(), strict=True)]
+        for name, row in zip(batch.ids, rows, strict=True):
+            if not row.isfinite().all():
+                raise ModelError(
+                    f"training diverged: the log-probabilities of dev utterance {name} are not finite: lower "
+                    "training.learning_rate or training.max_gradient_norm, or check the data"
+                )
+        losses = ctc_loss(
+            log_probs.transpose(0, 1),
+            moved.targets,
+            lengths,
+            moved.target_lengths,
+            blank=BLANK,
+            reduction="none",
+        ).cpu()
+        # Infinite where a transcript does not fit its frames; its words count all the same.
+        fits = losses.isfinite()
+        texts = [self.decoder(row.numpy())[0].text for row in rows]
+        return texts, float(losses[fits].double().sum()), int(batch.target_lengths[fits].sum())
