@@ -1,21 +1,103 @@
-"""Text ↔ token ids for CTC. Token 0 is the blank."""
+"""Text ↔ token ids for CTC: characters, or subwords as SentencePiece makes them. Token 0 is the blank."""
 
 import itertools
+import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import DataError, UsageError
+from asr.errors import DataError, MissingExtraError, UsageError, did_you_mean
 
 BLANK = 0
 BLANK_TOKEN = "<blank>"
+# Stands for the space before a word, at the beginning of the word's first piece.
+WORD_MARK = "▁"
 # Texts whose characters are counted together.
 BLOCK_TEXTS = 65_536
+TOKENS = "tokens.json"
+SCORES = "token_scores.json"
+
+SubwordKind = Literal["unigram", "bpe"]
+Kind = Literal["characters", "unigram", "bpe"]
 
 
-class CharTokenizer:
+class Tokenizer(ABC):
+    """Text ↔ token ids.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+        The blank first, each once.
+
+    Raises
+    ------
+    UsageError
+        If the blank is not first, or a token is empty or stands twice.
+    """
+
+    kind: Kind
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        if not tokens or tokens[BLANK] != BLANK_TOKEN:
+            raise UsageError(f"tokens start with {list(tokens[:1])}; expected {BLANK_TOKEN!r} first")
+        twice = [token for token, count in Counter(tokens).items() if count > 1]
+        if twice or "" in tokens:
+            raise UsageError(f"tokens: more than once: {twice}, empty: {'' in tokens}; expected each once, none empty")
+        self.tokens = tuple(tokens)
+        self._ids = {token: index for index, token in enumerate(tokens) if index != BLANK}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    @abstractmethod
+    def alphabet(self) -> frozenset[str]:
+        """The characters of the texts that can be encoded."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`.
+
+        Raises
+        ------
+        DataError
+            If a character is not in the alphabet; the message names it.
+        """
+
+    @abstractmethod
+    def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
+        """Return the fewest output frames in which CTC can emit each text, ``(N,)`` int64; see `min_frames`.
+
+        Raises
+        ------
+        DataError
+            As `encode`, for the first text with an unknown character.
+        """
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of token `ids` without blanks; repeats are kept (a decoder has collapsed them)."""
+
+    def files(self) -> dict[str, str]:
+        """Return the files from which `read_tokenizer` makes the tokenizer anew: name → content."""
+        return {TOKENS: json.dumps(self.tokens, ensure_ascii=False) + "\n"}
+
+    def _refuse(self, text: str) -> DataError:
+        unknown = sorted(set(text) - self.alphabet)
+        names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown)
+        return DataError(
+            f"transcript {text!r} has characters outside the model's alphabet: {names}; expected only "
+            f"{''.join(sorted(self.alphabet))!r}: normalise the transcript, or train with these characters"
+        )
+
+
+class CharTokenizer(Tokenizer):
     """One token a character; the space is a token like any other and separates words.
 
     Parameters
@@ -32,16 +114,10 @@ class CharTokenizer:
     kind = "characters"
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        if not tokens or tokens[BLANK] != BLANK_TOKEN:
-            raise UsageError(f"tokens start with {list(tokens[:1])}; expected {BLANK_TOKEN!r} first")
+        super().__init__(tokens)
         wrong = [token for token in tokens[1:] if len(token) != 1]
-        twice = [token for token, count in Counter(tokens).items() if count > 1]
-        if wrong or twice:
-            raise UsageError(
-                f"tokens: not one character: {wrong}, more than once: {twice}; expected each character once"
-            )
-        self.tokens = tuple(tokens)
-        self._ids = {token: index for index, token in enumerate(tokens) if index != BLANK}
+        if wrong:
+            raise UsageError(f"tokens: not one character: {wrong}; expected single characters after the blank")
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
@@ -49,35 +125,20 @@ class CharTokenizer:
         characters = sorted(set().union(*map(set, texts)))
         return cls([BLANK_TOKEN, *characters])
 
-    def __len__(self) -> int:
-        return len(self.tokens)
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """The tokens but the blank."""
+        return frozenset(self._ids)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of the characters of `text`.
-
-        Raises
-        ------
-        DataError
-            If a character is not among the tokens; the message names it.
-        """
+        """Return the ids of the characters of `text`; see `Tokenizer.encode`."""
         try:
             return [self._ids[character] for character in text]
         except KeyError:
-            unknown = sorted(set(text) - set(self._ids))
-            names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown)
-            raise DataError(
-                f"transcript {text!r} has characters outside the model's alphabet: {names}; expected only "
-                f"{''.join(self.tokens[1:])!r}: normalise the transcript, or train with these characters"
-            ) from None
+            raise self._refuse(text) from None
 
     def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
-        """Return the fewest output frames in which CTC can emit each text, ``(N,)`` int64; see `min_frames`.
-
-        Raises
-        ------
-        DataError
-            As `encode`, for the first text with an unknown character.
-        """
+        """Return the fewest output frames for each text, ``(N,)`` int64; see `Tokenizer.min_frames`."""
         needed = [np.zeros(0, dtype=np.int64)]
         iterator = iter(texts)
         while block := list(itertools.islice(iterator, BLOCK_TEXTS)):
@@ -94,8 +155,184 @@ class CharTokenizer:
         return np.concatenate(needed)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token `ids` without blanks; repeats are kept (a decoder has collapsed them)."""
+        """Return the characters of `ids` without blanks; see `Tokenizer.decode`."""
         return "".join(self.tokens[index] for index in ids if index != BLANK)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """Pieces of words, ``"▁"`` before the first of each word, cut as the SentencePiece library cuts them.
+
+    The library is needed to train one only. Words are cut one by one, for no piece crosses a space: by the most
+    likely sequence of pieces (unigram, Kudo 2018), or by the merges in the order in which they were learned (BPE,
+    Sennrich et al. 2016). Texts have single spaces between words, as `asr.text` leaves them; others count as that.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+        The blank first, then the pieces in the library's order, which is that of merges for BPE.
+    scores : sequence of float
+        Natural logarithms of the pieces' probabilities, one a token, that of the blank without meaning; empty for BPE.
+
+    Raises
+    ------
+    UsageError
+        If the blank is not first, a token stands twice, or the scores are not as many as the tokens.
+    """
+
+    def __init__(self, tokens: Sequence[str], scores: Sequence[float] = ()) -> None:
+        super().__init__(tokens)
+        if scores and len(scores) != len(tokens):
+            raise UsageError(f"tokens: got {len(scores)} scores for {len(tokens)} tokens; expected one each, or none")
+        self.kind = "unigram" if scores else "bpe"
+        # In float32 the library breaks near ties as it does, so they are added in float32 here too.
+        self._scores = np.asarray(scores, dtype=np.float32)
+        self._longest = max(map(len, self._ids), default=0)
+        self._words: dict[str, tuple[int, ...]] = {}
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], kind: SubwordKind, vocab_size: int) -> "SentencePieceTokenizer":
+        """Return the tokenizer that the SentencePiece library learns from `texts`; the same for the same texts.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        kind : {"unigram", "bpe"}
+        vocab_size : int
+            Number of tokens, the blank among them.
+
+        Raises
+        ------
+        UsageError
+            If the texts do not yield so many pieces, or have more characters.
+        DataError
+            If there is no text.
+        MissingExtraError
+            If sentencepiece is not installed.
+        """
+        pieces = _train_pieces(sorted(text for text in texts if text), kind, vocab_size)
+        # The library's unknown piece comes first, and there is no use for it: its id is the blank's.
+        return cls([BLANK_TOKEN, *pieces], [0.0, *pieces.values()] if kind == "unigram" else ())
+
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """The pieces of one character, and the space."""
+        return frozenset({piece for piece in self._ids if len(piece) == 1} - {WORD_MARK}) | {" "}
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of the pieces of `text`; see `Tokenizer.encode`."""
+        ids: list[int] = []
+        for word in text.split(" "):
+            ids += self._words.get(word) or self._new_word(word, text)
+        return ids
+
+    def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
+        """Return the fewest output frames for each text, ``(N,)`` int64; see `Tokenizer.min_frames`."""
+        return np.fromiter((min_frames(self.encode(text)) for text in texts), dtype=np.int64)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the words of `ids` without blanks; see `Tokenizer.decode`."""
+        pieces = "".join(self.tokens[index] for index in ids if index != BLANK)
+        return " ".join(pieces.replace(WORD_MARK, " ").split(" ")).strip(" ")
+
+    def files(self) -> dict[str, str]:
+        """Return the tokens, and for unigram models their scores; see `Tokenizer.files`."""
+        if self.kind == "bpe":
+            return super().files()
+        # The shortest decimals that are these float32 values.
+        return super().files() | {SCORES: json.dumps([float(str(score)) for score in self._scores]) + "\n"}
+
+    def _new_word(self, word: str, text: str) -> tuple[int, ...]:
+        if not self.alphabet.issuperset(word):
+            raise self._refuse(text)
+        if not word:
+            return ()
+        cut = self._most_likely if self.kind == "unigram" else self._merged
+        self._words[word] = cut(WORD_MARK + word)
+        return self._words[word]
+
+    def _most_likely(self, word: str) -> tuple[int, ...]:
+        """Cut a word so that its pieces' scores add up to the most (Viterbi)."""
+        # best[i]: the highest score of the first i characters, and the id of the last of their pieces.
+        best: list[tuple[np.float32, int]] = [(np.float32(0), BLANK)] + [(np.float32(-np.inf), BLANK)] * len(word)
+        for first in range(len(word)):
+            for end in range(first + 1, min(first + self._longest, len(word)) + 1):
+                index = self._ids.get(word[first:end])
+                if index is not None and (score := best[first][0] + self._scores[index]) > best[end][0]:
+                    best[end] = (score, index)
+        ids, end = [], len(word)
+        while end:
+            ids.append(best[end][1])
+            end -= len(self.tokens[ids[-1]])
+        return tuple(reversed(ids))
+
+    def _merged(self, word: str) -> tuple[int, ...]:
+        """Cut a word by joining neighbours, those first whose joint piece was learned first, the leftmost of equals."""
+        pieces = list(word)
+        while len(pieces) > 1:
+            none = len(self.tokens)
+            ranks = [self._ids.get(left + right, none) for left, right in itertools.pairwise(pieces)]
+            if (lowest := min(ranks)) == none:
+                break
+            at = ranks.index(lowest)
+            pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+        return tuple(self._ids[piece] for piece in pieces)
+
+
+def _train_pieces(texts: list[str], kind: SubwordKind, vocab_size: int) -> dict[str, float]:
+    """Return the pieces that SentencePiece learns, with their scores; its unknown piece, the first, left out."""
+    try:
+        import sentencepiece
+    except ImportError:
+        raise MissingExtraError("sentencepiece", "train", "training a subword tokenizer") from None
+    import io
+
+    if not texts:
+        raise DataError("a tokenizer is trained on transcripts, and all are empty")
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size,
+            # Every character can be written; transcripts are normalised already.
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            max_sentence_length=2**30,
+            unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1,
+            # Sums of floats depend on the number of threads.
+            num_threads=1,
+            minloglevel=2,
+        )  # fmt: skip
+    except (RuntimeError, OSError) as error:
+        characters = len(set().union(*map(set, texts)))
+        reason = str(error).splitlines()[-1].rpartition("] ")[2]
+        raise UsageError(
+            f"tokenizer.vocab_size is {vocab_size}: SentencePiece cannot make so many {kind} pieces of {len(texts)} "
+            f"transcripts with {characters} different characters ({reason})"
+        ) from None
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return {pieces.id_to_piece(index): pieces.get_score(index) for index in range(1, len(pieces))}
+
+
+def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
+    """Return the tokenizer whose `Tokenizer.files` are in `folder`.
+
+    Raises
+    ------
+    UsageError
+        If the kind is unknown, or the tokens are not as they should be.
+    OSError, ValueError
+        If a file is missing, or is not JSON.
+    """
+    known = get_args(Kind)
+    if kind not in known:
+        raise UsageError(f"the tokenizer is {kind!r}; expected {', '.join(known)}{did_you_mean(kind, known)}")
+    tokens = json.loads((folder / TOKENS).read_text(encoding="utf-8"))
+    if kind == "characters":
+        return CharTokenizer(tokens)
+    scores = json.loads((folder / SCORES).read_text(encoding="utf-8")) if kind == "unigram" else ()
+    return SentencePieceTokenizer(tokens, scores)
 
 
 def min_frames(ids: Sequence[int]) -> int:

@@ -15,12 +15,13 @@ def model_card(bundle: Bundle) -> str:
     """Return ``README.md`` of a bundle, Markdown with a YAML header; its results are those measured so far."""
     features, model = bundle.features, bundle.model
     cell = ("bidirectional " if model.bidirectional else "") + model.cell.upper().replace("_", " ")
+    origin = f" Fine-tuned from {bundle.origin}." if bundle.origin else ""
     return f"""{_header(bundle)}
 # {bundle.name}
 
 {bundle.description}
 
-Trained on {bundle.dataset} (language: {bundle.language}); licence of the weights: {bundle.licence}.
+Trained on {bundle.dataset} (language: {bundle.language}); licence of the weights: {bundle.licence}.{origin}
 
 - **Features:** {features.n_mels} log-mel bands at {features.sample_rate} Hz, a frame every \
 {1000 * features.hop_seconds:g} ms

@@ -49,7 +49,8 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
         if bundle.model.cell == "lstm":
             onnx.save(int8_graph(bundle, weights), str(new / GRAPHS["int8"]))
         np.save(new / "filterbank.npy", bundle.filterbank)
-        write_text(new / "tokens.json", json.dumps(bundle.tokenizer.tokens, ensure_ascii=False) + "\n")
+        for name, content in bundle.tokenizer.files().items():
+            write_text(new / name, content)
         write_text(new / "config.json", bundle.config_json())
         write_text(new / "README.md", card)
     return bundle

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from asr.audio import AudioSource, load_audio
+from asr.audio import AudioSource
 from asr.decoder import align
 from asr.errors import AudioError
 from asr.tokenizer import BLANK
-from asr.transcription.segments import speech_spans
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript, Word
 
@@ -23,7 +22,7 @@ def align_audio(
     transcriber : Transcriber
         Its model's log-probabilities are aligned; its decoder is not used.
     source : path, bytes, binary file object, or ndarray
-        As `asr.audio.load_audio` reads it.
+        As `asr.load_audio` reads it.
     text : str
         What is said, all of it, normalised as the model's training text was.
     source_rate : int, optional
@@ -40,22 +39,24 @@ def align_audio(
         If the source is not usable audio, or silent.
     DecodingError
         If the text has characters that the model does not know, or is too long for the audio.
+    DataError
+        If the model has subwords, and the text characters that are in none of them.
     """
     bundle = transcriber.bundle
-    waveform = load_audio(source, bundle.features.sample_rate, source_rate=source_rate)
-    spans = speech_spans(waveform.samples, waveform.sample_rate)
-    if not spans:
+    utterances = list(transcriber.utterances(source, source_rate=source_rate))
+    if not utterances:
         raise AudioError("the recording is silent; expected one in which the text is said")
-    log_probs = [transcriber.log_probs(waveform.samples[first:end]) for first, end in spans]
-    # In frames, because every cut starts a new grid of frames.
-    alignment = align(np.concatenate(log_probs), text, bundle.tokenizer.tokens, blank=BLANK, frame_seconds=1.0)
-    begins, ends = np.array(spans).T / waveform.sample_rate
-    first_frames = np.cumsum([0, *map(len, log_probs)])
+    log_probs = np.concatenate([utterance.log_probs for utterance in utterances])
+    # In frames, because every utterance has a grid of frames of its own.
+    alignment = align(log_probs, text, bundle.tokenizer.tokens, blank=BLANK, frame_seconds=1.0)
+    first_frames = np.cumsum([0, *(len(utterance.log_probs) for utterance in utterances)])
 
     def seconds(frame: float, *, is_end: bool) -> float:
-        # An end lies in the segment of the frame before it.
-        piece = int(np.searchsorted(first_frames[1:-1], frame, side="left" if is_end else "right"))
-        return float(min(ends[piece], begins[piece] + (frame - first_frames[piece]) * bundle.frame_seconds))
+        # An end lies in the utterance of the frame before it.
+        index = int(np.searchsorted(first_frames[1:-1], frame, side="left" if is_end else "right"))
+        utterance = utterances[index]
+        place = utterance.start_seconds + (frame - first_frames[index]) * bundle.frame_seconds
+        return float(min(utterance.end_seconds, place))
 
     words = tuple(
         Word(
@@ -66,5 +67,5 @@ def align_audio(
         )
         for word in alignment.words
     )
-    duration = waveform.duration_seconds
-    return Transcript((Segment(0.0, duration, " ".join(word.text for word in words), words),), duration)
+    end = utterances[-1].end_seconds
+    return Transcript((Segment(utterances[0].start_seconds, end, " ".join(word.text for word in words), words),), end)

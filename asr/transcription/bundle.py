@@ -8,6 +8,7 @@ model.safetensors   the same weights for torch
 README.md           the model card
 model.int8.onnx     the network quantised, for LSTMs (optional)
 lm.arpa.gz          a language model (optional)
+token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
 """
 
 import json
@@ -24,7 +25,7 @@ from asr.errors import AsrError, ModelError, UsageError, did_you_mean
 from asr.features import LogMel, LogMelConfig
 from asr.model_config import ModelConfig
 from asr.settings import from_dict, to_dict
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import SCORES, Tokenizer, read_tokenizer
 
 FORMAT_VERSION = 1
 FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", "model.safetensors", "README.md")
@@ -32,7 +33,7 @@ LANGUAGE_MODEL = "lm.arpa.gz"
 
 Precision = Literal["float32", "int8"]
 GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
-OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL)
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES)
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
 RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
@@ -54,9 +55,11 @@ class Bundle:
     features : LogMelConfig
     filterbank : ndarray, shape (n_mels, frequencies), float32
     model : ModelConfig
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     dataset, licence, language : str
         What it was trained on, the licence of the weights, and the language's code.
+    origin : str
+        The model that training started from, where it was fine-tuned: its name, data and licence; else empty.
     decoding : dict
         ``alpha``, ``beta`` and ``beam_size`` as tuned for the bundle's own language model; empty without one.
     results : list of dict
@@ -72,10 +75,11 @@ class Bundle:
     features: LogMelConfig
     filterbank: NDArray[np.float32]
     model: ModelConfig
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     dataset: str = "unknown"
     licence: str = "unknown"
     language: str = "en"
+    origin: str = ""
     decoding: dict[str, float] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
     weights_sha256: str = ""
@@ -130,6 +134,7 @@ class Bundle:
             "dataset": self.dataset,
             "licence": self.licence,
             "language": self.language,
+            "origin": self.origin,
             "decoding": self.decoding,
             "results": self.results,
             WEIGHTS_SHA256: self.weights_sha256,
@@ -174,10 +179,11 @@ class Bundle:
                 features=LogMelConfig.from_dict(config["features"]),
                 filterbank=np.load(directory / "filterbank.npy", allow_pickle=False),
                 model=from_dict(ModelConfig, config["model"], "model"),
-                tokenizer=CharTokenizer(json.loads((directory / "tokens.json").read_text(encoding="utf-8"))),
+                tokenizer=read_tokenizer(directory, config.get("tokenizer", "characters")),
                 dataset=config["dataset"],
                 licence=config["licence"],
                 language=config["language"],
+                origin=str(config.get("origin", "")),
                 decoding=config.get("decoding", {}),
                 results=list(config["results"]),
                 weights_sha256=str(config.get(WEIGHTS_SHA256, "")),
