@@ -173,15 +173,21 @@ class ContainerReader:
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield samples; see `Reader`."""
         resampler = self._av.AudioResampler(format="flt")
-        position = 0
+        position, parts = 0, []
         try:
             for frame in self._container.decode(self._stream):
                 for part in resampler.resample(frame):
                     block = part.to_ndarray().reshape(-1, len(part.layout.channels))
-                    yield block[max(0, first - position) : None if last is None else max(0, last - position)]
+                    parts.append(block[max(0, first - position) : None if last is None else max(0, last - position)])
                     position += len(block)
+                # Frames are of a few milliseconds.
+                if sum(map(len, parts)) >= BLOCK_SAMPLES:
+                    yield np.concatenate(parts)
+                    parts = []
                 if last is not None and position >= last:
-                    return
+                    break
+            if parts:
+                yield np.concatenate(parts)
         except self._av.FFmpegError as error:
             raise AudioError(
                 f"{self._name}: is damaged after {position / self.sample_rate:.1f} s ({error}); expected a whole file"

@@ -1,10 +1,12 @@
-"""Audio → the parts to recognise: without long silences, and no longer than what the model was trained on.
+"""Audio → the pieces to recognise: without long silences, and no longer than what models are trained on.
 
 Features are normalised over their utterance. Seconds of silence would shift all of it, so they are left out, and
-what stands between two of them is recognised on its own.
+what stands between two of them, a span, is recognised on its own. A span that is too long for that is cut where it
+is quietest into pieces that overlap; `asr.transcription.stitching` puts their log-probabilities together.
 """
 
-import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,34 +15,78 @@ from numpy.typing import NDArray
 LEVEL_SECONDS = 0.02
 # Quieter than this, in dB of full scale, is silence whatever surrounds it: half a step of 13-bit audio.
 SILENCE_DB = -80.0
-# Speech and pauses are told apart at this part of the range from the quietest tenth to the loudest twentieth of all
-# frames, if that range is wide enough to tell them apart.
+# Speech and pauses are told apart at this part of the range from the quietest tenth to the loudest twentieth of the
+# frames around, if that range is wide enough to tell them apart.
 THRESHOLD = 0.35
 MIN_RANGE_DB = 15.0
-# A pause this long ends a segment; so much of it stays on either side.
+# Around: so long before and after. A minute of room tone at the start is known for what it is by the speech after it.
+LOOK_BACK_SECONDS = 600.0
+LOOK_AHEAD_SECONDS = 300.0
+# A pause this long ends a span; so much of it stays on either side.
 PAUSE_SECONDS = 0.7
 MARGIN_SECONDS = 0.3
 # Noise in dead stretches is at least this much fainter than speech.
 FAINT_DB = 40.0
 
+# Spans of at most MAX_SECONDS are one piece. Others are cut between MIN_SECONDS and MAX_SECONDS after the last cut.
+MIN_SECONDS = 10.0
+MAX_SECONDS = 25.0
+# Pieces reach so far beyond their cuts: their last words have context there, and their seam a choice of places.
+CONTEXT_SECONDS = 2.0
 # The energy that decides on a cut is that of this stretch: longer than a stop consonant, shorter than a pause.
 QUIET_SECONDS = 0.2
 
 
-def speech_spans(samples: NDArray[np.float32], sample_rate: int) -> list[tuple[int, int]]:
-    """Return the parts ``(first sample, end)`` to recognise, in order; none where all is silence.
+@dataclass(frozen=True)
+class Piece:
+    """Where audio that is recognised at once lies.
 
     Parameters
     ----------
-    samples : ndarray, shape (num_samples,), float32
+    span_start : int
+        The sample of the audio at which the piece's span starts.
+    offset : int
+        The piece's first sample, counted from there; 0 for the first of a span. A multiple of the model's frame, so
+        that all pieces of a span share one grid of frames.
+    num_samples : int
+        Its length.
+    is_last : bool
+        Whether the span ends with it.
+    """
+
+    span_start: int
+    offset: int
+    num_samples: int
+    is_last: bool
+
+    @property
+    def end(self) -> int:
+        """The sample of the audio after the piece's last."""
+        return self.span_start + self.offset + self.num_samples
+
+
+def cut_audio(
+    blocks: Iterable[NDArray[np.float32]], sample_rate: int, frame_samples: int
+) -> Iterator[tuple[Piece, NDArray[np.float32]]]:
+    """Yield the pieces of audio to recognise and their samples, in order; none where all is silence.
+
+    What lies more than `LOOK_AHEAD_SECONDS` ahead has no part in a decision: memory does not grow with the audio,
+    and pieces do not depend on how it comes in blocks.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray, each ``(num_samples,)`` float32
     sample_rate : int
         In Hz.
+    frame_samples : int
+        Samples from one frame of the model's output to the next: pieces start at multiples of it within their span.
     """
-    return [
-        (first + start, first + end)
-        for first, last in _between_pauses(samples, sample_rate)
-        for start, end in itertools.pairwise(cut_points(samples[first:last], sample_rate))
-    ]
+    cutter = _Cutter(_Window(level_step(sample_rate)), sample_rate, frame_samples)
+    for block in blocks:
+        cutter.window.push(block)
+        yield from cutter.pieces(is_end=False)
+    cutter.window.finish()
+    yield from cutter.pieces(is_end=True)
 
 
 def fill_dead_air(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
@@ -49,7 +95,8 @@ def fill_dead_air(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.
     The logarithm of nothing is far from that of any room, and would dominate the normalisation. The noise is the
     same whenever it is made; audio without dead stretches is returned as it is.
     """
-    levels, step = _levels(samples, sample_rate)
+    step = level_step(sample_rate)
+    levels = measure_levels(samples, step)
     dead = np.repeat(levels <= SILENCE_DB, step)[: len(samples)]
     if not dead.any() or dead.all():
         return samples
@@ -61,60 +108,167 @@ def fill_dead_air(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.
     return filled
 
 
-def _between_pauses(samples: NDArray[np.float32], sample_rate: int) -> list[tuple[int, int]]:
-    """Return what is left of audio without its long pauses but for their margins."""
-    levels, step = _levels(samples, sample_rate)
-    audible = levels[levels > SILENCE_DB]
-    if not len(audible):
-        return []
-    low, high = np.percentile(audible, (10, 95))
-    threshold = low + THRESHOLD * (high - low) if high - low >= MIN_RANGE_DB else SILENCE_DB
-    loud = np.flatnonzero(levels > threshold)
-    pause = round(PAUSE_SECONDS / LEVEL_SECONDS)
-    margin = round(MARGIN_SECONDS / LEVEL_SECONDS)
-    breaks = np.flatnonzero(np.diff(loud) > pause)
-    spans = []
-    for first, last in zip(loud[np.append(0, breaks + 1)], loud[np.append(breaks, len(loud) - 1)], strict=True):
-        # A margin at an end of the audio that is shorter than a pause is left as it is.
-        begin = 0 if first <= pause else first - margin
-        end = len(levels) if last + pause >= len(levels) else last + 1 + margin
-        spans.append((int(begin) * step, min(len(samples), int(end) * step)))
-    return spans
+def level_step(sample_rate: int) -> int:
+    """Return the number of samples of which one level is measured."""
+    return max(1, round(LEVEL_SECONDS * sample_rate))
 
 
-def _levels(samples: NDArray[np.float32], sample_rate: int) -> tuple[NDArray[np.float64], int]:
-    """Return the level of each 20 ms in dB of full scale, and their length in samples."""
-    step = max(1, round(LEVEL_SECONDS * sample_rate))
+def measure_levels(samples: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Return the level of each `step` samples (the last ones may be fewer) in dB of full scale."""
+    if not len(samples):
+        return np.zeros(0, np.float32)
     starts = np.arange(0, len(samples), step)
     sizes = np.diff(np.append(starts, len(samples)))
     power = np.add.reduceat(np.square(samples, dtype=np.float64), starts) / sizes
-    return 10 * np.log10(np.maximum(power, 1e-12)), step
+    return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
 
 
-def cut_points(
-    samples: NDArray[np.float32], sample_rate: int, min_seconds: float = 10.0, max_seconds: float = 25.0
-) -> list[int]:
-    """Return sample indices ``[0, …, len(samples)]`` at which to cut audio into segments.
+def loudness_threshold(levels: NDArray[np.float32]) -> float:
+    """Return the level in dB above which there is speech, as far as `levels` tell pauses from speech at all."""
+    audible = levels[levels > SILENCE_DB]
+    if not len(audible):
+        return SILENCE_DB
+    low, high = np.percentile(audible, (10, 95))
+    return float(low + THRESHOLD * (high - low)) if high - low >= MIN_RANGE_DB else SILENCE_DB
 
-    Audio of at most `max_seconds` is one segment. Otherwise each segment ends in the quietest stretch of
-    0.2 s between `min_seconds` and `max_seconds` after its start, and leaves at least `min_seconds` for the next.
+
+def quietest(samples: NDArray[np.float32], quiet: int) -> int:
+    """Return the middle of the `quiet` samples in a row that have the least energy."""
+    # In float64: a running sum of squares over seconds loses small differences in float32.
+    energy = np.cumsum(np.square(samples, dtype=np.float64))
+    windowed = energy[quiet:] - energy[:-quiet] if len(energy) > quiet else energy[:1]
+    return int(windowed.argmin()) + quiet // 2
+
+
+class _Window:
+    """The part of the audio that is kept: samples and levels, both counted from the start of the audio.
 
     Parameters
     ----------
-    samples : ndarray, shape (num_samples,), float32
-    sample_rate : int
-        In Hz.
-    min_seconds, max_seconds : float
-        Shortest and longest segment, in seconds; the longest is at least twice the shortest.
+    step : int
+        Samples of one level.
     """
-    shortest, longest = round(min_seconds * sample_rate), round(max_seconds * sample_rate)
-    quiet = max(1, round(QUIET_SECONDS * sample_rate))
-    points = [0]
-    while len(samples) - points[-1] > longest:
-        first = points[-1] + shortest
-        # In float64: a running sum of squares over seconds loses small differences in float32.
-        last = min(points[-1] + longest, len(samples) - shortest)
-        energy = np.cumsum(np.square(samples[first:last], dtype=np.float64))
-        windowed = energy[quiet:] - energy[:-quiet] if len(energy) > quiet else energy[:1]
-        points.append(first + int(windowed.argmin()) + quiet // 2)
-    return [*points, len(samples)]
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.num_samples = 0
+        self._samples = np.zeros(0, np.float32)
+        self._levels = np.zeros(0, np.float32)
+        self._first_sample = self._first_level = 0
+
+    def push(self, block: NDArray[np.float32]) -> None:
+        """Add samples, and measure the levels of whole steps."""
+        self._samples = np.concatenate((self._samples, block))
+        self.num_samples += len(block)
+        self._measure(self.num_samples // self.step * self.step)
+
+    def finish(self) -> None:
+        """Measure the rest."""
+        self._measure(self.num_samples)
+
+    @property
+    def num_levels(self) -> int:
+        """Levels measured so far."""
+        return self._first_level + len(self._levels)
+
+    def samples(self, begin: int, end: int) -> NDArray[np.float32]:
+        """Return samples that are kept."""
+        return self._samples[begin - self._first_sample : end - self._first_sample]
+
+    def levels(self, begin: int, end: int) -> NDArray[np.float32]:
+        """Return levels, those that are kept."""
+        return self._levels[max(0, begin - self._first_level) : end - self._first_level]
+
+    def forget(self, sample: int, level: int) -> None:
+        """Let go of what lies before a sample and a level."""
+        if sample > self._first_sample:
+            self._samples = self._samples[sample - self._first_sample :]
+            self._first_sample = sample
+        if level > self._first_level:
+            self._levels = self._levels[level - self._first_level :]
+            self._first_level = level
+
+    def _measure(self, end: int) -> None:
+        new = measure_levels(self.samples(self.num_levels * self.step, end), self.step)
+        self._levels = np.concatenate((self._levels, new))
+
+
+class _Cutter:
+    """The state of `cut_audio`; positions are samples of the audio, levels are counted from its start."""
+
+    def __init__(self, window: _Window, sample_rate: int, frame_samples: int) -> None:
+        self.window = window
+        self._frame = frame_samples
+        self._shortest, self._longest = round(MIN_SECONDS * sample_rate), round(MAX_SECONDS * sample_rate)
+        self._context = round(CONTEXT_SECONDS * sample_rate / frame_samples) * frame_samples
+        self._quiet = max(1, round(QUIET_SECONDS * sample_rate))
+        # What lies before is decided: within a span (which started there, and was loud last at that level), or not.
+        self._position = 0
+        self._span_start: int | None = None
+        self._last_loud = 0
+
+    def pieces(self, *, is_end: bool) -> Iterator[tuple[Piece, NDArray[np.float32]]]:
+        """Yield what can be decided; all of it at the end of the audio."""
+        window, look_ahead, look_back = self.window, _steps(LOOK_AHEAD_SECONDS), _steps(LOOK_BACK_SECONDS)
+        while self._position < window.num_samples:
+            here = self._position // window.step
+            if window.num_levels - here < look_ahead and not is_end:
+                return
+            threshold = loudness_threshold(window.levels(here - look_back, here + look_ahead))
+            loud = here + np.flatnonzero(window.levels(here, here + look_ahead) > threshold)
+            end = window.num_levels if here + look_ahead >= window.num_levels and is_end else None
+            if self._span_start is not None:
+                piece = self._next_piece(loud, end)
+                yield piece, window.samples(piece.end - piece.num_samples, piece.end)
+            elif len(loud):
+                self._open_span(int(loud[0]))
+            else:
+                # A margin stays for the speech that may follow.
+                self._position = (
+                    window.num_samples if end else (here + look_ahead - _steps(MARGIN_SECONDS)) * window.step
+                )
+            window.forget(self._position - self._context, self._position // window.step - look_back)
+
+    def _open_span(self, first_loud: int) -> None:
+        # A margin at an end of the audio that is shorter than a pause is left as it is.
+        begin = 0 if first_loud <= _steps(PAUSE_SECONDS) else first_loud - _steps(MARGIN_SECONDS)
+        self._position = self._span_start = max(self._position, begin * self.window.step)
+        self._last_loud = first_loud
+
+    def _next_piece(self, loud: NDArray[np.intp], end: int | None) -> Piece:
+        """Return the piece that starts at the position, within a span; `end` is the audio's last level if in sight."""
+        assert self._span_start is not None
+        start, span_start = self._position, self._span_start
+        span_end = self._span_end(loud, end)
+        first = max(span_start, start - self._context)
+        if span_end is not None and span_end - start <= self._longest:
+            self._position, self._span_start = span_end, None
+            return Piece(span_start, first - span_start, span_end - first, is_last=True)
+        # What is left for the next piece shall not be too short either.
+        latest = self._longest if span_end is None else min(self._longest, span_end - start - self._shortest)
+        samples = self.window.samples(start + self._shortest, start + latest)
+        cut = start + self._shortest + quietest(samples, self._quiet)
+        cut = span_start + round((cut - span_start) / self._frame) * self._frame
+        before = loud[loud < cut // self.window.step]
+        self._last_loud = int(before[-1]) if len(before) else self._last_loud
+        self._position = cut
+        last = cut + self._context if span_end is None else min(span_end, cut + self._context)
+        return Piece(span_start, first - span_start, last - first, is_last=False)
+
+    def _span_end(self, loud: NDArray[np.intp], end: int | None) -> int | None:
+        """Return the sample at which the span ends, or None if it goes on for as long as can be seen."""
+        after = np.append(self._last_loud, loud[loud > self._last_loud])
+        breaks = np.flatnonzero(np.diff(after) > _steps(PAUSE_SECONDS))
+        last = int(after[breaks[0]] if len(breaks) else after[-1])
+        if end is not None and last + _steps(PAUSE_SECONDS) >= end:
+            return self.window.num_samples
+        seen = self._position // self.window.step + _steps(LOOK_AHEAD_SECONDS)
+        if not len(breaks) and end is None and last + _steps(PAUSE_SECONDS) >= seen:
+            return None
+        # By what has been heard since, what was loud may count as quiet: then the span ends where it was cut.
+        return max((last + 1 + _steps(MARGIN_SECONDS)) * self.window.step, self._position + 1)
+
+
+def _steps(seconds: float) -> int:
+    """Return how many levels are measured in `seconds`."""
+    return round(seconds / LEVEL_SECONDS)

@@ -1,41 +1,49 @@
-"""Audio → transcript: load, cut, features, log-probabilities, decode."""
+"""Audio → transcript: what is recognised, decoded."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import AudioSource, load_audio
-from asr.decoder import GreedyDecoder, Hypothesis
+from asr.audio import AudioSource
+from asr.decoder import GreedyDecoder, Hypothesis, Labels
+from asr.errors import AsrError, DecodingError
 from asr.tokenizer import BLANK
-from asr.transcription.bundle import Bundle
+from asr.transcription.bundle import Bundle, Precision
+from asr.transcription.recognition import Ending, Heard, Recogniser
 from asr.transcription.runtime import Runtime, make_runtime
-from asr.transcription.segments import fill_dead_air, speech_spans
-from asr.transcription.transcript import Segment, Transcript, Word
+from asr.transcription.stitching import Stitcher, Utterance
+from asr.transcription.transcript import Alternative, Segment, Transcript, Word
 
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
 
+# Called with the index of a source, the share of it that is recognised, in 0..1, and how many seconds that is.
+Progress = Callable[[int, float, float], None]
+
 
 class Transcriber:
-    """Recognises speech with one model.
+    """Recognises speech with one model; several threads may use it at a time.
 
     Parameters
     ----------
     model : Bundle, path or str
         A bundle, its directory, or the name of one that ships in the package.
     device : str
-        "cpu" runs ONNX Runtime; "cuda", "cuda:1", … run torch.
+        "cpu" runs ONNX Runtime; "cuda", "cuda:1", … the GPU.
     threads : int
-        Threads of the CPU; 0 leaves the number to ONNX Runtime.
+        Threads of the CPU; 0 means as many as there are cores.
+    precision : {"float32", "int8"}
+        int8 is faster on the CPU, and for LSTMs.
     decoder : callable, optional
         ``(log_probs (T, V)) -> hypotheses, best first``; greedy by default.
 
     Raises
     ------
     UsageError
-        If there is no such model or device.
+        If there is no such model, device or precision.
     ModelError
         If the bundle is damaged.
 
@@ -51,22 +59,30 @@ class Transcriber:
         *,
         device: str = "cpu",
         threads: int = 0,
+        precision: Precision = "float32",
         decoder: Decoder | None = None,
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-        self._log_mel = self.bundle.log_mel
-        self._runtime: Runtime = make_runtime(self.bundle, device, threads)
-        self._decoder = decoder or GreedyDecoder(
-            self.bundle.tokenizer.tokens, blank=BLANK, frame_seconds=self.bundle.frame_seconds
+        self._runtime: Runtime = make_runtime(self.bundle, device, threads, precision)
+        self._threads = threads or os.cpu_count() or 1
+        labels = Labels(self.bundle.tokenizer.tokens, BLANK)
+        self._decoder = decoder or GreedyDecoder(labels, frame_seconds=self.bundle.frame_seconds)
+        features = self.bundle.features
+        frame_samples = features.hop_samples * self.bundle.model.time_reduction
+        self._recogniser = Recogniser(
+            self.bundle.log_mel,
+            self._runtime,
+            lambda: Stitcher(labels, frame_samples, features.sample_rate),
+            frame_samples,
         )
 
-    def transcribe(self, source: AudioSource, source_rate: int | None = None) -> Transcript:
-        """Return what is said in `source`.
+    def transcribe(self, source: AudioSource, *, source_rate: int | None = None) -> Transcript:
+        """Recognise one recording of any length, in bounded memory.
 
         Parameters
         ----------
         source : path, bytes, binary file object, or ndarray
-            As `asr.audio.load_audio` reads it.
+            As `asr.load_audio` reads it.
         source_rate : int, optional
             The rate of an array in Hz.
 
@@ -74,26 +90,86 @@ class Transcriber:
         ------
         AudioError
             If the source is not usable audio.
+        MissingExtraError
+            If its format needs PyAV and it is not installed.
         """
-        waveform = load_audio(source, self.bundle.features.sample_rate, source_rate=source_rate)
-        segments = [
-            self._segment(waveform.samples[first:end], first / waveform.sample_rate)
-            for first, end in speech_spans(waveform.samples, waveform.sample_rate)
-        ]
-        return Transcript(tuple(segments), waveform.duration_seconds)
+        (result,) = self.transcribe_many([source], source_rate=source_rate)
+        if isinstance(result, AsrError):
+            raise result
+        return result
+
+    def transcribe_many(
+        self, sources: Iterable[AudioSource], *, source_rate: int | None = None, progress: Progress | None = None
+    ) -> Iterator[Transcript | AsrError]:
+        """Recognise recordings, in batches across them; each gives its transcript, or the error that it met.
+
+        Parameters
+        ----------
+        sources : iterable
+            Each as for `transcribe`; read while the results are, some minutes of audio ahead.
+        source_rate : int, optional
+            The rate of arrays in Hz.
+        progress : callable, optional
+            ``(index of the source, share of it that is done, seconds of audio that are)``.
+        """
+        events = (event for source in sources for event in self._recogniser.listen(source, source_rate))
+        segments: list[Segment] = []
+        index, error = 0, None
+        for window in self._recogniser.windows(events):
+            spoken = iter(self._decode([utterance for _, utterances in window for utterance in utterances]))
+            for event, utterances in window:
+                for result in (next(spoken) for _ in utterances):
+                    if isinstance(result, AsrError):
+                        error = error or result
+                    elif result.words:
+                        segments.append(result)
+                if isinstance(event, Heard):
+                    if progress and event.total_seconds:
+                        seconds = event.piece.end / self.bundle.features.sample_rate
+                        progress(index, min(1.0, seconds / event.total_seconds), seconds)
+                    continue
+                if progress:
+                    progress(index, 1.0, event.duration_seconds)
+                yield event.error or error or self._transcript(segments, event)
+                segments, index, error = [], index + 1, None
 
     def log_probs(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return natural log-probabilities ``(T', V)`` of samples ``(num_samples,)`` at the model's rate."""
-        # Through float16, as a feature store keeps them: evaluation and transcription give the same words, where
-        # transcription neither cuts the recording nor leaves silence out.
-        features = self._log_mel(fill_dead_air(samples, self.bundle.features.sample_rate)).astype(np.float16)
-        return self._runtime([features])[0]
+        """Return natural log-probabilities ``(T', V)`` of samples ``(num_samples,)`` at the model's rate, uncut."""
+        return self._runtime([self._recogniser.features(samples)])[0]
 
-    def _segment(self, samples: NDArray[np.float32], start: float) -> Segment:
-        end = start + len(samples) / self.bundle.features.sample_rate
-        best = self._decoder(self.log_probs(samples))[0]
+    def utterances(self, source: AudioSource, *, source_rate: int | None = None) -> Iterator[Utterance]:
+        """Yield the utterances of a recording with their log-probabilities, as `transcribe` decodes them.
+
+        Raises
+        ------
+        AudioError
+            If the source is not usable audio.
+        """
+        for window in self._recogniser.windows(self._recogniser.listen(source, source_rate)):
+            for event, utterances in window:
+                yield from utterances
+                if isinstance(event, Ending) and event.error is not None:
+                    raise event.error
+
+    def _transcript(self, segments: list[Segment], ending: Ending) -> Transcript:
+        return Transcript(tuple(segments), ending.duration_seconds, self.bundle.language, ending.warnings)
+
+    def _decode(self, utterances: list[Utterance]) -> list[Segment | AsrError]:
+        if self._threads == 1 or len(utterances) < 2 or isinstance(self._decoder, GreedyDecoder):
+            return list(map(self._segment, utterances))
+        # Beam search lets go of the interpreter's lock.
+        with ThreadPoolExecutor(min(self._threads, len(utterances))) as pool:
+            return list(pool.map(self._segment, utterances))
+
+    def _segment(self, utterance: Utterance) -> Segment | AsrError:
+        start, end = utterance.start_seconds, utterance.end_seconds
+        try:
+            best, *others = self._decoder(utterance.log_probs)
+        except DecodingError as error:
+            return error
         words = tuple(
             Word(word.text, start + word.start_seconds, min(end, start + word.end_seconds), word.confidence)
             for word in best.words
         )
-        return Segment(start, end, best.text, words)
+        alternatives = tuple(Alternative(reading.text, reading.score) for reading in (best, *others) if others)
+        return Segment(start, end, best.text, words, alternatives)

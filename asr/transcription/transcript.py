@@ -15,25 +15,58 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another reading of a segment; `score` is the natural logarithm that the decoder ranked it by."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Segment:
-    """A stretch of audio that was recognised on its own; `start` and `end` in seconds."""
+    """A stretch of audio that was decoded on its own.
+
+    Parameters
+    ----------
+    start, end : float
+        In seconds from the start of the audio.
+    text : str
+    words : tuple of Word
+    alternatives : tuple of Alternative
+        The n best readings, best first, `text` among them; empty where only one was asked for.
+    """
 
     start: float
     end: float
     text: str
     words: tuple[Word, ...]
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """The segments of one audio file, in order; `duration` in seconds."""
+    """All that was said in one recording.
+
+    Parameters
+    ----------
+    segments : tuple of Segment
+        In order; stretches without words leave no trace.
+    duration : float
+        Of the audio, in seconds.
+    language : str
+        The code of the model's language; empty if not known.
+    warnings : tuple of str
+        What is wrong with the audio, although it could be read.
+    """
 
     segments: tuple[Segment, ...]
     duration: float
+    language: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The whole text; segments without words leave no trace."""
+        """The whole text, in one line."""
         return " ".join(segment.text for segment in self.segments if segment.text)
 
     @property
@@ -42,26 +75,34 @@ class Transcript:
         return tuple(word for segment in self.segments for word in segment.words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return whisper's JSON layout: ``text``, ``segments[{id, start, end, text, words[…]}]``; times in seconds."""
+        """Return whisper's JSON layout; times in seconds.
+
+        ``text``, ``segments[{id, start, end, text, words[{word, start, end, probability}]}]``, ``language``, and of
+        our own ``duration``, ``alternatives[{text, score}]`` of a segment and ``warnings``, where there are any.
+        """
         return {
             "text": self.text,
+            "segments": [{"id": index, **_segment(segment)} for index, segment in enumerate(self.segments)],
+            **({"language": self.language} if self.language else {}),
             "duration": round(self.duration, 3),
-            "segments": [
-                {
-                    "id": index,
-                    "start": round(segment.start, 3),
-                    "end": round(segment.end, 3),
-                    "text": segment.text,
-                    "words": [
-                        {
-                            "word": word.text,
-                            "start": round(word.start, 3),
-                            "end": round(word.end, 3),
-                            "probability": round(word.confidence, 4),
-                        }
-                        for word in segment.words
-                    ],
-                }
-                for index, segment in enumerate(self.segments)
-            ],
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    alternatives = [{"text": other.text, "score": round(other.score, 3)} for other in segment.alternatives]
+    return {
+        "start": round(segment.start, 3),
+        "end": round(segment.end, 3),
+        "text": segment.text,
+        "words": [
+            {
+                "word": word.text,
+                "start": round(word.start, 3),
+                "end": round(word.end, 3),
+                "probability": round(word.confidence, 4),
+            }
+            for word in segment.words
+        ],
+        **({"alternatives": alternatives} if alternatives else {}),
+    }

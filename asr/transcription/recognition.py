@@ -1,0 +1,142 @@
+"""Recordings → log-probabilities of utterances: read, cut, features, network, stitch, in bounded memory.
+
+Many recordings pass through together: pieces of similar length share a batch, whichever recording they are from.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio import AudioSource, AudioStream
+from asr.errors import AsrError
+from asr.features import LogMel
+from asr.transcription.runtime import Runtime
+from asr.transcription.segments import Piece, cut_audio, fill_dead_air
+from asr.transcription.stitching import Stitcher, Utterance
+
+# Feature frames that go through the network together, padding included.
+BATCH_FRAMES = 6000
+# Batches are made of pieces that are sorted by length within so many frames.
+WINDOW_FRAMES = 60_000
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A piece, by its features instead of its samples.
+
+    Parameters
+    ----------
+    piece : Piece
+    features : ndarray, shape (T, F), float16
+    total_seconds : float
+        An estimate of the whole recording's duration; 0 where there is none.
+    """
+
+    piece: Piece
+    features: NDArray[np.float16]
+    total_seconds: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a recording: `error` is None if all of it was read."""
+
+    duration_seconds: float
+    warnings: tuple[str, ...]
+    error: AsrError | None
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """What stays the same from recording to recording.
+
+    Parameters
+    ----------
+    log_mel : LogMel
+    runtime : Runtime
+    make_stitcher : callable
+    frame_samples : int
+        Samples from one frame of log-probabilities to the next.
+    """
+
+    log_mel: LogMel
+    runtime: Runtime
+    make_stitcher: Callable[[], Stitcher]
+    frame_samples: int
+
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
+        """Return the features ``(T, F)`` of samples ``(num_samples,)`` that are recognised as they are."""
+        # Through float16, as a feature store keeps them: evaluation and transcription give the same words, where
+        # transcription neither cuts the recording nor leaves silence out.
+        return self.log_mel(fill_dead_air(samples, self.log_mel.config.sample_rate)).astype(np.float16)
+
+    def listen(self, source: AudioSource, source_rate: int | None) -> Iterator[Heard | Ending]:
+        """Yield the pieces of a recording and its ending; what is wrong with it is in the ending."""
+        rate = self.log_mel.config.sample_rate
+        num_samples, error, warnings = 0, None, []
+
+        def counted(audio: AudioStream) -> Iterator[NDArray[np.float32]]:
+            nonlocal num_samples
+            for block in audio:
+                num_samples += len(block)
+                yield block
+
+        try:
+            with AudioStream(source, rate, source_rate=source_rate) as audio:
+                for piece, samples in cut_audio(counted(audio), rate, self.frame_samples):
+                    total = num_samples / rate / audio.fraction if audio.fraction else 0.0
+                    yield Heard(piece, self.features(samples), total)
+                warnings = audio.warnings
+        except AsrError as caught:
+            error = caught
+        yield Ending(num_samples / rate, tuple(warnings), error)
+
+    def windows(self, events: Iterable[Heard | Ending]) -> Iterator[list[tuple[Heard | Ending, list[Utterance]]]]:
+        """Yield pieces, each with the utterances that end in it, and endings; some minutes of audio at a time."""
+        stitcher = self.make_stitcher()
+        for window in _windows(events):
+            heard = [event for event in window if isinstance(event, Heard)]
+            log_probs = iter(run_in_batches(self.runtime, [event.features for event in heard]))
+            done: list[tuple[Heard | Ending, list[Utterance]]] = []
+            for event in window:
+                if isinstance(event, Heard):
+                    done.append((event, list(stitcher.push(event.piece, next(log_probs)))))
+                else:
+                    # A recording that broke off leaves the stitcher in the middle.
+                    done.append((event, []))
+                    stitcher = self.make_stitcher()
+            yield done
+
+
+def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.float16]]) -> list[NDArray[np.float32]]:
+    """Return the log-probabilities ``(T', V)`` of each of `features`, those of similar length run together.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    features : sequence of ndarray, each ``(T, F)``
+    """
+    if not runtime.batches:
+        return runtime(features)
+    order = sorted(range(len(features)), key=lambda index: -len(features[index]))
+    results: dict[int, NDArray[np.float32]] = {}
+    while order:
+        size = max(1, BATCH_FRAMES // len(features[order[0]]))
+        batch, order = order[:size], order[size:]
+        results.update(zip(batch, runtime([features[index] for index in batch]), strict=True))
+    return [results[index] for index in range(len(features))]
+
+
+def _windows(events: Iterable[Heard | Ending]) -> Iterator[list[Heard | Ending]]:
+    window: list[Heard | Ending] = []
+    frames = 0
+    for event in events:
+        window.append(event)
+        frames += len(event.features) if isinstance(event, Heard) else 0
+        if frames >= WINDOW_FRAMES:
+            yield window
+            window, frames = [], 0
+    if window:
+        yield window
