@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, compare, data, decode, evaluate, export, info, lm, transcribe
+from asr.cli import align, compare, data, decode, evaluate, export, info, lm, transcribe, tune
 from asr.console import run
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def _options(
 app.command()(transcribe.transcribe)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(tune.tune)
 app.command()(info.info)
 app.command()(export.export)
 app.command()(decode.decode)

@@ -1,5 +1,6 @@
-"""Choosing the language model's weight and the word bonus on a held-out set; never on a test set."""
+"""Choosing the language model's weight, the word bonus and the beam on a held-out set; never on a test set."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -8,11 +9,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import DataError
+from asr.errors import DataError, UsageError
 from asr.evaluation.wer import ErrorCounts, word_errors
 
+Recogniser = Callable[[Sequence[NDArray[Any]]], list[str]]
 # (alpha, beta) -> a function from the log-probabilities of utterances to their texts.
-MakeRecogniser = Callable[[float, float], Callable[[Sequence[NDArray[Any]]], list[str]]]
+MakeRecogniser = Callable[[float, float], Recogniser]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where weights are looked for.
+
+    Parameters
+    ----------
+    alphas, betas : tuple of float
+        The grid that is tried first, ascending.
+    rounds, candidates : int
+        Then, so many times, so many points around the best one so far: normally distributed, with half a step of the
+        grid for their deviation, halved after each round.
+    seed : int
+        Of these points.
+
+    Raises
+    ------
+    UsageError
+        If the grid is empty or not ascending, or has an alpha below 0.
+    """
+
+    alphas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
+    betas: tuple[float, ...] = (-1.0, 0.0, 1.0, 2.0)
+    rounds: int = 3
+    candidates: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, values in (("alphas", self.alphas), ("betas", self.betas)):
+            if len(values) < 2 or any(np.diff(values) <= 0):
+                raise UsageError(f"{name} are {values}; expected two or more numbers, ascending")
+        if self.alphas[0] < 0:
+            raise UsageError(f"the smallest alpha is {self.alphas[0]}; expected 0 or more")
+        if self.rounds < 0 or self.candidates < 1:
+            raise UsageError(f"rounds are {self.rounds} of {self.candidates}; expected 0 or more, of 1 or more")
+
+    @property
+    def trials(self) -> int:
+        """Weights tried, at most."""
+        return len(self.alphas) * len(self.betas) + self.rounds * self.candidates
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Weights that were tried and the word errors they leave; fields as of `Tuned`."""
+
+    alpha: float
+    beta: float
+    counts: ErrorCounts
 
 
 @dataclass(frozen=True)
@@ -27,21 +79,24 @@ class Tuned:
         Bonus for each word, in nats.
     counts : ErrorCounts
         Word errors with these weights.
+    trials : tuple of Trial
+        All that was tried, in order.
     """
 
     alpha: float
     beta: float
     counts: ErrorCounts
+    trials: tuple[Trial, ...] = ()
 
 
 def tune(
     log_probs: Sequence[NDArray[Any]],
     references: Sequence[str],
     make_recogniser: MakeRecogniser,
-    alphas: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5),
-    betas: Sequence[float] = (-1.0, 0.0, 1.0, 2.0),
+    search: Search | None = None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> Tuned:
-    """Search a grid, then the four neighbours of its best point at half its step.
+    """Search a grid, then around its best point; the same result every time.
 
     Parameters
     ----------
@@ -50,28 +105,94 @@ def tune(
     references : sequence of str
     make_recogniser : callable
         Called as ``make_recogniser(alpha, beta)(log_probs)``.
-    alphas, betas : sequence of float
-        The grid. Equal errors go to the smaller alpha, then to the smaller bonus: the language model must earn
-        its weight.
+    search : Search, optional
+    advance : callable, optional
+        Called with the number of trials just done.
+
+    Returns
+    -------
+    Tuned
+        Equal errors go to the smaller alpha, then to the smaller bonus: the language model must earn its weight.
 
     Raises
     ------
     DataError
         If there is nothing to tune on.
     """
-    if not log_probs or not any(references):
+    _check(log_probs, references)
+    search = search or Search()
+    trials: dict[tuple[float, float], Trial] = {}
+
+    def attempt(alpha: float, beta: float) -> None:
+        if (alpha, beta) not in trials:
+            texts = make_recogniser(alpha, beta)(log_probs)
+            trials[alpha, beta] = Trial(alpha, beta, word_errors(references, texts))
+        advance(1)
+
+    for alpha, beta in product(search.alphas, search.betas):
+        attempt(alpha, beta)
+    deviations = np.array([np.diff(values).min() / 2 for values in (search.alphas, search.betas)])
+    generator = np.random.default_rng(search.seed)
+    for _ in range(search.rounds):
+        best = _best(trials.values())
+        drawn = generator.normal((best.alpha, best.beta), deviations, (search.candidates, 2))
+        for alpha, beta in drawn.round(2).tolist():
+            attempt(max(0.0, alpha), beta)
+        deviations /= 2
+    best = _best(trials.values())
+    return Tuned(best.alpha, best.beta, best.counts, tuple(trials.values()))
+
+
+def _best(trials: Any) -> Trial:
+    chosen: Trial = min(trials, key=lambda trial: (trial.counts.errors, trial.alpha, abs(trial.beta), trial.beta))
+    return chosen
+
+
+@dataclass(frozen=True)
+class BeamTrial:
+    """A beam size, the word errors it leaves, and the time in seconds that decoding took."""
+
+    beam_size: int
+    counts: ErrorCounts
+    seconds: float
+    texts: tuple[str, ...]
+
+
+def tune_beam(
+    log_probs: Sequence[NDArray[Any]],
+    references: Sequence[str],
+    make_recogniser: Callable[[int], Recogniser],
+    beam_sizes: Sequence[int],
+    advance: Callable[[int], None] = lambda count: None,
+) -> tuple[BeamTrial, tuple[BeamTrial, ...]]:
+    """Try beam sizes; the best is the smallest of those with the fewest errors.
+
+    Parameters are as of `tune`, but for ``make_recogniser(beam_size)(log_probs)``.
+
+    Returns
+    -------
+    best : BeamTrial
+    trials : tuple of BeamTrial
+        In ascending order.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to tune on.
+    """
+    _check(log_probs, references)
+    trials = []
+    for beam_size in sorted(set(beam_sizes)):
+        recognise = make_recogniser(beam_size)
+        started = time.perf_counter()
+        texts = recognise(log_probs)
+        seconds = time.perf_counter() - started
+        trials.append(BeamTrial(beam_size, word_errors(references, texts), seconds, tuple(texts)))
+        advance(1)
+    best = min(trials, key=lambda trial: (trial.counts.errors, trial.beam_size))
+    return best, tuple(trials)
+
+
+def _check(log_probs: Sequence[NDArray[Any]], references: Sequence[str]) -> None:
+    if not len(log_probs) or not any(text.split() for text in references):
         raise DataError("tuning needs at least one utterance with words")
-
-    def errors(alpha: float, beta: float) -> Tuned:
-        return Tuned(alpha, beta, word_errors(references, make_recogniser(alpha, beta)(log_probs)))
-
-    def best(candidates: list[Tuned]) -> Tuned:
-        return min(candidates, key=lambda tuned: (tuned.counts.errors, tuned.alpha, abs(tuned.beta)))
-
-    coarse = best([errors(alpha, beta) for alpha, beta in product(alphas, betas)])
-    alpha_step, beta_step = (float(np.min(np.diff(values))) / 2 for values in (alphas, betas))
-    fine = [
-        errors(max(0.0, coarse.alpha + alpha_sign * alpha_step), coarse.beta + beta_sign * beta_step)
-        for alpha_sign, beta_sign in ((-1, 0), (1, 0), (0, -1), (0, 1))
-    ]
-    return best([coarse, *fine])

@@ -1,41 +1,89 @@
-"""Evaluation: the words are those of transcription, whatever shares the batch."""
+"""Evaluation: the words are those of transcription, whatever shares the batch and whichever kind of store it is."""
+
+from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="stores need the [data] extra")
 
-from asr.data.corpus import PrepareOptions, load_corpus, prepare
-from asr.data.store import FeatureStore
-from asr.evaluation.evaluate import Evaluation, UtteranceResult, evaluate
+from asr.data.store import AudioStore, FeatureStore
+from asr.errors import DataError
+from asr.evaluation.evaluate import evaluate
+from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.wer import ErrorCounts, word_errors
-from asr.transcription.bundle import Bundle
 from asr.transcription.decoding import DecodingOptions, make_decoder
 from asr.transcription.runtime import OnnxRuntime
 from asr.transcription.transcribe import Transcriber
 
 
-def test_a_store_gives_the_words_that_its_recordings_give(tmp_path):
-    bundle = Bundle.load("an4")
-    options = PrepareOptions(features=bundle.features, splits=("dev",), cache=tmp_path / "cache", quiet=True)
-    prepare(load_corpus("digits"), tmp_path / "data", options)
-    store = FeatureStore.open(tmp_path / "data" / "dev")
-    decoder = make_decoder(bundle, DecodingOptions())
-    result = evaluate(store, bundle, OnnxRuntime(bundle, threads=1), decoder)
+def test_a_store_gives_the_words_that_its_recordings_give(digits, bundle):
+    store = FeatureStore.open(digits / "features" / "dev")
+    runtime, decoder = OnnxRuntime(bundle, threads=1), make_decoder(bundle, DecodingOptions())
+    result = evaluate(store, bundle, runtime, decoder)
     assert [utterance.id for utterance in result.utterances] == list(store.ids)
     assert any(utterance.hypothesis for utterance in result.utterances)
     transcriber = Transcriber(bundle, threads=1)
-    recordings = {path.stem: path for path in (tmp_path / "cache").rglob("*.opus")}
+    recordings = {path.stem: path for path in (digits / "cache").rglob("*.opus")}
     for utterance in result.utterances[::4]:
         assert transcriber.transcribe(recordings[utterance.id]).text == utterance.hypothesis, utterance.id
+        assert " ".join(word.text for word in utterance.timed_words) == utterance.hypothesis
     texts = [utterance.hypothesis for utterance in result.utterances]
     assert result.words == word_errors(store.texts, texts)
+    waveforms = AudioStore.open(digits / "audio" / "dev")
+    assert [u.hypothesis for u in evaluate(waveforms, bundle, runtime, decoder).utterances] == texts
+    other = replace(bundle, features=replace(bundle.features, sample_rate=8000))
+    with pytest.raises(DataError, match="sampled at 16000 Hz; expected 8000 Hz"):
+        evaluate(waveforms, other, runtime, decoder)
+
+
+def result(counts, **facts):
+    return UtteranceResult("", "", "", counts, ErrorCounts(), **facts)
 
 
 def test_the_interval_holds_the_rate_and_shrinks_with_the_set():
     errors, hits = ErrorCounts(substitutions=1, hits=4), ErrorCounts(hits=5)
-    utterances = [UtteranceResult(str(i), "", "", errors if i % 2 else hits, ErrorCounts()) for i in range(40)]
+    utterances = [result(errors if i % 2 else hits) for i in range(40)]
     small, large = Evaluation(tuple(utterances)), Evaluation(tuple(utterances * 20))
     assert small.words.rate == large.words.rate == 0.1
     (low, high), (lower, higher) = small.interval(), large.interval()
     assert low < lower < 0.1 < higher < high
     assert Evaluation(tuple(utterances[::2])).interval() == (0.0, 0.0)
+    with pytest.raises(DataError, match="no utterance"):
+        Evaluation(()).interval()
+
+
+def test_groups_part_the_set():
+    lengths = [0, 1, 2, 3, 4, 7, 8, 40]
+    utterances = tuple(
+        result(ErrorCounts(hits=n, insertions=1), speaker="ab"[n % 2], duration_seconds=n / 2 + 0.5) for n in lengths
+    )
+    whole = Evaluation(utterances)
+    assert [list(whole.by_words()), list(whole.by_speaker())] == [
+        ["0", "1", "2–3", "4–7", "8–15", "32–63"],
+        ["a", "b"],
+    ]
+    assert list(whole.by_duration()) == ["0–1 s", "1–2 s", "2–4 s", "4–8 s", "16–32 s"]
+    for groups in (whole.by_words(), whole.by_speaker(), whole.by_duration()):
+        assert sum((group.words for group in groups.values()), ErrorCounts()) == whole.words
+        assert sorted(id(u) for group in groups.values() for u in group.utterances) == sorted(map(id, utterances))
+    assert whole.by_words()["0"].words.rate is None
+    assert whole.wrong_sentences == len(lengths)
+
+
+def test_speakers_that_differ_widen_the_interval_by_speaker():
+    alike = Evaluation(
+        tuple(
+            result(ErrorCounts(1, hits=9) if i % 2 else ErrorCounts(hits=10), speaker=f"s{i // 10}") for i in range(200)
+        )
+    )
+    unlike = Evaluation(
+        tuple(
+            result(ErrorCounts(1, hits=9) if i < 100 else ErrorCounts(hits=10), speaker=f"s{i // 10}")
+            for i in range(200)
+        )
+    )
+    assert alike.interval_by_speaker() == (0.05, 0.05)
+    low, high = unlike.interval()
+    lower, higher = unlike.interval_by_speaker()
+    assert lower < low < 0.05 < high < higher
+    assert Evaluation((result(ErrorCounts(hits=1)),) * 3).interval_by_speaker() is None

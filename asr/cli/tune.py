@@ -1,0 +1,100 @@
+"""``asr tune``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.cli.transcribe import require_model
+
+if TYPE_CHECKING:
+    from asr.evaluation.tune_bundle import TunedBundle
+
+
+def tune(
+    data: Annotated[Path, typer.Option(help="A store held out from training: data/an4/dev. Never a test set.")],
+    model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
+    lm: Annotated[str, typer.Option(help="The n-gram model to weigh; the bundle's own if not given.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write a copy of the bundle here, not into the bundle.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the weights, and write no bundle.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="The surface as PNG; tuning.png in the bundle if not given.")
+    ] = None,
+    beam_size: Annotated[int, typer.Option(help="Beam of the search for the weights.")] = 64,
+    beam_sizes: Annotated[str, typer.Option(help="Beams to try with the best weights.")] = "8,16,32,64,128,256",
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds of 8 points around the best, after the grid.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of these points.")] = 0,
+    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
+) -> None:
+    """Choose a language model's weight, the word bonus and the beam, and write them into the bundle with the model.
+
+    The log-probabilities are computed once; a grid of weights is tried on them, then points around the best. The
+    same seed gives the same weights.
+    """
+    model = require_model(model)
+    from asr.data.store import open_store
+    from asr.evaluation.surface import draw_surface
+    from asr.evaluation.tune import Search
+    from asr.evaluation.tune_bundle import (
+        PICTURE,
+        TuningOptions,
+        cached_log_probs,
+        install,
+        refuse_test_set,
+        target_folder,
+        tune_bundle,
+        tuning_decoder,
+    )
+    from asr.training.card import model_card
+    from asr.transcription.bundle import Bundle
+    from asr.transcription.runtime import make_runtime
+
+    bundle, store = Bundle.load(model), open_store(data)
+    refuse_test_set(store)
+    workers = (threads or os.cpu_count() or 1) if device == "cpu" else 1
+    options = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers)
+    folder = None if dry_run else target_folder(bundle, out)
+    tuning_decoder(bundle, options)  # So that a bad language model is told before the work.
+    if not lm:
+        print(
+            "asr: the bundle's own language model is weighed; where it was estimated from transcripts of this store "
+            "too, its weight comes out too heavy",
+            file=sys.stderr,
+        )
+    stderr = typer.get_text_stream("stderr")
+    with typer.progressbar(length=len(store), label="log-probs", file=stderr) as bar:
+        log_probs = cached_log_probs(store, bundle, make_runtime(bundle, device, threads), bar.update)
+    with typer.progressbar(length=options.trials, label="decoding", file=stderr) as bar:
+        tuned = tune_bundle(store, bundle, log_probs, options, bar.update)
+    _print(tuned)
+    if folder is not None:
+        for note in install(bundle, tuned, lm, folder, model_card):
+            print(f"asr: {note}", file=sys.stderr)
+        print(f"wrote {folder}: alpha, beta and beam size{' and the language model' if lm else ''}", file=sys.stderr)
+        picture = picture or folder / PICTURE
+    if picture is not None:
+        draw_surface(tuned, picture)
+        print(f"wrote {picture}", file=sys.stderr)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}; expected numbers with commas between, as 8,32,128") from None
+
+
+def _print(tuned: "TunedBundle") -> None:
+    bootstrap = tuned.comparison.bootstrap()
+    print(f"greedy                 {tuned.before.words.kaldi_line()}")
+    for trial in tuned.beams:
+        print(f"beam {trial.beam_size:4} {trial.seconds:8.2f} s   {trial.counts.kaldi_line()}")
+    print(
+        f"alpha {tuned.weights.alpha:g}, beta {tuned.weights.beta:g}, beam size {tuned.beam.beam_size}: "
+        f"{len(tuned.weights.trials)} weights tried; against greedy "
+        f"{100 * (tuned.comparison.difference or 0.0):+.2f} points, 95 % interval {100 * bootstrap.low:+.2f} to "
+        f"{100 * bootstrap.high:+.2f}"
+    )

@@ -1,0 +1,65 @@
+"""A picture of what tuning tried: WER over the weights, WER and time over the beam."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.errors import MissingExtraError
+from asr.evaluation.tune_bundle import TunedBundle
+from asr.files import atomic_path
+
+
+def draw_surface(tuned: TunedBundle, path: Path) -> None:
+    """Write a PNG.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "data", "a picture of the tuning") from None
+    figure = Figure(figsize=(11, 4.2), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    _weights(figure, left, tuned)
+    _beams(right, tuned)
+    with atomic_path(path) as temporary:
+        canvas.print_png(temporary)
+
+
+def _weights(figure: Any, axis: Any, tuned: TunedBundle) -> None:
+    trials = tuned.weights.trials
+    alphas, betas = np.array([(trial.alpha, trial.beta) for trial in trials]).T
+    wer = np.array([100 * (trial.counts.rate or 0.0) for trial in trials])
+    # Far from the best, the weights are so bad that they would take all the colours.
+    levels = np.linspace(wer.min(), max(np.quantile(wer, 0.75), wer.min() + 0.01), 13)
+    filled = axis.tricontourf(alphas, betas, wer, levels=levels, cmap="viridis_r", extend="max")
+    axis.plot(alphas, betas, ".", color="black", markersize=3)
+    best = tuned.weights
+    axis.plot(best.alpha, best.beta, "*", color="red", markersize=14, markeredgecolor="white")
+    axis.margins(0.03)
+    axis.set(
+        xlabel="alpha, weight of the language model",
+        ylabel="beta, bonus for a word (nats)",
+        title=f"alpha {best.alpha:g}, beta {best.beta:g}: WER {100 * (best.counts.rate or 0.0):.2f} %",
+    )
+    figure.colorbar(filled, ax=axis, label="WER %", format="%.1f")
+
+
+def _beams(axis: Any, tuned: TunedBundle) -> None:
+    sizes = [trial.beam_size for trial in tuned.beams]
+    axis.plot(sizes, [100 * (trial.counts.rate or 0.0) for trial in tuned.beams], "o-", color="tab:blue")
+    axis.axvline(tuned.beam.beam_size, color="red", linewidth=1)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sizes, [str(size) for size in sizes])
+    axis.set(xlabel="beam size", title=f"beam {tuned.beam.beam_size}: {tuned.beam.counts.errors} errors")
+    axis.set_ylabel("WER %", color="tab:blue")
+    times = axis.twinx()
+    times.plot(sizes, [trial.seconds for trial in tuned.beams], "s--", color="tab:gray")
+    times.set_ylabel("decoding, seconds", color="tab:gray")
+    times.set_ylim(bottom=0)

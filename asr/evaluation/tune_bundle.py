@@ -1,0 +1,274 @@
+"""A bundle, a held-out store and a language model → decoder weights, written into the bundle."""
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from asr.decoder import BeamSearchDecoder, NGramModel
+from asr.errors import UsageError
+from asr.evaluation.compare import Comparison, Pair
+from asr.evaluation.evaluate import Store, check_store, features_of
+from asr.evaluation.results import Evaluation, UtteranceResult
+from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
+from asr.files import atomic_directory, write_text
+from asr.transcription.bundle import FILES, LANGUAGE_MODEL, OPTIONAL_FILES, SHIPPED, Bundle
+from asr.transcription.decoding import DecodingOptions, make_decoder
+from asr.transcription.runtime import Runtime
+
+# Beside the bundle's own files: what was tried, and a picture of it.
+TRIALS = "tuning.json"
+PICTURE = "tuning.png"
+
+BEAM_SIZES = (8, 16, 32, 64, 128, 256)
+OWN = "own LM"
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How a bundle is tuned.
+
+    Parameters
+    ----------
+    lm : str
+        An n-gram model; empty for the bundle's own.
+    search : Search
+    beam_size : int
+        While weights are searched.
+    beam_sizes : tuple of int
+        Tried with the best weights.
+    threads : int
+        Of the decoder.
+    """
+
+    lm: str = ""
+    search: Search = dataclasses.field(default_factory=Search)
+    beam_size: int = 64
+    beam_sizes: tuple[int, ...] = BEAM_SIZES
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = (self.beam_size, *self.beam_sizes)
+        if not self.beam_sizes or min(sizes) < 2:
+            raise UsageError(f"beam sizes are {', '.join(map(str, sizes))}; expected 2 or more: 1 is greedy")
+
+    @property
+    def trials(self) -> int:
+        """Times that the whole set is decoded, at most."""
+        return self.search.trials + len(self.beam_sizes)
+
+
+@dataclass(frozen=True)
+class TunedBundle:
+    """What tuning found.
+
+    Parameters
+    ----------
+    weights : Tuned
+    beam : BeamTrial
+        The best one.
+    beams : tuple of BeamTrial
+    before, after : Evaluation
+        The held-out set by greedy decoding, and by beam search with the best weights and beam.
+    """
+
+    weights: Tuned
+    beam: BeamTrial
+    beams: tuple[BeamTrial, ...]
+    before: Evaluation
+    after: Evaluation
+
+    @property
+    def decoding(self) -> dict[str, float]:
+        """What a bundle keeps of it."""
+        return {"alpha": self.weights.alpha, "beta": self.weights.beta, "beam_size": self.beam.beam_size}
+
+    @property
+    def comparison(self) -> Comparison:
+        """Greedy decoding (A) against the tuned beam search (B)."""
+        pairs = zip(self.before.utterances, self.after.utterances, strict=True)
+        return Comparison(tuple(Pair(a, b) for a, b in pairs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all trials, for JSON."""
+        return {
+            "decoding": self.decoding,
+            "greedy": self.before.words.to_dict(),
+            "weights": [{"alpha": t.alpha, "beta": t.beta, **t.counts.to_dict()} for t in self.weights.trials],
+            "beams": [
+                {"beam_size": t.beam_size, "seconds": round(t.seconds, 3), **t.counts.to_dict()} for t in self.beams
+            ],
+        }
+
+
+def refuse_test_set(store: Store) -> None:
+    """Refuse a store whose split is, by its name, one to report and not to tune on.
+
+    Raises
+    ------
+    UsageError
+    """
+    if {"test", "eval", "evaluation"} & set(re.split(r"[^a-z]+", store.split.lower())):
+        raise UsageError(
+            f"{store.path}: its split is {store.split!r}, by its name a test set: weights tuned on it would flatter "
+            "every result on it. Tune on a held-out part of the training data, as dev"
+        )
+
+
+def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
+    """Return the beam search that is tuned.
+
+    Raises
+    ------
+    UsageError
+        If there is no language model to weigh, or its file does not exist.
+    DecodingError
+        If it cannot be read.
+    """
+    if options.lm == "none" or not (options.lm or (bundle.directory / LANGUAGE_MODEL).is_file()):
+        raise UsageError(f"model {bundle.name} has no language model of its own: give one by --lm FILE.arpa")
+    decoder = make_decoder(bundle, DecodingOptions(beam_size=options.beam_size, lm=options.lm))
+    assert isinstance(decoder, BeamSearchDecoder)
+    return decoder
+
+
+def cached_log_probs(
+    store: Store, bundle: Bundle, runtime: Runtime, advance: Callable[[int], None] = lambda count: None
+) -> list[NDArray[Any]]:
+    """Return the log-probabilities ``(T', V)`` of every utterance, which no weight changes.
+
+    Raises
+    ------
+    DataError
+        As `evaluate`.
+    """
+    check_store(store, bundle)
+    log_probs = []
+    for index in range(len(store)):
+        log_probs += runtime([features_of(store, index, bundle)])
+        advance(1)
+    return log_probs
+
+
+def tune_bundle(
+    store: Store,
+    bundle: Bundle,
+    log_probs: Sequence[NDArray[Any]],
+    options: TuningOptions,
+    advance: Callable[[int], None] = lambda count: None,
+) -> TunedBundle:
+    """Search weights, then the beam that serves them.
+
+    Parameters
+    ----------
+    store : FeatureStore or AudioStore
+    bundle : Bundle
+    log_probs : sequence of ndarray, each ``(T', V)``
+        Of every utterance of `store`.
+    options : TuningOptions
+    advance : callable, optional
+        Called with the number of trials just done.
+
+    Raises
+    ------
+    UsageError, DataError
+        As `tuning_decoder` and `asr.evaluation.tune.tune`.
+    """
+    decoder, references = tuning_decoder(bundle, options), list(store.texts)
+
+    def recogniser(**changes: float) -> Callable[[Sequence[NDArray[Any]]], list[str]]:
+        changed = decoder.with_options(**changes)
+
+        def recognise(utterances: Sequence[NDArray[Any]]) -> list[str]:
+            return [best[0].text for best in changed.decode_batch(utterances, threads=options.threads)]
+
+        return recognise
+
+    weights = tune(
+        log_probs, references, lambda alpha, beta: recogniser(alpha=alpha, beta=beta), options.search, advance
+    )
+    best = {"alpha": weights.alpha, "beta": weights.beta}
+    beam, beams = tune_beam(
+        log_probs, references, lambda size: recogniser(**best, beam_size=size), options.beam_sizes, advance
+    )
+    greedy = make_decoder(bundle, DecodingOptions())
+    before = [greedy(rows)[0].text for rows in log_probs]
+    return TunedBundle(weights, beam, beams, _evaluation(store, before), _evaluation(store, beam.texts))
+
+
+def _evaluation(store: Store, texts: Sequence[str]) -> Evaluation:
+    rows = zip(store.ids, store.texts, texts, strict=True)
+    return Evaluation(tuple(UtteranceResult.scored(*row) for row in rows))
+
+
+def target_folder(bundle: Bundle, out: Path | None) -> Path:
+    """Return the folder that a tuned bundle is to be written to: `out`, or its own.
+
+    Raises
+    ------
+    UsageError
+        If the bundle ships in the package, which is not changed; or if `out` is there already.
+    """
+    if out is None:
+        if bundle.directory.parent == SHIPPED:
+            raise UsageError(
+                f"model {bundle.name} ships in the package, and is not changed: give --out DIR for a copy that has "
+                "the weights, or --dry-run"
+            )
+        return bundle.directory
+    if out.exists():
+        raise UsageError(f"{out}: is there already; expected a new folder, for a copy of the bundle")
+    return out
+
+
+def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Callable[[Bundle], str]) -> list[str]:
+    """Write weights, and the language model they are for, into `folder`; a new one becomes a copy of the bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    tuned : TunedBundle
+    lm : str
+        The model that was tuned, unless it is the bundle's own.
+    folder : Path
+        See `target_folder`.
+    card : callable
+        Makes the ``README.md``; in place, one that was edited by hand is left as it is.
+
+    Returns
+    -------
+    list of str
+        What the user should know: results that the new weights put out of date were removed.
+    """
+    if folder != bundle.directory:
+        with atomic_directory(folder) as new:
+            for name in (*FILES, *OPTIONAL_FILES):
+                if (bundle.directory / name).is_file():
+                    shutil.copyfile(bundle.directory / name, new / name)
+            return _update(bundle, tuned, lm, new, card)
+    return _update(bundle, tuned, lm, folder, card)
+
+
+def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Callable[[Bundle], str]) -> list[str]:
+    notes = []
+    results = [row for row in bundle.results if OWN not in row["decoder"]]
+    if len(results) < len(bundle.results):
+        notes.append("removed the results of the earlier weights from the bundle; asr evaluate measures the new ones")
+    new = dataclasses.replace(bundle, decoding=tuned.decoding, results=results)
+    readme = folder / "README.md"
+    # In place, what somebody wrote into it stays.
+    if folder != bundle.directory or readme.read_text(encoding="utf-8") == card(bundle):
+        write_text(readme, card(new))
+    elif notes:
+        notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
+    if lm:
+        NGramModel.read(lm).write_arpa(folder / LANGUAGE_MODEL)
+    write_text(folder / TRIALS, json.dumps(tuned.to_dict(), indent=1) + "\n")
+    write_text(folder / "config.json", new.config_json())
+    return notes
