@@ -1,4 +1,4 @@
-"""ONNX Runtime in float32 and int8: near each other, unmoved by neighbours and threads, and plain about what is wrong."""
+"""ONNX Runtime in float32 and int8: near each other, unmoved by neighbours and threads; errors say what is wrong."""
 
 import json
 import shutil
