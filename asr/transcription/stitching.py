@@ -10,7 +10,7 @@ from asr.decoder import Labels
 from asr.transcription.segments import CONTEXT_SECONDS, Piece
 
 # Two readings of an overlap are compared over so much around each possible seam.
-SEAM_SECONDS = 0.3
+SEAM_SECONDS = 0.6
 # Utterances longer than this are ended at the widest gap between two words in this stretch of them, if there is one;
 # whatever they hold, none is longer than the last of these.
 MIN_UTTERANCE_SECONDS = 8.0

@@ -1,5 +1,7 @@
 """Cutting long audio: by what was said around, in bounded memory, at pauses; and with overlap where there is none."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,7 +78,7 @@ def test_pieces_cover_their_span_with_overlap_on_the_grid_of_frames(block):
         assert own[0].offset == 0
         assert [piece.is_last for piece in own] == [False] * (len(own) - 1) + [True]
         assert own[-1].end == end
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in itertools.pairwise(own):
             assert after.offset % FRAME == 0
             assert before.end - (start + after.offset) == pytest.approx(4 * RATE, abs=FRAME)
         assert max(piece.num_samples for piece in own) <= 29.1 * RATE

@@ -1,12 +1,14 @@
 """Seams: overlapping pieces, each blind where it lacks context, give the words of one that is not."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoder import GreedyDecoder, Labels
-from asr.transcription.segments import CONTEXT_SECONDS, cut_audio
+from asr.transcription.segments import cut_audio
 from asr.transcription.stitching import MAX_UTTERANCE_SECONDS, Stitcher
 
 RATE, FRAME = 1000, 40
@@ -27,32 +29,37 @@ def spoken(seconds, rng, labels, rate_of_speech=4.0):
     return np.log(probs).astype(np.float32)
 
 
-def read_in_pieces(truth, rng, labels, blind_seconds):
-    """Utterances of pieces whose log-probs are those of `truth`, but invented near inner edges, and a bit off."""
+def read_in_pieces(truth, rng, labels, blind_start, blind_end):
+    """Utterances of pieces whose log-probs are those of `truth`, but invented so near inner edges, and a bit off."""
     samples = np.full(len(truth) * FRAME, 0.1, np.float32)
     samples[:: RATE // 50] *= rng.uniform(0.1, 1, len(samples[:: RATE // 50])).astype(np.float32)
     stitcher = Stitcher(labels, FRAME, RATE)
-    blind = round(blind_seconds * RATE / FRAME)
+    start, end = (round(seconds * RATE / FRAME) for seconds in (blind_start, blind_end))
     utterances = []
     for piece, part in cut_audio([samples], RATE, FRAME):
         first = piece.offset // FRAME
         rows = truth[first : first + len(part) // FRAME].copy()
         rows += 0.1 * rng.standard_normal(rows.shape).astype(np.float32)
         if not piece.is_last:
-            rows[len(rows) - blind :] = spoken(blind_seconds, rng, labels, 20)[:blind]
+            rows[len(rows) - end :] = spoken(blind_end + 1, rng, labels, 20)[:end]
         if piece.offset:
-            rows[:blind] = spoken(blind_seconds, rng, labels, 20)[:blind]
+            rows[:start] = spoken(blind_start + 1, rng, labels, 20)[:start]
         rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
         utterances += stitcher.push(piece, rows)
     return utterances
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([CHARACTERS, SUBWORDS]), st.floats(5.0, 250.0))
-def test_no_word_is_doubled_or_lost_at_a_seam(seed, labels, seconds):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([CHARACTERS, SUBWORDS]),
+    st.floats(5.0, 250.0),
+    st.sampled_from([(1.5, 1.5), (0.5, 2.4), (2.4, 0.5)]),
+)
+def test_no_word_is_doubled_or_lost_at_a_seam(seed, labels, seconds, blind_seconds):
     rng = np.random.default_rng(seed)
     truth = spoken(seconds, rng, labels)
-    utterances = read_in_pieces(truth, rng, labels, blind_seconds=CONTEXT_SECONDS / 2 - 0.4)
+    utterances = read_in_pieces(truth, rng, labels, *blind_seconds)
     decode = GreedyDecoder(labels, frame_seconds=FRAME / RATE)
     expected = decode(truth)[0]
     words = [
@@ -70,11 +77,11 @@ def test_utterances_follow_one_another_and_are_not_too_long():
     truth = spoken(400, rng, CHARACTERS)
     truth[:, 1] = -30
     truth -= np.log(np.exp(truth).sum(axis=1, keepdims=True))
-    utterances = read_in_pieces(truth, rng, CHARACTERS, 0.5)
+    utterances = read_in_pieces(truth, rng, CHARACTERS, 0.5, 0.5)
     assert len(utterances) > 5
     assert utterances[0].start_seconds == 0
     assert utterances[-1].end_seconds == 400
-    for before, after in zip(utterances, utterances[1:], strict=False):
+    for before, after in itertools.pairwise(utterances):
         assert before.end_seconds == after.start_seconds
     lengths = [utterance.end_seconds - utterance.start_seconds for utterance in utterances]
     assert max(lengths) <= MAX_UTTERANCE_SECONDS + 30
