@@ -3,16 +3,22 @@
     python benchmarks/preparation.py --audio data/downloads/LibriSpeech --hours 1
 
 Any folder of speech will do; it is decoded, cut into utterances of at most 15 s and written as FLAC first. All run in
-this process on one thread, one after the other, `--rounds` times; the best of each counts. CPU time is measured, so
-that other programs on the machine matter little; two processes against one is wall time, and wants an idle machine.
-lhotse is left out where it is not installed.
+this process on one thread, taking turns for `--rounds` rounds; the least CPU time of each counts, so that other
+programs on the machine matter little. Ours is everything: planning, checks, checksums, index and report; the librosa
+loop stores the same features in the same type, and does nothing else. lhotse is left out where it is not installed.
+
+Two processes against one is wall time, over ten times as many hours (the same files again), and wants an idle machine:
+the gain of two processes that share nothing, printed beside it, says what the machine had to give.
 """
 
 import argparse
 import json
+import multiprocessing
+import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +32,8 @@ from asr.features import LogMel, LogMelConfig
 
 RATE = 16_000
 MAX_SECONDS = 15.0
+# The hours for two processes against one, in multiples of --hours: starting them takes half a second.
+SCALING = 10
 
 
 def write_flac(audio: Path, folder: Path, hours: float) -> tuple[list[Path], float]:
@@ -83,29 +91,67 @@ def ours(corpus: Corpus, out: Path, jobs: int) -> None:
     prepare(corpus, out, PrepareOptions(jobs=jobs, quiet=True, force=True))
 
 
-def best(function: Callable[[], object], rounds: int, clock: Callable[[], float]) -> float:
-    """Return the least time of `rounds` runs in seconds."""
-    times = []
+def best_seconds(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the least CPU time of each in seconds, the runs taking turns."""
+    best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
-        begin = clock()
-        function()
-        times.append(clock() - begin)
-    return min(times)
+        for label, function in runs.items():
+            begin = time.process_time()
+            function()
+            best[label] = min(best[label], time.process_time() - begin)
+    return best
+
+
+def make_corpus(folder: Path, files: list[Path], times: int) -> Corpus:
+    """Return a corpus of `files`, each of them `times` times."""
+    rows = [
+        {"audio_filepath": str(path), "text": "some words of an utterance", "id": f"{path.stem}-{number}"}
+        for number in range(times)
+        for path in files
+    ]
+    manifest = folder / f"train-{times}.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    return manifest_corpus("flac", {"train": manifest})
+
+
+def wall(function: Callable[[], object]) -> tuple[float, float]:
+    """Return wall time and CPU time, worker processes included, in seconds."""
+
+    def cpu() -> float:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+    begin, used = time.perf_counter(), cpu()
+    function()
+    return time.perf_counter() - begin, cpu() - used
+
+
+def two_that_share_nothing(files: list[Path]) -> float:
+    """Return how much faster two processes are than one at reading and log-mel, their start not counted."""
+    half = len(files) // 2
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        def both(parts: list[list[Path]]) -> None:
+            list(pool.map(read_and_features, parts))
+
+        both([files[:half], files[half:]])
+        both([files[:half], files[half:]])
+        two, _ = wall(lambda: both([files[:half], files[half:]]))
+        one, _ = wall(lambda: both([files]))
+    return one / two
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, required=True, help="a folder of speech")
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "flac").mkdir()
         files, hours = write_flac(parsed.audio, folder / "flac", parsed.hours)
-        rows = [json.dumps({"audio_filepath": str(path), "text": "some words of an utterance"}) for path in files]
-        (folder / "train.jsonl").write_text("\n".join(rows))
-        corpus = manifest_corpus("flac", {"train": folder / "train.jsonl"})
+        corpus = make_corpus(folder, files, 1)
         print(f"{hours:.2f} h in {len(files)} FLAC files")
         runs: dict[str, Callable[[], object]] = {
             "soundfile.read alone (the floor)": lambda: read_only(files),
@@ -115,24 +161,24 @@ def main() -> None:
         }
         try:
             import lhotse  # noqa: F401
-
-            runs["lhotse compute_and_store_features"] = lambda: lhotse_features(files, folder / "lhotse")
-        except ImportError:
-            print("lhotse is not installed")
-        read_only(files)
-        floor = 0.0
-        with threadpool_limits(1):
             import torch
 
             torch.set_num_threads(1)
-            for label, function in runs.items():
-                seconds = best(function, parsed.rounds, time.process_time)
-                floor = floor or seconds
-                rate = f"{hours / seconds:6.3f} h/core-s  {floor / seconds:5.2f} of the floor"
-                print(f"{label:36} {seconds:7.2f} s  {rate}")
-        one = best(lambda: ours(corpus, folder / "out", 1), 1, time.perf_counter)
-        two = best(lambda: ours(corpus, folder / "out", 2), 1, time.perf_counter)
-        print(f"wall time: one process {one:.2f} s, two {two:.2f} s: {one / two:.2f} times")
+            runs["lhotse compute_and_store_features"] = lambda: lhotse_features(files, folder / "lhotse")
+        except ImportError:
+            print("lhotse is not installed")
+        with threadpool_limits(1):
+            best = best_seconds(runs, parsed.rounds)
+        floor, _, prepared, *_ = best.values()
+        for label, seconds in best.items():
+            rate = f"{hours / seconds:6.3f} h/core-s  {floor / seconds:5.2f} of the floor"
+            print(f"{label:36} {seconds:7.2f} s  {rate}  ours is {seconds / prepared:5.2f} times as fast")
+        scaling = make_corpus(folder, files, SCALING)
+        one, one_cpu = wall(lambda: ours(scaling, folder / "scaling", 1))
+        two, two_cpu = wall(lambda: ours(scaling, folder / "scaling", 2))
+        print(f"{SCALING * hours:.0f} h: one process {one:.2f} s ({one_cpu:.2f} s of CPU time)")
+        print(f"      two processes {two:.2f} s ({two_cpu:.2f} s of CPU time): {one / two:.2f} times")
+        print(f"      two processes that share nothing: {two_that_share_nothing(files):.2f} times")
 
 
 if __name__ == "__main__":
