@@ -1,9 +1,10 @@
 """Features → altered features: stretched, with pauses and noise, then masked (SpecAugment, Park et al. 2019).
 
-And features of noise, for utterances in which nothing is said.
+And features of noise, for utterances in which nothing is said. What is drawn is a function of (seed, epoch, utterance).
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,30 @@ STEEPEST_SLOPE = 1.0
 QUIET_PART = 0.1
 # A typical deviation of log-mel energies over an utterance, in nats: turns normalised features into energies.
 TYPICAL_STD = 2.5
+# How much single frames of noise differ from its mean spectrum, in nats: their energies are averages over a band.
+NOISE_STD = 0.375
+# Drawn once: an utterance's noise is a piece of it, from a place of its own. Drawing anew takes ten times as long.
+TEXTURE = np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32)
+
+
+class Purpose(IntEnum):
+    """What random numbers are drawn for: no two purposes share any."""
+
+    ORDER = 1
+    LENGTHS = 2
+    FEATURES = 3
+    WAVEFORM = 4
+    NOISE = 5
+
+
+def generator(seed: int, epoch: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
+    """Return the random numbers of utterance `index` in an epoch, for one purpose."""
+    return np.random.default_rng((seed, epoch, purpose, index))
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long utterances become: each ``(N,)`` int64, in frames; indexing picks some of them.
+    """How long utterances become, in frames, each ``(N,)`` int64; indexing picks some of them.
 
     Parameters
     ----------
@@ -38,29 +58,51 @@ class Lengths:
     @classmethod
     def unaltered(cls, num_frames: NDArray[np.int64]) -> "Lengths":
         """Return lengths that change nothing."""
-        return cls(num_frames, np.zeros_like(num_frames), np.zeros_like(num_frames))
+        nothing = np.zeros_like(num_frames)
+        return cls(num_frames, nothing, nothing)
+
+    @classmethod
+    def joined(cls, first: "Lengths", second: "Lengths") -> "Lengths":
+        """Return the lengths of `first`, then those of `second`."""
+        parts = ("speech", "before", "after")
+        return cls(*(np.append(getattr(first, part), getattr(second, part)) for part in parts))
 
     @property
     def total(self) -> NDArray[np.int64]:
         """Frames of the whole, ``(N,)``."""
         return self.before + self.speech + self.after
 
-    def __getitem__(self, index: int | NDArray[np.int64]) -> "Lengths":
+    def __getitem__(self, index: int | slice | NDArray[np.int64]) -> "Lengths":
         return Lengths(self.speech[index], self.before[index], self.after[index])
 
 
 def draw_lengths(
-    num_frames: NDArray[np.int64], config: AugmentConfig, hop_seconds: float, rng: np.random.Generator
+    num_frames: NDArray[np.int64],
+    shortest: NDArray[np.int64],
+    config: AugmentConfig,
+    hop_seconds: float,
+    rng: np.random.Generator,
 ) -> Lengths:
-    """Draw how long utterances of `num_frames` ``(N,)`` become."""
+    """Draw how long utterances become.
+
+    Parameters
+    ----------
+    num_frames : ndarray, shape (N,), int64
+        How long they are, in frames.
+    shortest : ndarray, shape (N,), int64
+        What their speech is not shortened below, as its transcript needs that many.
+    config : AugmentConfig
+    hop_seconds : float
+    rng : numpy.random.Generator
+    """
     N = len(num_frames)
     factors = 1 + config.time_stretch * rng.uniform(-1, 1, N)
-    speech = np.maximum(1, np.rint(num_frames * factors)).astype(np.int64)
+    speech = np.maximum(np.rint(num_frames * factors).astype(np.int64), np.maximum(shortest, 1))
     longest = round(config.pause_seconds / hop_seconds)
-    before, after = np.where(
-        rng.uniform(size=(2, N)) < config.pause_probability, rng.integers(0, longest + 1, (2, N)), 0
-    )
-    return Lengths(speech, before, after)
+    if not config.pause_probability or not longest:
+        return Lengths(speech, *np.zeros((2, N), dtype=np.int64))
+    chosen = rng.uniform(size=(2, N)) < config.pause_probability
+    return Lengths(speech, *np.where(chosen, rng.integers(0, longest + 1, (2, N)), 0))
 
 
 def augment(
@@ -75,7 +117,7 @@ def augment(
     Parameters
     ----------
     features : ndarray, shape (T, F), float32
-        Normalised log-mel features: masks are filled with zero, the mean.
+        Log-mel features.
     lengths : Lengths
         Of this utterance, each a scalar.
     config : AugmentConfig
@@ -87,32 +129,38 @@ def augment(
     Returns
     -------
     ndarray, shape (lengths.total, F), float32
+        Normalised as `log_mel` says, but for the masks.
     """
     x = stretch(features, int(lengths.speech), 1 + config.frequency_stretch * rng.uniform(-1, 1))
-    noisy = rng.uniform() < config.noise_probability
-    if noisy:
-        add_noise(x, config.noise_range * rng.uniform(), rng)
-    paused = lengths.before + lengths.after > 0
-    if paused:
+    if rng.uniform() < config.noise_probability:
+        add_noise(x, config.noise_range * rng.uniform(), log_mel, rng)
+    if lengths.before + lengths.after > 0:
         x = add_pauses(x, int(lengths.before), int(lengths.after), rng)
-    if (noisy or paused) and log_mel.normalisation == "utterance":
-        x -= x.mean(axis=0)
-        x /= np.maximum(x.std(axis=0), MIN_STD)
-    mask(x, config, log_mel.hop_seconds, rng)
+    if log_mel.normalisation == "utterance":
+        normalise(x)
+    mask(x, config, log_mel, rng)
     return x
 
 
-def mask(features: NDArray[np.float32], config: AugmentConfig, hop_seconds: float, rng: np.random.Generator) -> None:
-    """Set bands and stretches of ``(T, F)`` features to zero, in place; time masks grow in number with T."""
+def normalise(features: NDArray[np.float32]) -> None:
+    """Bring each band of ``(T, F)`` features to zero mean and unit deviation, in place, as `asr.features.LogMel`."""
+    features -= features.mean(axis=0)
+    features *= 1 / np.maximum(np.sqrt(np.einsum("tf,tf->f", features, features) / len(features)), MIN_STD)
+
+
+def mask(features: NDArray[np.float32], config: AugmentConfig, log_mel: LogMelConfig, rng: np.random.Generator) -> None:
+    """Set bands and stretches of ``(T, F)`` features to their mean, in place; time masks grow in number with T."""
     T, F = features.shape
+    # That of normalised features is 0.
+    fill = features.mean() if log_mel.normalisation == "none" else 0
     for _ in range(config.frequency_masks):
         width = rng.integers(0, min(config.frequency_mask_bands, F) + 1)
         first = rng.integers(0, F - width + 1)
-        features[:, first : first + width] = 0
-    for _ in range(rng.poisson(config.time_masks_per_second * T * hop_seconds)):
-        width = rng.integers(0, min(round(config.time_mask_seconds / hop_seconds), T) + 1)
+        features[:, first : first + width] = fill
+    for _ in range(rng.poisson(config.time_masks_per_second * T * log_mel.hop_seconds)):
+        width = rng.integers(0, min(round(config.time_mask_seconds / log_mel.hop_seconds), T) + 1)
         first = rng.integers(0, T - width + 1)
-        features[first : first + width] = 0
+        features[first : first + width] = fill
 
 
 def stretch(features: NDArray[np.float32], num_frames: int, frequency: float) -> NDArray[np.float32]:
@@ -122,9 +170,12 @@ def stretch(features: NDArray[np.float32], num_frames: int, frequency: float) ->
     source band reaches repeat the edge.
     """
     T, F = features.shape
-    rows = np.linspace(0, T - 1, num_frames)
-    bands = np.minimum(np.arange(F) / frequency, F - 1)
-    return _interpolate(_interpolate(features, rows).T, bands).T.copy()
+    x = features
+    if num_frames != T:
+        x = _interpolate(x, np.linspace(0, T - 1, num_frames), axis=0)
+    if frequency != 1:
+        x = _interpolate(x, np.minimum(np.arange(F) / frequency, F - 1), axis=1)
+    return x.copy() if x is features else x
 
 
 def add_pauses(features: NDArray[np.float32], before: int, after: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -134,25 +185,39 @@ def add_pauses(features: NDArray[np.float32], before: int, after: int, rng: np.r
     return np.concatenate((drawn[:before], features, drawn[before:]))
 
 
-def add_noise(features: NDArray[np.float32], level: float, rng: np.random.Generator) -> None:
+def add_noise(features: NDArray[np.float32], level: float, log_mel: LogMelConfig, rng: np.random.Generator) -> None:
     """Lay a floor under ``(T, F)`` log-mel features, in place: noise adds to energies, not to their logarithms.
+
+    Of features normalised by their utterance, what a band's energies were is not known any more: the floor has the
+    spectrum of the utterance, tilted one way or the other.
 
     Parameters
     ----------
     features : ndarray, shape (T, F), float32
     level : float
         0: at the faintest frames; 1: at the loudest.
+    log_mel : LogMelConfig
+        What the features are.
     rng : numpy.random.Generator
     """
     T, F = features.shape
-    low, high = np.percentile(features.mean(axis=1), (5, 95))
-    # A spectrum that tilts one way or the other, and single frames that differ as those of noise do.
-    tilt = rng.uniform(-1, 1) * np.linspace(-0.5, 0.5, F, dtype=np.float32)
-    floor = np.float32(low + level * (high - low)) + tilt
-    floor = floor + np.float32(0.15) * rng.standard_normal((T, F), dtype=np.float32)
-    features *= TYPICAL_STD
-    np.logaddexp(features, TYPICAL_STD * floor, out=features)
-    features /= TYPICAL_STD
+    means = np.sort(features.mean(axis=1))
+    low, high = means[round(0.05 * (T - 1))], means[round(0.95 * (T - 1))]
+    scale = _nats(log_mel)
+    tilt = rng.uniform(-0.5, 0.5) * (TYPICAL_STD / scale) * np.linspace(-1, 1, F, dtype=np.float32)
+    first = int(rng.integers(max(1, len(TEXTURE) - T * F + 1)))
+    texture = np.resize(TEXTURE[first : first + T * F], (T, F))
+    level = low + level * (high - low)
+    floor = texture * (NOISE_STD / scale) + (level + tilt).astype(np.float32)
+    # ln(eᵃ + eᵇ) = max(a, b) + ln(1 + e^−|a − b|), in place: three times as fast as logaddexp.
+    gap = np.abs(features - floor)
+    gap *= -scale
+    np.exp(gap, out=gap)
+    gap += 1
+    np.log(gap, out=gap)
+    gap /= scale
+    np.maximum(features, floor, out=features)
+    features += gap
 
 
 def noise(log_mel: LogMel, num_frames: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -168,10 +233,21 @@ def noise(log_mel: LogMel, num_frames: int, rng: np.random.Generator) -> NDArray
     return features
 
 
-def _interpolate(values: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Interpolate linearly between the rows of `values` at fractional row `positions`."""
-    below = positions.astype(np.int64)
-    above = np.minimum(below + 1, len(values) - 1)
-    part = (positions - below).astype(np.float32)[:, None]
-    interpolated: NDArray[np.float32] = values[below] * (1 - part) + values[above] * part
+def _nats(log_mel: LogMelConfig) -> NDArray[np.float32]:
+    """Return what a unit of the features is in nats, for each band or for all: ``(F,)`` or ``()`` float32."""
+    if log_mel.normalisation == "global":
+        return np.maximum(np.asarray(log_mel.std, dtype=np.float32), MIN_STD)
+    return np.asarray(TYPICAL_STD if log_mel.normalisation == "utterance" else 1, dtype=np.float32)
+
+
+def _interpolate(values: NDArray[np.float32], positions: NDArray[np.float64], axis: int) -> NDArray[np.float32]:
+    """Interpolate linearly between the rows (or columns: `axis` 1) of `values` at fractional `positions`."""
+    below = positions.astype(np.intp)
+    above = np.minimum(below + 1, values.shape[axis] - 1)
+    part = (positions - below).astype(np.float32)
+    interpolated: NDArray[np.float32] = values.take(above, axis)
+    lower = values.take(below, axis)
+    interpolated -= lower
+    interpolated *= part if axis else part[:, None]
+    interpolated += lower
     return interpolated

@@ -4,7 +4,6 @@ The order is a function of (seed, epoch) alone and augmentation one of (seed, ep
 resumed run sees exactly what an undisturbed one would have seen, whoever makes the batches and in which order.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,8 @@ from asr.data.store import FeatureStore
 from asr.errors import DataError
 from asr.features import LogMel
 from asr.model_config import ModelConfig
-from asr.tokenizer import CharTokenizer
-from asr.training.augment import Lengths, augment, draw_lengths, noise
+from asr.tokenizer import Tokenizer
+from asr.training.augment import Lengths, Purpose, augment, draw_lengths, generator, noise
 from asr.training.config import AugmentConfig
 
 # Utterances of one batch differ in length by up to this part: room for batches to differ from epoch to epoch.
@@ -68,7 +67,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """What a batch will hold: `indices` ``(B,)`` int64 into the store, and their `lengths` once augmented."""
+    """What a batch will hold.
+
+    Parameters
+    ----------
+    indices : ndarray, shape (B,), int64
+        Into the store; those beyond its end are utterances of noise.
+    lengths : Lengths
+        Of each, once augmented.
+    """
 
     indices: NDArray[np.int64]
     lengths: Lengths
@@ -88,7 +95,7 @@ class BatchSource:
     Parameters
     ----------
     store : FeatureStore
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     model : ModelConfig
         Its time reduction decides which transcripts fit their utterances.
     batch_frames : int
@@ -103,6 +110,8 @@ class BatchSource:
     ----------
     too_short : list of str
         Ids of utterances left out since their output frames are fewer than CTC needs for their transcripts.
+    too_long : list of str
+        Ids of utterances longer than `batch_frames`, each a batch of its own.
 
     Raises
     ------
@@ -113,7 +122,7 @@ class BatchSource:
     def __init__(
         self,
         store: FeatureStore,
-        tokenizer: CharTokenizer,
+        tokenizer: Tokenizer,
         model: ModelConfig,
         batch_frames: int,
         augment: AugmentConfig | None = None,
@@ -126,12 +135,12 @@ class BatchSource:
         self.augment = augment
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
-        # Stretching may shorten an utterance.
-        shrink = 1 - augment.time_stretch if augment else 1.0
-        fewest = model.output_frames(np.maximum(1, np.floor(self._num_frames * shrink).astype(np.int64)))
-        fits = fewest >= tokenizer.min_frames(store.texts)
-        self.too_short = [] if keep_short else [store.ids[int(i)] for i in np.flatnonzero(~fits)]
+        # The fewest frames of which the network makes as many outputs as CTC needs.
+        self._shortest = (tokenizer.min_frames(store.texts) - 1) * model.time_reduction + 1
+        fits = self._num_frames >= self._shortest
         self._kept = np.arange(len(store)) if keep_short else np.flatnonzero(fits)
+        self.too_short = [] if keep_short else self._names(~fits)
+        self.too_long = self._names(self._num_frames > batch_frames)
         if not len(self._kept):
             raise DataError(
                 f"none of the {len(store)} utterances has enough frames for its transcript at a time reduction of "
@@ -144,86 +153,98 @@ class BatchSource:
         return float(np.asarray(self.store.durations_seconds)[self._kept].sum() / 3600)
 
     def plan(self, seed: int, epoch: int) -> list[PlannedBatch]:
-        """Return the batches of an epoch, in the order of training: every utterance once."""
-        rng = np.random.default_rng((seed, epoch))
-        lengths = self._lengths(rng)
-        total = lengths.total[self._kept]
-        jittered = total * rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(total))
-        batches = self._fill(self._kept[np.argsort(jittered, kind="stable")], lengths)
+        """Return the batches of an epoch, in the order of training: every utterance once, and utterances of noise."""
+        rng = generator(seed, epoch, Purpose.ORDER)
+        indices, lengths = self._drawn(generator(seed, epoch, Purpose.LENGTHS))
+        jittered = lengths.total * rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(indices))
+        batches = self._fill(indices, lengths, np.argsort(jittered, kind="stable"))
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def in_order(self) -> list[PlannedBatch]:
-        """Return all utterances once, shortest first, unaltered: for evaluation, with `batch`."""
-        order = self._kept[np.argsort(self._num_frames[self._kept], kind="stable")]
-        return self._fill(order, Lengths.unaltered(self._num_frames))
+        """Return all utterances once, shortest first, unaltered: for evaluation, with `load`."""
+        lengths = Lengths.unaltered(self._num_frames[self._kept])
+        return self._fill(self._kept, lengths, np.argsort(lengths.speech, kind="stable"))
 
     def load(self, planned: PlannedBatch) -> Batch:
         """Return the batch of some utterances, unaltered."""
-        return self._collate(planned.indices, [self._features(i) for i in planned.indices])
+        return self._collate(planned.indices, [self._features(index) for index in planned.indices.tolist()])
 
     def batch(self, planned: PlannedBatch, seed: int, epoch: int) -> Batch:
         """Return the batch of some utterances, augmented as (seed, epoch, utterance) says."""
         if self.augment is None:
             return self.load(planned)
         features = [
-            augment(
-                self._features(index),
-                planned.lengths[row],
-                self.augment,
-                self.store.config,
-                np.random.default_rng((seed, epoch, int(index))),
-            )
-            for row, index in enumerate(planned.indices)
+            self._augmented(index, planned.lengths[row], seed, epoch)
+            for row, index in enumerate(planned.indices.tolist())
         ]
-        rng = np.random.default_rng((seed, epoch, len(self.store), int(planned.indices[0])))
-        return self._collate(planned.indices, features + self._noises(planned, rng))
+        return self._collate(planned.indices, features)
 
     def largest(self) -> Batch:
-        """Return a batch as large as any: the longest utterance as often as the frame budget allows."""
-        most = self._num_frames.astype(np.float64)
-        if self.augment is not None:
-            pauses = 2 * round(self.augment.pause_seconds / self.store.config.hop_seconds)
-            most = most * (1 + self.augment.time_stretch) + (pauses if self.augment.pause_probability else 0)
-        index = self._kept[np.argmax(most[self._kept])]
-        longest = int(np.ceil(most[index]))
-        indices = np.full(max(1, self.batch_frames // longest), index)
-        features = np.zeros((longest, self.store.config.n_mels), dtype=np.float32)
-        return self._collate(indices, [features] * len(indices))
-
-    def _lengths(self, rng: np.random.Generator) -> Lengths:
-        """Draw the augmented lengths of all utterances of the store: the budget is then kept exactly."""
+        """Return a batch at least as large as any of an epoch, of zeros: it shows whether the memory suffices."""
+        num_frames, longest = self._num_frames[self._kept], 0
         if self.augment is None:
-            return Lengths.unaltered(self._num_frames)
-        return draw_lengths(self._num_frames, self.augment, self.store.config.hop_seconds, rng)
+            longest = int(num_frames.max())
+        else:
+            pauses = 2 * round(self.augment.pause_seconds / self.store.config.hop_seconds)
+            longest = int(np.ceil(num_frames.max() * (1 + self.augment.time_stretch)))
+            longest += pauses if self.augment.pause_probability else 0
+        # Of all lengths, that of which the most frames fit the budget; of several, the longest.
+        shortest = int(num_frames.min())
+        lengths = np.arange(shortest, longest + 1)
+        counts = np.maximum(1, self.batch_frames // lengths)
+        best = len(lengths) - 1 - int(np.argmax((lengths * counts)[::-1]))
+        # An utterance whose transcript fits, since it is no longer.
+        fitting = np.flatnonzero(num_frames <= lengths[best])
+        index = self._kept[fitting[np.argmax(num_frames[fitting])]]
+        features = np.zeros((int(lengths[best]), self.store.config.n_mels), dtype=np.float32)
+        return self._collate(np.full(counts[best], index), [features] * int(counts[best]))
 
-    def _noises(self, planned: PlannedBatch, rng: np.random.Generator) -> list[NDArray[np.float32]]:
-        """Return features of noise to go with those of a batch, as many as its frame budget has room for."""
-        if self.augment is None or self._log_mel is None:
-            return []
-        longest = int(planned.lengths.total.max())
-        wanted = int(rng.poisson(self.augment.noise_utterances * len(planned)))
-        room = max(0, self.batch_frames // longest - len(planned))
-        return [noise(self._log_mel, int(rng.integers(1, longest + 1)), rng) for _ in range(min(wanted, room))]
+    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], Lengths]:
+        """Draw the utterances of an epoch, those of noise at the end, with their lengths once augmented."""
+        if self.augment is None:
+            return self._kept, Lengths.unaltered(self._num_frames[self._kept])
+        lengths = draw_lengths(
+            self._num_frames[self._kept], self._shortest[self._kept], self.augment, self.store.config.hop_seconds, rng
+        )
+        count = rng.poisson(self.augment.noise_utterances * len(self._kept))
+        noises = Lengths.unaltered(rng.choice(lengths.total, count))
+        indices = np.append(self._kept, len(self.store) + np.arange(count))
+        return indices, Lengths.joined(lengths, noises)
 
-    def _fill(self, order: NDArray[np.int64], lengths: Lengths) -> list[PlannedBatch]:
-        """Cut `order` into batches within the frame budget."""
-        frames = lengths.total[order].tolist()
+    def _fill(self, indices: NDArray[np.int64], lengths: Lengths, order: NDArray[np.int64]) -> list[PlannedBatch]:
+        """Cut utterances, taken in `order`, into batches within the frame budget."""
+        indices, lengths = indices[order], lengths[order]
         cuts, first, longest = [0], 0, 0
-        for position, length in enumerate(frames):
+        # Read through its buffer: a list of a million numbers would outweigh the array.
+        for position, length in enumerate(lengths.total.data):
             longest = max(longest, length)
             if position > first and longest * (position - first + 1) > self.batch_frames:
                 cuts.append(position)
                 first, longest = position, length
-        return [PlannedBatch(indices, lengths[indices]) for indices in np.split(order, cuts[1:])]
+        parts = map(slice, cuts, [*cuts[1:], len(order)])
+        return [PlannedBatch(indices[part], lengths[part]) for part in parts]
+
+    def _names(self, chosen: NDArray[np.bool_]) -> list[str]:
+        return [self.store.ids[index] for index in np.flatnonzero(chosen).tolist()]
 
     def _features(self, index: int) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = self.store[int(index)].features.astype(np.float32)
+        features: NDArray[np.float32] = self.store[index].features.astype(np.float32)
         return features
 
+    def _augmented(self, index: int, lengths: Lengths, seed: int, epoch: int) -> NDArray[np.float32]:
+        """Return the features of an utterance, or of noise, as an epoch has them."""
+        assert self.augment is not None
+        number = index - len(self.store)
+        if number >= 0:
+            assert self._log_mel is not None
+            return noise(self._log_mel, int(lengths.total), generator(seed, epoch, Purpose.NOISE, number))
+        rng = generator(seed, epoch, Purpose.FEATURES, index)
+        return augment(self._features(index), lengths, self.augment, self.store.config, rng)
+
     def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:
-        """Pad; features beyond those of `indices` are noise, in which nothing is said."""
-        noises = len(features) - len(indices)
-        targets = [self.tokenizer.encode(self.store.texts[int(i)]) for i in indices] + [[]] * noises
+        """Pad; in noise, nothing is said."""
+        N = len(self.store)
+        targets = [self.tokenizer.encode(self.store.texts[i]) if i < N else [] for i in indices.tolist()]
         padded = np.zeros((len(features), max(map(len, features)), features[0].shape[1]), dtype=np.float32)
         padded_targets = np.zeros((len(targets), max(1, *map(len, targets), 1)), dtype=np.int64)
         for row, (x, ids) in enumerate(zip(features, targets, strict=True)):
@@ -234,10 +255,5 @@ class BatchSource:
             torch.tensor([len(x) for x in features]),
             torch.from_numpy(padded_targets),
             torch.tensor([len(ids) for ids in targets]),
-            (*(self.store.ids[int(i)] for i in indices), *["noise"] * noises),
+            tuple(self.store.ids[i] if i < N else "noise" for i in indices.tolist()),
         )
-
-
-def evaluation_batches(source: BatchSource) -> Iterator[Batch]:
-    """Yield all utterances once, shortest first, unaltered."""
-    return (source.load(planned) for planned in source.in_order())
