@@ -44,6 +44,7 @@ def override(settings: T, assignments: Iterable[str]) -> T:
     UsageError
         If an assignment has no ``=``, names an unknown key, or gives a value that does not fit.
     """
+    changes = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
@@ -52,28 +53,35 @@ def override(settings: T, assignments: Iterable[str]) -> T:
             value = ast.literal_eval(text.strip())
         except (ValueError, SyntaxError):
             value = {"true": True, "false": False}.get(text.strip(), text.strip())
-        settings = _replace(settings, path.strip().split("."), value, path.strip())
-    return settings
+        changes[path.strip()] = value
+    return _replace(settings, changes)
 
 
-def _replace(settings: T, path: list[str], value: Any, whole: str) -> T:
-    name, *rest = path
+def _replace(settings: T, changes: Mapping[str, Any], section: str = "") -> T:
+    """Return `settings` with values at dotted paths, all put in at once: one may be valid only beside another."""
     known = [field.name for field in dataclasses.fields(settings) if field.init]  # type: ignore[arg-type]
-    if name not in known:
-        raise UsageError(
-            f"unknown setting {whole!r}: {name!r} is not one of {', '.join(known)}{did_you_mean(name, known)}"
-        )
-    current = getattr(settings, name)
-    if rest:
-        if not dataclasses.is_dataclass(current):
+    types = get_type_hints(type(settings))
+    values: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        name, dot, rest = path.partition(".")
+        whole, is_section = section + path, dataclasses.is_dataclass(getattr(settings, name, None))
+        if name not in known:
+            raise UsageError(
+                f"unknown setting {whole!r}: {name!r} is not one of {', '.join(known)}{did_you_mean(name, known)}"
+            )
+        if dot and not is_section:
             raise UsageError(f"unknown setting {whole!r}: {name!r} has no parts")
-        value = _replace(current, rest, value, whole)
-    elif dataclasses.is_dataclass(current):
-        parts = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(current))
-        raise UsageError(f"{whole!r} has parts: set one of {parts}")
-    else:
-        value = _typed(value, get_type_hints(type(settings))[name], whole)
-    return dataclasses.replace(settings, **{name: value})  # type: ignore[type-var]
+        if is_section and not dot:
+            inner = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(getattr(settings, name)))
+            raise UsageError(f"{whole!r} has parts: set one of {inner}")
+        if dot:
+            parts.setdefault(name, {})[rest] = value
+        else:
+            values[name] = _typed(value, types[name], whole)
+    for name, inside in parts.items():
+        values[name] = _replace(getattr(settings, name), inside, f"{section}{name}.")
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
 
 def _typed(value: Any, wanted: Any, name: str) -> Any:

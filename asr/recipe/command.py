@@ -22,7 +22,8 @@ def _require_training_extra() -> None:
 
 def main(recipe: Recipe) -> None:
     """Run a recipe as its script's command line says; errors are one line and a status, as in ``asr``."""
-    from asr.recipe.stages import STAGES
+    from asr.recipe.seeds import parse_seeds, run_seeds
+    from asr.recipe.stages import STAGES, run_stages
 
     def command(
         stage: Annotated[list[str] | None, typer.Option(help=f"Only this (repeatable): {', '.join(STAGES)}.")] = None,
@@ -31,6 +32,8 @@ def main(recipe: Recipe) -> None:
         out: Annotated[Path | None, typer.Option(help="Results; by default exp/<name>.")] = None,
         archive: Annotated[Path | None, typer.Option(help="The corpus's archive, instead of a download.")] = None,
         jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one a core.")] = 0,
+        seeds: Annotated[str, typer.Option(help="Train once with each, as in 1,2,3, and keep the best on dev.")] = "",
+        allow_changes: Annotated[bool, typer.Option(help="Go on in a folder whose run had other settings.")] = False,
     ) -> None:
         for name in stage or ():
             if name not in STAGES:
@@ -38,10 +41,14 @@ def main(recipe: Recipe) -> None:
         if not stage or "train" in stage:
             _require_training_extra()
         changed = override(recipe, setting or ())
-        run = Run(changed, data or Path("data", changed.corpus), out or Path("exp", changed.name), jobs, archive)
-        for name, function in STAGES.items():
-            if not stage or name in stage:
-                function(run)
+        data, out = data or Path("data", changed.corpus), out or Path("exp", changed.name)
+        run = Run(changed, data, out, jobs, archive, allow_changes)
+        if seeds:
+            if stage or any(text.replace(" ", "").startswith("training.seed=") for text in setting or ()):
+                raise UsageError("--seeds runs all stages with each seed: --stage and training.seed do not go with it")
+            run_seeds(run, parse_seeds(seeds))
+        else:
+            run_stages(run, tuple(stage or STAGES))
 
     command.__doc__ = f"Recipe {recipe.name}: {recipe.description}"
     application = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

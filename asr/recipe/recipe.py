@@ -1,16 +1,50 @@
 """What a recipe is, and where it reads and writes."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
-from asr.errors import UsageError
+from asr.errors import UsageError, did_you_mean
 from asr.features import LogMelConfig
 from asr.model_config import ModelConfig
 from asr.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from asr.data.store import FeatureStore
+    from asr.transcription.bundle import Bundle
+
+TokenizerKind = Literal["characters", "unigram", "bpe", "init"]
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """What the model's outputs stand for, learned from the training transcripts.
+
+    Parameters
+    ----------
+    kind : {"characters", "unigram", "bpe", "init"}
+        Their characters, subwords of SentencePiece (Kudo & Richardson 2018), or the tokens of the model that training
+        starts from (`Recipe.init`).
+    vocab_size : int
+        Number of subwords, the blank among them; 0 for the other kinds.
+    """
+
+    kind: TokenizerKind = "characters"
+    vocab_size: int = 0
+
+    def __post_init__(self) -> None:
+        known = get_args(TokenizerKind)
+        if self.kind not in known:
+            raise UsageError(
+                f"tokenizer.kind is {self.kind!r}; expected {', '.join(known)}{did_you_mean(self.kind, known)}"
+            )
+        subwords = self.kind in ("unigram", "bpe")
+        if subwords != (self.vocab_size > 0) or self.vocab_size < 0:
+            raise UsageError(
+                f"tokenizer: got kind {self.kind!r} and vocab_size {self.vocab_size}; expected a size, such as 500, "
+                "for unigram and bpe, and 0 for the other kinds, which bring their own"
+            )
 
 
 @dataclass(frozen=True)
@@ -23,10 +57,16 @@ class LanguageModelConfig:
         Length of its longest n-grams; 0 for no language model.
     beam_size : int
         Of the search that uses it.
+    cutoffs : tuple of int
+        N-grams of length k that occur at most ``cutoffs[k - 1]`` times are left out; see `asr.decoder.ngram.estimate`.
+    tune_utterances : int
+        The most dev utterances to choose the weights by, evenly spread over the dev set.
     """
 
     order: int = 0
     beam_size: int = 100
+    cutoffs: tuple[int, ...] = ()
+    tune_utterances: int = 1000
 
     def __post_init__(self) -> None:
         if self.order < 0 or self.beam_size < 2:
@@ -34,6 +74,8 @@ class LanguageModelConfig:
                 f"lm: got order {self.order} and beam size {self.beam_size}; expected an order of 0 (none) or more and "
                 "a beam size of 2 or more"
             )
+        if self.tune_utterances < 1:
+            raise UsageError(f"lm.tune_utterances is {self.tune_utterances}; expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -58,6 +100,12 @@ class Recipe:
     global_normalisation : bool
         Whether features are normalised by one mean and deviation, measured on the training split, and not by those
         of their utterance.
+    speeds : tuple of float
+        Speed-perturbed copies of the training utterances (Ko et al. 2015), such as (0.9, 1.1).
+    tokenizer : TokenizerConfig
+    init : str
+        Fine-tuning: the model that training starts from, a bundle's directory or the name of one that ships. Features
+        and the shape of the model must be the same; its outputs for tokens that the new alphabet has too are kept.
     model : ModelConfig
     training : TrainingConfig
     lm : LanguageModelConfig
@@ -73,9 +121,16 @@ class Recipe:
     test: tuple[str, ...] = ("test",)
     features: LogMelConfig = field(default_factory=LogMelConfig)
     global_normalisation: bool = False
+    speeds: tuple[float, ...] = ()
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    init: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+
+    def __post_init__(self) -> None:
+        if self.tokenizer.kind == "init" and not self.init:
+            raise UsageError("tokenizer.kind is 'init', but there is no model to start from; expected --set init=MODEL")
 
 
 @dataclass(frozen=True)
@@ -93,6 +148,8 @@ class Run:
         Processes for preparation; 0: one a core.
     archive : Path, optional
         The corpus's archive, instead of a download.
+    allow_changes : bool
+        Whether to go on in a folder whose run had other settings.
     """
 
     recipe: Recipe
@@ -100,11 +157,27 @@ class Run:
     out: Path
     jobs: int = 0
     archive: Path | None = None
+    allow_changes: bool = False
 
     @property
     def bundle(self) -> Path:
         """Where the bundle is written to."""
         return self.out / "bundle"
+
+    @cached_property
+    def origin(self) -> "Bundle | None":
+        """The model that training starts from, if any; raises as `Bundle.load`."""
+        from asr.transcription.bundle import Bundle
+
+        return Bundle.load(self.recipe.init) if self.recipe.init else None
+
+    @property
+    def features(self) -> LogMelConfig:
+        """What to prepare; fine-tuning takes over the mean and deviation of its model."""
+        if self.origin and self.recipe.global_normalisation:
+            known = self.origin.features
+            return replace(self.recipe.features, normalisation="global", mean=known.mean, std=known.std)
+        return self.recipe.features
 
     def store(self, split: str) -> "FeatureStore":
         """Return the feature store of `split`.
@@ -112,14 +185,14 @@ class Run:
         Raises
         ------
         DataError
-            If it is not prepared, or was prepared with other features than the recipe's.
+            If it is not prepared, is empty, or was prepared with other features than the recipe's.
         """
         from asr.data.store import FeatureStore
         from asr.evaluation.evaluate import check_features
 
         store = FeatureStore.open(self.data / split)
-        expected = self.recipe.features
-        if self.recipe.global_normalisation:
+        expected = self.features
+        if self.recipe.global_normalisation and expected.normalisation != "global":
             # Mean and deviation were measured on the training split when it was prepared.
             measured = FeatureStore.open(self.data / self.recipe.train).config
             expected = replace(expected, normalisation="global", mean=measured.mean, std=measured.std)

@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.data.store import FeatureStore
+from asr.data.store import AudioStore, FeatureStore
 from asr.errors import DataError
+from asr.evaluation.evaluate import check_features
 from asr.features import LogMel
 from asr.model_config import ModelConfig
 from asr.tokenizer import Tokenizer
 from asr.training.augment import Lengths, Purpose, augment, draw_lengths, generator, noise
 from asr.training.config import AugmentConfig
+from asr.training.waveforms import open_waveforms
 
 # Utterances of one batch differ in length by up to this part: room for batches to differ from epoch to epoch.
 LENGTH_JITTER = 0.1
@@ -94,7 +96,8 @@ class BatchSource:
 
     Parameters
     ----------
-    store : FeatureStore
+    store : FeatureStore or AudioStore
+        Of waveforms, the features are computed as the store's configuration says.
     tokenizer : Tokenizer
     model : ModelConfig
         Its time reduction decides which transcripts fit their utterances.
@@ -116,12 +119,15 @@ class BatchSource:
     Raises
     ------
     DataError
-        If a transcript has characters that the tokenizer lacks, or no utterance is left.
+        If a transcript has characters that the tokenizer lacks, no utterance is left, or a store of noise or impulse
+        responses cannot be used.
+    UsageError
+        If `augment` changes waveforms, and the store holds features.
     """
 
     def __init__(
         self,
-        store: FeatureStore,
+        store: FeatureStore | AudioStore,
         tokenizer: Tokenizer,
         model: ModelConfig,
         batch_frames: int,
@@ -133,6 +139,7 @@ class BatchSource:
         self.tokenizer = tokenizer
         self.batch_frames = batch_frames
         self.augment = augment
+        self._waveforms = open_waveforms(store, augment)
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
         # The fewest frames of which the network makes as many outputs as CTC needs.
@@ -186,7 +193,9 @@ class BatchSource:
             longest = int(num_frames.max())
         else:
             pauses = 2 * round(self.augment.pause_seconds / self.store.config.hop_seconds)
-            longest = int(np.ceil(num_frames.max() * (1 + self.augment.time_stretch)))
+            # A frame more for the rounding of a changed speed.
+            slowest = num_frames.max() / min(self.augment.waveform.speeds) + 1 if self._waveforms else num_frames.max()
+            longest = int(np.ceil(slowest * (1 + self.augment.time_stretch)))
             longest += pauses if self.augment.pause_probability else 0
         # Of all lengths, that of which the most frames fit the budget; of several, the longest.
         shortest = int(num_frames.min())
@@ -203,9 +212,12 @@ class BatchSource:
         """Draw the utterances of an epoch, those of noise at the end, with their lengths once augmented."""
         if self.augment is None:
             return self._kept, Lengths.unaltered(self._num_frames[self._kept])
-        lengths = draw_lengths(
-            self._num_frames[self._kept], self._shortest[self._kept], self.augment, self.store.config.hop_seconds, rng
-        )
+        num_frames, speed = self._num_frames[self._kept], np.ones(len(self._kept))
+        if self._waveforms:
+            speed = rng.choice(self.augment.waveform.speeds, len(speed))
+            num_frames = self._waveforms.num_frames(self._kept, speed)
+        hop_seconds = self.store.config.hop_seconds
+        lengths = draw_lengths(num_frames, speed, self._shortest[self._kept], self.augment, hop_seconds, rng)
         count = rng.poisson(self.augment.noise_utterances * len(self._kept))
         noises = Lengths.unaltered(rng.choice(lengths.total, count))
         indices = np.append(self._kept, len(self.store) + np.arange(count))
@@ -228,7 +240,9 @@ class BatchSource:
         return [self.store.ids[index] for index in np.flatnonzero(chosen).tolist()]
 
     def _features(self, index: int) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = self.store[index].features.astype(np.float32)
+        if self._waveforms:
+            return self._waveforms.features(index)
+        features: NDArray[np.float32] = self.store[index].features.astype(np.float32)  # type: ignore[union-attr]
         return features
 
     def _augmented(self, index: int, lengths: Lengths, seed: int, epoch: int) -> NDArray[np.float32]:
@@ -238,8 +252,14 @@ class BatchSource:
         if number >= 0:
             assert self._log_mel is not None
             return noise(self._log_mel, int(lengths.total), generator(seed, epoch, Purpose.NOISE, number))
-        rng = generator(seed, epoch, Purpose.FEATURES, index)
-        return augment(self._features(index), lengths, self.augment, self.store.config, rng)
+        if self._waveforms:
+            features = self._waveforms.altered(index, lengths, generator(seed, epoch, Purpose.WAVEFORM, index))
+            lengths = Lengths.unaltered(lengths.total)
+        else:
+            features = self._features(index)
+        return augment(
+            features, lengths, self.augment, self.store.config, generator(seed, epoch, Purpose.FEATURES, index)
+        )
 
     def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:
         """Pad; in noise, nothing is said."""
@@ -256,4 +276,20 @@ class BatchSource:
             torch.from_numpy(padded_targets),
             torch.tensor([len(ids) for ids in targets]),
             tuple(self.store.ids[i] if i < N else "noise" for i in indices.tolist()),
+        )
+
+
+def check_same_features(train: FeatureStore | AudioStore, dev: FeatureStore | AudioStore) -> None:
+    """Refuse two stores whose features differ; one may hold waveforms and the other features.
+
+    Raises
+    ------
+    DataError
+        Naming what differs; or if `dev` is empty.
+    """
+    check_features(dev, train.config, f"the training store {train.path}")
+    if not np.array_equal(train.filterbank, dev.filterbank):
+        raise DataError(
+            f"{dev.path}: its mel filters are not those of the training store {train.path}: prepare both with the same "
+            "version of librosa"
         )

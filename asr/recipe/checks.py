@@ -1,0 +1,129 @@
+"""What would spoil a run, found before its hours are spent."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.errors import DataError, UsageError
+from asr.files import write_text
+from asr.recipe.recipe import Run
+from asr.settings import to_dict
+from asr.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from asr.data.store import FeatureStore
+    from asr.transcription.bundle import Bundle
+
+# Settings of a model that its weights do not depend on.
+SHAPELESS = ("dropout", "variational_dropout", "reservoir", "spectral_radius")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse an output folder that cannot be made or written to.
+
+    Raises
+    ------
+    UsageError
+        Naming the folder and what the system says.
+    """
+    probe = folder / ".writable"
+    try:
+        write_text(probe, "")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot write there ({error.strerror or error}); expected a folder that can be made or written "
+            "to: choose another with --out"
+        ) from None
+
+
+def check_origin(run: Run) -> "Bundle | None":
+    """Return the model to start from, if any, once its features and shape are known to be the recipe's.
+
+    Raises
+    ------
+    UsageError
+        Naming the settings that differ, as the options that make them the same.
+    """
+    origin = run.origin
+    if origin is None:
+        return None
+    pairs = (("features", run.features, origin.features), ("model", run.recipe.model, origin.model))
+    different = []
+    for section, ours, theirs in pairs:
+        for field in fields(ours):
+            got, expected = getattr(ours, field.name), getattr(theirs, field.name)
+            if got != expected and field.name not in SHAPELESS:
+                different.append(f"{section}.{field.name} is {got!r:.40}, expected {expected!r:.40}")
+    if different:
+        raise UsageError(
+            f"init={run.recipe.init}: the recipe's features or model are not those of {origin.name}: "
+            f"{'; '.join(different)}: give the recipe these values (--set), or start from another model"
+        )
+    return origin
+
+
+def check_splits(run: Run) -> tuple["FeatureStore", "FeatureStore"]:
+    """Return the stores to train on and to choose by; those to test on, where they are there, must agree with them.
+
+    Raises
+    ------
+    DataError
+        If one is not prepared or has other features, or the dev split has no words.
+    """
+    recipe = run.recipe
+    for split in (recipe.train, recipe.dev):
+        if (run.data / split / "store.json").is_file() and not _utterances(run.data / split):
+            raise DataError(
+                f"{run.data / split}: the split has no utterance; expected some: training learns from {recipe.train!r} "
+                f"and chooses its best epoch by {recipe.dev!r}"
+            )
+    train, dev = run.store(recipe.train), run.store(recipe.dev)
+    for split in recipe.test:
+        if (run.data / split / "store.json").is_file():
+            run.store(split)
+    if not any(text.split() for text in dev.texts):
+        raise DataError(
+            f"{dev.path}: no transcript has words; expected some, for training chooses its best epoch by the word "
+            "errors there"
+        )
+    return train, dev
+
+
+def _utterances(folder: Path) -> int:
+    from asr.data.store import FeatureStore
+
+    return len(FeatureStore.open(folder))
+
+
+def check_letters(tokenizer: Tokenizer, stores: Iterable["FeatureStore"]) -> None:
+    """Refuse transcripts with characters that `tokenizer` cannot encode.
+
+    Raises
+    ------
+    DataError
+        Listing each character, how often it occurs in each store, and the id of the first utterance.
+    """
+    lines = []
+    for store in stores:
+        found: dict[str, tuple[int, str]] = {}
+        for name, text in zip(store.ids, store.texts, strict=True):
+            for character in set(text) - tokenizer.alphabet:
+                count, first = found.get(character, (0, name))
+                found[character] = (count + text.count(character), first)
+        lines += [
+            f"  {character!r} (U+{ord(character):04X}) {count} times in {store.split}, as in {first}"
+            for character, (count, first) in sorted(found.items())
+        ]
+    if lines:
+        raise DataError(
+            f"the tokens cannot write these characters of the transcripts; they know "
+            f"{''.join(sorted(tokenizer.alphabet))!r}:\n" + "\n".join(lines) + "\nprepare the corpus with a text "
+            "profile that maps or drops them, or choose tokens that have them (tokenizer.kind)"
+        )
+
+
+def data_stamp(store: "FeatureStore") -> list[Any]:
+    """Return what tells a store from others: its features and the checksums of its shards."""
+    return [to_dict(store.config), store.header["shards"]]

@@ -1,0 +1,58 @@
+"""The stage ``evaluate``: bundle and stores → WER table, also written into the bundle."""
+
+import dataclasses
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from asr.files import write_text
+from asr.recipe.checks import data_stamp
+from asr.recipe.recipe import Run
+from asr.recipe.stamps import digest, is_current, write_stamp
+
+
+def evaluate(run: Run) -> None:
+    """Bundle, dev and test stores → WER table; the dev set has chosen the epoch and the decoder's weights."""
+    from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
+
+    bundle = Bundle.load(run.bundle)
+    has_lm = (run.bundle / LANGUAGE_MODEL).is_file()
+    splits = list(dict.fromkeys((run.recipe.dev, *run.recipe.test)))
+    stamp = {
+        "weights": bundle.weights_sha256,
+        "decoding": [bundle.decoding, run.recipe.lm.beam_size] if has_lm else None,
+        "data": {split: digest(data_stamp(run.store(split))) for split in splits},
+    }
+    if not bundle.results or not is_current(run.out, "evaluate", stamp):
+        bundle = _measure(run, bundle, splits, has_lm=has_lm)
+        write_stamp(run.out, "evaluate", stamp)
+    table = Table("set", "decoder", "utterances", "words", "WER %", "95 % interval", "CER %", title=run.recipe.name)
+    for row in bundle.results:
+        table.add_row(
+            *(str(row[key]) for key in ("split", "decoder", "utterances", "words")),
+            f"{row['wer']:.2f}", f"{row['low']:.1f}–{row['high']:.1f}", f"{row['cer']:.2f}",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _measure(run: Run, bundle: Any, splits: list[str], *, has_lm: bool) -> Any:
+    """Return the bundle with its results, which are written into its files."""
+    from asr.evaluation.evaluate import evaluate as evaluate_store
+    from asr.training.card import model_card
+    from asr.transcription.decoding import DecodingOptions, describe, make_decoder
+    from asr.transcription.runtime import OnnxRuntime
+
+    runtime = OnnxRuntime(bundle)
+    plan = [DecodingOptions(), *[DecodingOptions(beam_size=run.recipe.lm.beam_size)] * has_lm]
+    results: list[dict[str, Any]] = []
+    for decoding in plan:
+        decoder = make_decoder(bundle, decoding)
+        for split in splits:
+            result = evaluate_store(run.store(split), bundle, runtime, decoder)
+            results.append({"split": split, "decoder": describe(bundle, decoding), **result.summary()})
+            print(f"{split}, {results[-1]['decoder']}: {result.words.kaldi_line()}")
+    bundle = dataclasses.replace(bundle, results=results)
+    write_text(bundle.directory / "config.json", bundle.config_json())
+    write_text(bundle.directory / "README.md", model_card(bundle))
+    return bundle

@@ -1,0 +1,122 @@
+"""The stages ``lm`` and ``tune``: training transcripts → n-gram model; dev set → its weights, both into the bundle."""
+
+import dataclasses
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import DataError
+from asr.files import atomic_path, write_text
+from asr.recipe.checks import data_stamp
+from asr.recipe.recipe import Run
+from asr.recipe.stamps import digest, is_current, read_stamps, write_stamp
+
+if TYPE_CHECKING:
+    from asr.decoder import BeamSearchDecoder, NGramModel
+    from asr.transcription.bundle import Bundle
+
+# How the decoder's own options are searched; kept in stamps, so that another way of tuning is another result.
+THREADS = 2
+
+
+def lm(run: Run) -> None:
+    """Training transcripts → n-gram model, where the recipe asks for one.
+
+    Of the training transcripts alone: the dev set, which the weights are then tuned on, must be as new to it as a
+    test set, or they would come out too heavy.
+    """
+    from asr.decoder.ngram import estimate
+    from asr.transcription.bundle import LANGUAGE_MODEL
+
+    config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
+    if not config.order:
+        return
+    store = run.store(run.recipe.train)
+    stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(list(store.texts))}
+    if is_current(run.out, "lm", stamp, path):
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = estimate(store.texts, config.order, config.cutoffs)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        print(f"language model: {message}", file=sys.stderr)
+    dev_texts = run.store(run.recipe.dev).texts
+    perplexity = model.perplexity(dev_texts)
+    print(
+        f"language model: {config.order}-gram of {len(store)} transcripts, perplexity {perplexity.with_oov:.1f} on "
+        f"{run.recipe.dev} ({perplexity.without_oov:.1f} without its {perplexity.num_oov} unknown words of "
+        f"{perplexity.num_tokens - len(dev_texts)})",
+        file=sys.stderr,
+    )
+    model.write_arpa(path)
+    write_stamp(run.out, "lm", stamp)
+
+
+def tune(run: Run) -> None:
+    """Bundle, n-gram model and dev store → weights of the model and of the word bonus; both are put into the bundle."""
+    from asr.decoder.ngram import NGramModel
+    from asr.evaluation.tune import tune as tune_weights
+    from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
+
+    config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
+    if not config.order:
+        return
+    if not path.is_file():
+        raise DataError(f"{path}: no such language model: run the stage lm first")
+    bundle, dev = Bundle.load(run.bundle), run.store(run.recipe.dev)
+    stamp = {
+        "weights": bundle.weights_sha256,
+        "lm": read_stamps(run.out).get("lm"),
+        "dev": digest(data_stamp(dev)),
+        "search": [config.beam_size, config.tune_utterances],
+    }
+    if is_current(run.out, "tune", stamp, run.bundle / LANGUAGE_MODEL):
+        return
+    chosen = np.unique(np.linspace(0, len(dev) - 1, min(len(dev), config.tune_utterances)).round().astype(int)).tolist()
+    texts = [dev.texts[index] for index in chosen]
+    decoder = _decoder(bundle, NGramModel.read(path), config.beam_size)
+
+    def recogniser(alpha: float, beta: float) -> Any:
+        weighted = decoder.with_options(alpha=alpha, beta=beta)
+
+        def recognise(utterances: Sequence[NDArray[Any]]) -> list[str]:
+            return [hypotheses[0].text for hypotheses in weighted.decode_batch(utterances, threads=THREADS)]
+
+        return recognise
+
+    tuned = tune_weights(_log_probs(bundle, [dev[index].features for index in chosen]), texts, recogniser)
+    print(
+        f"language model: alpha {tuned.alpha:g}, beta {tuned.beta:g} on {len(chosen)} utterances of {run.recipe.dev}: "
+        f"{tuned.counts.kaldi_line()}",
+        file=sys.stderr,
+    )
+    with atomic_path(run.bundle / LANGUAGE_MODEL) as temporary:
+        shutil.copyfile(path, temporary)
+    bundle = dataclasses.replace(bundle, decoding={"alpha": tuned.alpha, "beta": tuned.beta})
+    write_text(run.bundle / "config.json", bundle.config_json())
+    write_stamp(run.out, "tune", stamp)
+
+
+def _decoder(bundle: "Bundle", model: "NGramModel", beam_size: int) -> "BeamSearchDecoder":
+    from asr.decoder import BeamOptions, BeamSearchDecoder
+    from asr.tokenizer import BLANK
+
+    return BeamSearchDecoder(
+        bundle.tokenizer.tokens,
+        blank=BLANK,
+        frame_seconds=bundle.frame_seconds,
+        options=BeamOptions(beam_size=beam_size),
+        lm=model,
+    )
+
+
+def _log_probs(bundle: "Bundle", features: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    from asr.transcription.runtime import OnnxRuntime
+
+    runtime = OnnxRuntime(bundle)
+    return [runtime([utterance])[0] for utterance in features]

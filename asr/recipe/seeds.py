@@ -1,0 +1,83 @@
+"""The same recipe with several seeds: how much of a result is luck, and the best model by the dev set."""
+
+import json
+import shutil
+import statistics
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from asr.errors import UsageError
+from asr.files import atomic_directory, write_text
+from asr.recipe.ranks import is_first
+from asr.recipe.recipe import Run
+from asr.recipe.stages import run_stages
+from asr.transcription.bundle import Bundle
+
+Row = dict[str, Any]
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds in ``"1,2,3"``.
+
+    Raises
+    ------
+    UsageError
+        If these are not whole numbers, two or more, each once.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds is {text!r}; expected whole numbers with commas, as in 1,2,3") from None
+    if len(seeds) < 2 or len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds is {text!r}; expected two or more, each once, as in 1,2,3")
+    return seeds
+
+
+def run_seeds(run: Run, seeds: tuple[int, ...]) -> None:
+    """Run all stages with each seed in ``<out>/seed-N``; the bundle with the best dev WER becomes ``<out>/bundle``.
+
+    The dev WER is greedy, for the weights of a language model are fitted to the dev set; equal ones go to the seed
+    that comes first. ``<out>/seeds.json`` holds what the table shows.
+    """
+    runs = {
+        seed: replace(
+            run,
+            recipe=replace(run.recipe, training=replace(run.recipe.training, seed=seed)),
+            out=run.out / f"seed-{seed}",
+        )
+        for seed in seeds
+    }
+    for one in runs.values():
+        run_stages(one)
+    if not is_first():
+        return
+    results = {seed: Bundle.load(one.bundle).results for seed, one in runs.items()}
+    best = min(seeds, key=lambda seed: results[seed][_greedy_dev(run, results[seed])]["wer"])
+    rows = _rows(results)
+    with atomic_directory(run.bundle) as new:
+        shutil.copytree(runs[best].bundle, new, dirs_exist_ok=True)
+    write_text(run.out / "seeds.json", json.dumps({"best": best, "results": rows}, indent=1) + "\n")
+    table = Table("set", "decoder", *(f"seed {seed}" for seed in seeds), "mean", "range", title=run.recipe.name)
+    for row in rows:
+        numbers = [f"{value:.2f}" for value in (*row["wer"], row["mean"])]
+        table.add_row(row["split"], row["decoder"], *numbers, f"{min(row['wer']):.2f}–{max(row['wer']):.2f}")
+    Console().print(table)
+    print(f"word error rates in per cent; {run.bundle} is that of seed {best}, the best on {run.recipe.dev}")
+
+
+def _greedy_dev(run: Run, results: list[Row]) -> int:
+    return next(i for i, row in enumerate(results) if (row["split"], row["decoder"]) == (run.recipe.dev, "greedy"))
+
+
+def _rows(results: dict[int, list[Row]]) -> list[Row]:
+    """Return a row for each set and decoder: the word error rates in the order of the seeds, and their mean."""
+    first, *_ = results.values()
+    rows = []
+    for index, row in enumerate(first):
+        rates = [result[index]["wer"] for result in results.values()]
+        kept = {name: row[name] for name in ("split", "decoder", "utterances", "words")}
+        rows.append({**kept, "seeds": list(results), "wer": rates, "mean": statistics.mean(rates)})
+    return rows

@@ -1,0 +1,97 @@
+"""What was done with what: notes in ``<out>/stages.json``, by which stages know that they are done."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asr.errors import UsageError
+from asr.files import write_text
+from asr.recipe.recipe import Run
+from asr.settings import to_dict
+
+STAMPS = "stages.json"
+SETTINGS = "settings.json"
+# What a checkpoint depends on so much that training cannot go on from it with another value.
+FIXED = ("features", "global_normalisation", "tokenizer", "init", "model")
+# Of these, what may change all the same.
+LOOSE = ("model.dropout", "model.variational_dropout")
+# What may change but must be meant; the other settings are those of stages that are simply done again.
+MEANT = ("corpus", "train", "dev", "speeds", "training")
+# Settings of a run that do not change what is learned.
+FREE = tuple(
+    f"training.{name}" for name in ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
+)
+
+
+def read_stamps(out: Path) -> dict[str, Any]:
+    """Return what each stage that is done was done with; empty where that cannot be told."""
+    try:
+        stamps: dict[str, Any] = json.loads((out / STAMPS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamps
+
+
+def write_stamp(out: Path, stage: str, stamp: dict[str, Any]) -> None:
+    """Note what a stage was done with."""
+    write_text(out / STAMPS, json.dumps({**read_stamps(out), stage: stamp}, indent=1) + "\n")
+
+
+def is_current(out: Path, stage: str, stamp: dict[str, Any], *outputs: Path) -> bool:
+    """Return whether `stage` was done with what `stamp` says, and its `outputs` are there."""
+    return all(path.exists() for path in outputs) and read_stamps(out).get(stage) == stamp
+
+
+def digest(values: Any) -> str:
+    """Return 16 hexadecimal digits that stand for a JSON value."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def learned_settings(run: Run) -> dict[str, Any]:
+    """Return all settings that decide what is learned, nested as in the recipe."""
+    values: dict[str, Any] = json.loads(json.dumps(to_dict(run.recipe)))
+    settings = {name: values[name] for name in (*FIXED, *MEANT)}
+    settings["training"] = {name: value for name, value in values["training"].items() if f"training.{name}" not in FREE}
+    return settings
+
+
+def check_settings(run: Run) -> None:
+    """Refuse to go on with other settings than those that training in this folder began with.
+
+    Raises
+    ------
+    UsageError
+        Naming the settings; with `Run.allow_changes` only for those that the weights cannot survive.
+    """
+    try:
+        before = json.loads((run.out / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    changes = dict(_changes(before, learned_settings(run)))
+    impossible = {key for key in changes if key.partition(".")[0] in FIXED and key not in LOOSE}
+    told = {key: change for key, change in changes.items() if key in impossible or not run.allow_changes}
+    if not told:
+        return
+    listed = "; ".join(f"{key}: {old!r:.60} → {new!r:.60}" for key, (old, new) in told.items())
+    remedy = (
+        "the weights there do not fit: choose another --out" if impossible
+        else "go back to them, choose another --out, or accept the changes with --allow-changes"
+    )  # fmt: skip
+    raise UsageError(f"{run.out}: its run has other settings: {listed}; expected the same ones: {remedy}")
+
+
+def write_settings(run: Run) -> None:
+    """Note what training begins with, for `check_settings`."""
+    write_text(run.out / SETTINGS, json.dumps(learned_settings(run), indent=1, ensure_ascii=False) + "\n")
+
+
+def _changes(before: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield what differs between two nested settings: dotted key, (old, new)."""
+    for key in dict.fromkeys((*before, *now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield prefix + key, (old, new)

@@ -1,0 +1,57 @@
+"""The stage ``tokenizer``: training transcripts → ``<out>/tokenizer``."""
+
+import sys
+
+from asr.errors import DataError
+from asr.files import atomic_directory, write_text
+from asr.recipe.checks import check_letters, check_origin, check_splits
+from asr.recipe.recipe import Run
+from asr.recipe.stamps import digest, is_current, write_stamp
+from asr.settings import to_dict
+from asr.tokenizer import TOKENS, CharTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
+
+
+def tokenizer(run: Run) -> None:
+    """Training transcripts → tokens, which can write those of the dev split too."""
+    config = run.recipe.tokenizer
+    origin = check_origin(run)
+    stores = check_splits(run)
+    stamp = {
+        "tokenizer": to_dict(config),
+        "texts": digest(list(stores[0].texts)),
+        "init": digest(origin.tokenizer.files()) if origin and config.kind == "init" else "",
+    }
+    folder = run.out / "tokenizer"
+    if not is_current(run.out, "tokenizer", stamp, folder / TOKENS):
+        made: Tokenizer
+        if config.kind == "init" and origin:
+            made = origin.tokenizer
+        elif config.kind == "unigram" or config.kind == "bpe":
+            made = SentencePieceTokenizer.from_texts(stores[0].texts, config.kind, config.vocab_size)
+        else:
+            made = CharTokenizer.from_texts(stores[0].texts)
+        with atomic_directory(folder) as new:
+            for name, content in made.files().items():
+                write_text(new / name, content)
+        write_stamp(run.out, "tokenizer", stamp)
+        print(f"tokenizer: {len(made)} tokens ({made.kind})", file=sys.stderr)
+    check_letters(load_tokenizer(run), stores)
+
+
+def load_tokenizer(run: Run) -> Tokenizer:
+    """Return the tokenizer that the stage has made.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    kind = (
+        run.origin.tokenizer.kind if run.recipe.tokenizer.kind == "init" and run.origin else run.recipe.tokenizer.kind
+    )
+    try:
+        return read_tokenizer(run.out / "tokenizer", kind)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{run.out / 'tokenizer'}: holds no tokens of kind {kind!r} ({error}); run the stage tokenizer first"
+        ) from None

@@ -1,0 +1,110 @@
+"""The stage ``train``: feature stores → bundle."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from asr.recipe.checks import check_letters, check_origin, check_splits, data_stamp
+from asr.recipe.ranks import is_first
+from asr.recipe.recipe import Run
+from asr.recipe.stamps import digest, is_current, learned_settings, write_settings, write_stamp
+from asr.recipe.tokens import load_tokenizer
+
+if TYPE_CHECKING:
+    from asr.data.store import FeatureStore
+    from asr.model import AcousticModel
+    from asr.tokenizer import Tokenizer
+
+
+def train(run: Run) -> None:
+    """Feature stores → bundle."""
+    recipe, config = run.recipe, run.recipe.training
+    origin = check_origin(run)
+    stores = check_splits(run)
+    tokenizer = load_tokenizer(run)
+    check_letters(tokenizer, stores)
+    stamp = _stamp(run, stores, tokenizer)
+    if is_current(run.out, "train", stamp, run.bundle):
+        return
+
+    from asr.training.batches import BatchSource
+    from asr.training.loop import Trainer
+
+    model = _model(run, stores[0], tokenizer)
+    batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
+    sources = (
+        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment),
+        BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
+    )
+    if is_first():
+        _introduce(run, stores[0], model, sources[0].too_short)
+        write_settings(run)
+    trainer = Trainer(model, tokenizer, *sources, config, run.out)
+    best = trainer.run(accept_changes=run.allow_changes)
+    if not is_first():
+        return
+
+    from asr.training.card import model_card
+    from asr.training.export import write_bundle
+    from asr.transcription.bundle import Bundle
+
+    bundle = Bundle(
+        directory=run.bundle,
+        name=recipe.name,
+        description=recipe.description,
+        features=stores[0].config,
+        filterbank=stores[0].filterbank,
+        model=recipe.model,
+        tokenizer=tokenizer,
+        dataset=recipe.corpus,
+        licence=recipe.licence,
+        language=recipe.language,
+        origin=f"{origin.name} (data: {origin.dataset}; licence: {origin.licence})" if origin else "",
+    )
+    write_bundle(bundle, best, model_card(bundle), run.bundle)
+    write_stamp(run.out, "train", stamp)
+    print(f"wrote {run.bundle}", file=sys.stderr)
+
+
+def _stamp(run: Run, stores: tuple["FeatureStore", "FeatureStore"], tokenizer: "Tokenizer") -> dict[str, Any]:
+    recipe = run.recipe
+    return {
+        "settings": digest(learned_settings(run)),
+        "named": digest([recipe.name, recipe.description, recipe.licence, recipe.language]),
+        "tokens": digest(tokenizer.files()),
+        "data": digest([data_stamp(store) for store in stores]),
+        "init": run.origin.weights_sha256 if run.origin else "",
+    }
+
+
+def _model(run: Run, store: "FeatureStore", tokenizer: "Tokenizer") -> "AcousticModel":
+    """Return the model with its first weights, those of another model where the recipe says so."""
+    import torch
+
+    from asr.model import AcousticModel
+    from asr.training.finetune import start_from
+
+    torch.manual_seed(run.recipe.training.seed)
+    model = AcousticModel(run.recipe.model, store.config.n_mels, len(tokenizer))
+    if run.origin:
+        shared = start_from(run.origin, model, tokenizer)
+        print(
+            f"starting from {run.origin.name}: outputs for {shared} of {len(tokenizer)} tokens are taken over",
+            file=sys.stderr,
+        )
+    return model
+
+
+def _introduce(run: Run, store: "FeatureStore", model: "AcousticModel", too_short: list[str]) -> None:
+    if too_short:
+        ids = ", ".join(too_short[:5])
+        print(
+            f"left out {len(too_short)} of {len(store)} utterances, whose transcripts need more frames than they "
+            f"have: {ids}{', …' if len(too_short) > 5 else ''}",
+            file=sys.stderr,
+        )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(
+        f"training {run.recipe.name}: {len(store)} utterances, {store.hours:.2f} h, "
+        f"{parameters / 1e6:.1f} M parameters",
+        file=sys.stderr,
+    )
