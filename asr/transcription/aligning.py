@@ -47,8 +47,10 @@ def align_audio(
     if not utterances:
         raise AudioError("the recording is silent; expected one in which the text is said")
     log_probs = np.concatenate([utterance.log_probs for utterance in utterances])
+    # A text can be cut into subwords in several ways: that of the tokenizer is the one that the model has learned.
+    transcript = text if bundle.tokenizer.kind == "characters" else bundle.tokenizer.encode(" ".join(text.split()))
     # In frames, because every utterance has a grid of frames of its own.
-    alignment = align(log_probs, text, bundle.tokenizer.tokens, blank=BLANK, frame_seconds=1.0)
+    alignment = align(log_probs, transcript, bundle.tokenizer.tokens, blank=BLANK, frame_seconds=1.0)
     first_frames = np.cumsum([0, *(len(utterance.log_probs) for utterance in utterances)])
 
     def seconds(frame: float, *, is_end: bool) -> float:
