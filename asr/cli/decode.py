@@ -49,7 +49,7 @@ def decode(
             options=options,
             lm=NGramModel.read(lm) if lm else None,
             lexicon=Lexicon.read(lexicon) if lexicon else None,
-            hotwords=_weights(hotword or []),
+            hotwords=hotword_weights(hotword or []),
             **common,
         )
 
@@ -102,7 +102,7 @@ def _to_dict(hypothesis: Any) -> dict[str, Any]:
     return dataclasses.asdict(hypothesis)
 
 
-def _weights(hotwords: list[str]) -> dict[str, float]:
+def hotword_weights(hotwords: list[str]) -> dict[str, float]:
     """Return phrase → weight of ``PHRASE`` or ``PHRASE=WEIGHT``."""
     from asr.decoder.hotwords import DEFAULT_WEIGHT
 

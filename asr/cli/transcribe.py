@@ -3,57 +3,158 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from asr.errors import AsrError, UsageError
+from asr.cli.decode import hotword_weights
+from asr.errors import UsageError
+
+if TYPE_CHECKING:
+    from asr.cli.progress import JobProgress
+    from asr.transcription.inputs import Outputs, Recording
+    from asr.transcription.transcript import Transcript
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, mp3, sph, …", readable=False)],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Audio files, glob patterns, folders; - for the standard input.", show_default=False),
+    ],
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
-    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
+    output_format: Annotated[
+        list[str] | None,
+        typer.Option("--output-format", "-f", help="txt, json, srt, vtt, tsv, ctm, textgrid (several: txt,srt), all."),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", "-o", help="Folder of the files <name>.<format>; made if it is not there."),
+    ] = None,
+    recursive: Annotated[bool, typer.Option(help="Search folders with all below them.")] = False,
+    skip_existing: Annotated[bool, typer.Option(help="Leave out recordings whose output files are all there.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda".')] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
-    beam_size: Annotated[int, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.")] = 1,
+    precision: Annotated[
+        Literal["float32", "int8"], typer.Option(help="int8 is faster on the CPU; LSTMs only.")
+    ] = "float32",
+    beam_size: Annotated[
+        int | None, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.", show_default="1")
+    ] = None,
     lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
     alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
     beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
+    oov: Annotated[str | None, typer.Option(help="Words unknown to the n-gram model: allow, penalise, forbid.")] = None,
+    hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
+    lexicon: Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")] = "",
+    nbest: Annotated[int, typer.Option(min=1, help="Readings of each segment; in JSON, as alternatives.")] = 1,
     word_timestamps: Annotated[bool, typer.Option(help="A line for each word: start, end, confidence, word.")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a file, with words and times.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
 ) -> None:
-    """Print the words of audio files; with several files, each line begins with its file's name.
+    """Print the words of audio files, or write them as text, JSON, subtitles or time-marked words.
+
+    Recordings may be of any length. With several, each printed line begins with its file's name; with
+    --output-format or --output-dir, files are written and nothing is printed (all formats, if none is given).
 
     A file that cannot be read is named on the error stream, the others are transcribed all the same, and the
-    exit status is 1.
+    exit status is 1. --hotword, --lexicon, --lm, --nbest and --oov switch beam search on.
     """
     name = require_model(model)
-    from asr.transcription.bundle import Bundle
-    from asr.transcription.decoding import DecodingOptions, make_decoder
-    from asr.transcription.transcribe import Transcriber
+    from asr.cli.progress import JobProgress
+    from asr.transcription.decoding import DecodingOptions
+    from asr.transcription.inputs import find_recordings
+    from asr.transcription.job import JobOptions, run_job
 
-    options = DecodingOptions(beam_size, lm, alpha, beta)
-    bundle = Bundle.load(name)
-    transcriber = Transcriber(bundle, device=device, threads=threads, decoder=make_decoder(bundle, options))
+    outputs = _outputs(output_format, output_dir)
+    _refuse_contradictions(outputs, skip_existing, {"--word-timestamps": word_timestamps, "--json": json_lines})
+    if nbest > 1 and not (json_lines or (outputs and "json" in outputs.formats)):
+        raise UsageError("--nbest is for JSON: give --json, or json among the --output-format")
+    decoding = DecodingOptions(
+        beam_size, lm, alpha, beta, nbest, hotword_weights(hotword or []), lexicon, _oov_policy(oov)
+    )
+    options = JobOptions(name, device, threads, precision, decoding, jobs)
+    recordings = find_recordings(inputs, recursive=recursive)
+    skipped = 0
+    if outputs:
+        outputs.prepare(recordings)
+        left = [recording for recording in recordings if not (skip_existing and outputs.are_there(recording))]
+        skipped, recordings = len(recordings) - len(left), left
     failed = 0
-    for path in files:
-        try:
-            transcript = transcriber.transcribe(path)
-        except AsrError as error:
-            failed += 1
-            print(f"asr: {error}", file=sys.stderr)
-            continue
-        if json_lines:
-            print(json.dumps({"file": str(path), **transcript.to_dict()}, ensure_ascii=False), flush=True)
-        else:
-            print(f"{path}: {transcript.text}" if len(files) > 1 else transcript.text, flush=True)
-        if word_timestamps and not json_lines:
-            for word in transcript.words:
-                print(f"{word.start:9.2f} {word.end:9.2f} {word.confidence:6.2f}  {word.text}", flush=True)
+    with JobProgress([recording.num_bytes for recording in recordings], quiet=quiet) as progress:
+        for result in run_job(recordings, options, in_order=outputs is None, progress=progress.update):
+            recording = recordings[result.index]
+            if result.transcript is None:
+                failed += 1
+                progress.message(f"asr: {result.error}")
+                continue
+            for warning in result.transcript.warnings:
+                progress.message(f"asr: warning: {warning}")
+            if outputs:
+                outputs.write(recording, result.transcript)
+            else:
+                _print(recording, result.transcript, as_json=json_lines, named=len(recordings) > 1)
+                if word_timestamps:
+                    _print_words(result.transcript)
+    if outputs and not quiet:
+        _summarise(outputs, progress, {"written": len(recordings) - failed, "skipped": skipped, "failed": failed})
+    elif failed and len(recordings) > 1:
+        print(f"asr: {failed} of {len(recordings)} files failed", file=sys.stderr)
     if failed:
-        if len(files) > 1:
-            print(f"asr: {failed} of {len(files)} files failed", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _outputs(formats: list[str] | None, folder: Path | None) -> "Outputs | None":
+    """Return where files are written, or None if transcripts are printed; as whisper, all formats if none is given."""
+    if formats is None and folder is None:
+        return None
+    from asr.transcription.inputs import Outputs
+    from asr.transcription.writers import ALL, parse_formats
+
+    return Outputs(folder or Path(), parse_formats(formats or [ALL]))
+
+
+def _refuse_contradictions(outputs: "Outputs | None", skip_existing: bool, printing: dict[str, bool]) -> None:
+    given = [option for option, value in printing.items() if value]
+    if outputs and given:
+        raise UsageError(
+            f"{', '.join(given)} is for what is printed, and --output-format and --output-dir write files: the formats "
+            "json, ctm and textgrid have words and times"
+        )
+    if len(given) == 2:
+        raise UsageError("--json has words and times: leave out --word-timestamps")
+    if skip_existing and not outputs:
+        raise UsageError("--skip-existing is for files: give --output-format or --output-dir")
+
+
+def _oov_policy(oov: str | None) -> Literal["allow", "penalise", "forbid"] | None:
+    policies: dict[str, Literal["allow", "penalise", "forbid"]]
+    policies = {"allow": "allow", "penalise": "penalise", "forbid": "forbid"}
+    if oov is not None and oov not in policies:
+        raise UsageError(f"--oov is {oov!r}; expected one of {', '.join(policies)}")
+    return None if oov is None else policies[oov]
+
+
+def _print(recording: "Recording", transcript: "Transcript", *, as_json: bool, named: bool) -> None:
+    if as_json:
+        print(json.dumps({"file": recording.path, **transcript.to_dict()}, ensure_ascii=False), flush=True)
+    else:
+        print(f"{recording.path}: {transcript.text}" if named else transcript.text, flush=True)
+
+
+def _print_words(transcript: "Transcript") -> None:
+    for word in transcript.words:
+        print(f"{word.start:9.2f} {word.end:9.2f} {word.confidence:6.2f}  {word.text}", flush=True)
+
+
+def _summarise(outputs: "Outputs", progress: "JobProgress", counts: dict[str, int]) -> None:
+    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "written")
+    minutes, seconds = divmod(round(progress.audio_seconds), 60)
+    print(
+        f"asr: {found}, in {outputs.folder}; {minutes // 60}:{minutes % 60:02}:{seconds:02} of audio, "
+        f"{progress.speed:.0f} × real time",
+        file=sys.stderr,
+    )
 
 
 def require_model(model: str, option: str = "--model") -> str:

@@ -1,13 +1,20 @@
-"""Which decoder a bundle is used with: greedy, or a beam with a language model."""
+"""Which decoder a bundle is used with: greedy, or a beam with a language model, hotwords, a lexicon."""
 
-from dataclasses import dataclass
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal, TypedDict, Unpack
 
 from asr.decoder import GreedyDecoder
-from asr.errors import DecodingError, UsageError
+from asr.errors import DecodingError, UsageError, did_you_mean
 from asr.tokenizer import BLANK
-from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
-from asr.transcription.transcribe import Decoder
+from asr.transcription.bundle import LANGUAGE_MODEL, Bundle, Precision
+from asr.transcription.transcribe import Decoder, Transcriber
+
+# Of a beam search that was asked for without a size, by a bundle that has none of its own.
+BEAM_SIZE = 100
 
 
 @dataclass(frozen=True)
@@ -16,29 +23,124 @@ class DecodingOptions:
 
     Parameters
     ----------
-    beam_size : int
-        1 is greedy decoding; more is a beam search.
+    beam_size : int, optional
+        1 is greedy decoding, more a beam search. None is greedy, or, if another option asks for a beam search, one of
+        the size that was tuned for the bundle, or of 100.
     lm : str
         An n-gram model (ARPA, or our binary) for the beam search; empty for the bundle's own, where it has one;
         "none" for none.
     alpha, beta : float, optional
         Weight of the language model and bonus for a word; None takes those tuned for the bundle's own model, or
         the decoder's defaults for another.
+    nbest : int
+        Readings of each segment that are kept.
+    hotwords : sequence of str, or mapping
+        Expected phrases; or phrase → weight in nats.
+    lexicon : str
+        A file with the only words allowed, one a line, or ``WORD SPELLING``; empty for none.
+    oov : {"allow", "penalise", "forbid"}, optional
+        What becomes of words that the language model does not know; None penalises them.
+
+    Raises
+    ------
+    UsageError
+        If options contradict each other, or one is out of its range.
     """
 
-    beam_size: int = 1
+    beam_size: int | None = None
     lm: str = ""
     alpha: float | None = None
     beta: float | None = None
+    nbest: int = 1
+    hotwords: Sequence[str] | Mapping[str, float] = ()
+    lexicon: str = ""
+    oov: Literal["allow", "penalise", "forbid"] | None = None
 
     def __post_init__(self) -> None:
-        if self.beam_size < 1:
-            raise UsageError(f"the beam size is {self.beam_size}; expected 1 (greedy) or more")
-        given = [f"--{name}" for name in ("lm", "alpha", "beta") if getattr(self, name) not in ("", None)]
-        if self.lm == "none" and len(given) > 1:
-            raise UsageError(f"{', '.join(given[1:])} weigh a language model, and --lm none means without one")
-        if self.beam_size == 1 and given:
-            raise UsageError(f"{', '.join(given)} is for beam search: give --beam-size too, for instance 100")
+        for name, value in (("beam size", self.beam_size), ("nbest", self.nbest)):
+            if value is not None and value < 1:
+                raise UsageError(f"the {name} is {value}; expected 1 or more (a beam of 1 is greedy decoding)")
+        weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
+        if self.lm == "none" and weighs:
+            raise UsageError(f"{', '.join(weighs)} weigh a language model, and --lm none means without one")
+        if self.beam_size == 1 and self.needs_beam:
+            given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+            given.remove("beam_size")
+            raise UsageError(
+                f"{', '.join(given)} is for beam search, and a beam size of 1 means greedy decoding: leave one of them "
+                "out"
+            )
+
+    @property
+    def needs_beam(self) -> bool:
+        """Whether an option other than the beam size is one of beam search."""
+        defaults = DecodingOptions.__dataclass_fields__
+        return any(getattr(self, name) != defaults[name].default for name in defaults if name != "beam_size")
+
+    def beam_size_for(self, bundle: Bundle) -> int:
+        """Return the beam size that is meant; 1 is greedy decoding."""
+        if self.beam_size is not None or not self.needs_beam:
+            return self.beam_size or 1
+        return int(bundle.decoding.get("beam_size", BEAM_SIZE))
+
+
+class DecodingKeywords(TypedDict, total=False):
+    """The fields of `DecodingOptions`, as keywords of `load`."""
+
+    beam_size: int | None
+    lm: str
+    alpha: float | None
+    beta: float | None
+    nbest: int
+    hotwords: Sequence[str] | Mapping[str, float]
+    lexicon: str
+    oov: Literal["allow", "penalise", "forbid"] | None
+
+
+def load(
+    model: str | os.PathLike[str] | Bundle,
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+    precision: Precision = "float32",
+    **decoding: Unpack[DecodingKeywords],
+) -> Transcriber:
+    """Return what recognises speech with a model.
+
+    Parameters
+    ----------
+    model : path or str
+        A bundle's directory, or the name of one that ships in the package.
+    device : str
+        "cpu" runs ONNX Runtime; "cuda", "cuda:1", … the GPU.
+    threads : int
+        Threads of the CPU; 0 means as many as there are cores.
+    precision : {"float32", "int8"}
+        int8 is faster on the CPU, and for LSTMs.
+    **decoding
+        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; greedy by default.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, device, precision or option, or options contradict each other.
+    ModelError
+        If the bundle is damaged.
+    DecodingError
+        If the language model or the lexicon cannot be read, or does not fit the model's alphabet.
+
+    Examples
+    --------
+    >>> asr.load("an4").transcribe("call.wav").text  # doctest: +SKIP
+    'two five seven'
+    """
+    known = DecodingKeywords.__annotations__
+    for name in decoding:
+        if name not in known:
+            raise UsageError(f"unknown option {name!r}{did_you_mean(name, known)}; expected one of {', '.join(known)}")
+    bundle = model if isinstance(model, Bundle) else Bundle.load(model)
+    decoder = make_decoder(bundle, DecodingOptions(**decoding))
+    return Transcriber(bundle, device=device, threads=threads, precision=precision, decoder=decoder)
 
 
 def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
@@ -49,36 +151,61 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     UsageError
         If the language model's file does not exist, or a weight is out of its range.
     DecodingError
-        If the language model cannot be read.
+        If the language model or the lexicon cannot be read, or does not fit the model's alphabet.
     """
     tokens = bundle.tokenizer.tokens
-    if options.beam_size == 1:
+    beam_size = options.beam_size_for(bundle)
+    if beam_size == 1:
         return GreedyDecoder(tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
-    from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
+    from asr.decoder import BeamOptions, BeamSearchDecoder, Lexicon, NGramModel
 
-    own = bundle.directory / LANGUAGE_MODEL
-    defaults = BeamOptions()
-    lm, weights = None, {"alpha": defaults.alpha, "beta": defaults.beta}
-    if options.lm not in ("", "none"):
-        if not Path(options.lm).is_file():
-            raise UsageError(f"{options.lm}: no such language model; expected an ARPA file, none, or nothing")
-        lm = NGramModel.read(options.lm)
-    elif not options.lm and own.is_file():
-        lm = NGramModel.read(own)
-        weights |= bundle.decoding
-    alpha = weights["alpha"] if options.alpha is None else options.alpha
-    beta = weights["beta"] if options.beta is None else options.beta
+    path = _language_model(bundle, options)
+    tuned = bundle.decoding if path and not options.lm else {}
+    chosen = {"alpha": options.alpha, "beta": options.beta, "oov": options.oov}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if given and path is None:
+        raise UsageError(
+            f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by --lm"
+        )
+    weights = {name: tuned[name] for name in ("alpha", "beta") if name in tuned} | given
     try:
-        beam = BeamOptions(beam_size=options.beam_size, alpha=alpha, beta=beta)
+        beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **weights)  # type: ignore[arg-type]
     except DecodingError as error:
         raise UsageError(str(error)) from None
-    return BeamSearchDecoder(tokens, blank=BLANK, frame_seconds=bundle.frame_seconds, options=beam, lm=lm)
+    with warnings.catch_warnings():
+        # A language model most of whose words the model cannot write makes the words worse, not better.
+        warnings.filterwarnings("error", message="the labels can write", category=UserWarning)
+        try:
+            return BeamSearchDecoder(
+                tokens,
+                blank=BLANK,
+                frame_seconds=bundle.frame_seconds,
+                options=beam,
+                lm=NGramModel.read(path) if path else None,
+                lexicon=Lexicon.read(options.lexicon) if options.lexicon else None,
+                hotwords=options.hotwords,
+            )
+        except UserWarning as warning:
+            raise DecodingError(f"{path}: does not fit model {bundle.name}: {warning}") from None
+
+
+def _language_model(bundle: Bundle, options: DecodingOptions) -> Path | None:
+    if options.lm == "none":
+        return None
+    if options.lm:
+        if not Path(options.lm).is_file():
+            raise UsageError(f"{options.lm}: no such language model; expected an ARPA file, none, or nothing")
+        return Path(options.lm)
+    own = bundle.directory / LANGUAGE_MODEL
+    return own if own.is_file() else None
 
 
 def describe(bundle: Bundle, options: DecodingOptions) -> str:
     """Return a few words on the decoder, for tables."""
-    if options.beam_size == 1:
+    beam_size = options.beam_size_for(bundle)
+    if beam_size == 1:
         return "greedy"
-    has_own = (bundle.directory / LANGUAGE_MODEL).is_file()
-    lm = "no LM" if options.lm == "none" or not (options.lm or has_own) else "own LM" if not options.lm else options.lm
-    return f"beam {options.beam_size}, {lm}"
+    path = _language_model(bundle, options)
+    lm = "no LM" if path is None else options.lm or "own LM"
+    hotwords = f", {len(options.hotwords)} hotwords" if options.hotwords else ""
+    return f"beam {beam_size}, {lm}{hotwords}{', a lexicon' if options.lexicon else ''}"

@@ -1,0 +1,184 @@
+"""Thousands of recordings: in this process, or in several; what is wrong with one is told, and the rest goes on."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+from asr.audio import AudioSource
+from asr.errors import AsrError, UsageError
+from asr.transcription.bundle import Precision
+from asr.transcription.decoding import DecodingOptions, load
+from asr.transcription.inputs import STANDARD_INPUT, Recording
+from asr.transcription.transcribe import Transcriber
+from asr.transcription.transcript import Transcript
+
+# A process is given so much at once: enough for batches of recordings of similar length, and to start no queue of its
+# own; few enough that all processes end at about the same time.
+GROUP_FILES = 32
+GROUP_BYTES = 64 << 20
+
+# Called with a recording's index, the share of it that is done, and how many seconds of audio that is.
+Progress = Callable[[int, float, float], None]
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How recordings are transcribed.
+
+    Parameters
+    ----------
+    model : str
+        A bundle's directory, or the name of one that ships.
+    device, threads, precision
+        As for `asr.load`; of several processes, each has its share of the cores if `threads` is 0.
+    decoding : DecodingOptions
+    jobs : int
+        Number of processes.
+    """
+
+    model: str
+    device: str = "cpu"
+    threads: int = 0
+    precision: Precision = "float32"
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    jobs: int = 1
+
+    def transcriber(self) -> Transcriber:
+        """Return what does the work in one process."""
+        threads = self.threads
+        if self.jobs > 1 and not threads and self.device == "cpu":
+            threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        decoding = {name: getattr(self.decoding, name) for name in DecodingOptions.__dataclass_fields__}
+        return load(self.model, device=self.device, threads=threads, precision=self.precision, **decoding)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a recording: its transcript, or else what is wrong with it."""
+
+    index: int
+    transcript: Transcript | None
+    error: str = ""
+
+
+def run_job(
+    recordings: Sequence[Recording], options: JobOptions, *, in_order: bool, progress: Progress
+) -> Iterator[Result]:
+    """Yield the result of each recording.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    options : JobOptions
+    in_order : bool
+        Whether results come in the order of the recordings, or as soon as they are there.
+    progress : callable
+        Called as recordings proceed; with several processes, as they are done.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot be meant.
+    ModelError, DecodingError
+        If the model, the language model or the lexicon is damaged, or they do not fit each other.
+    AsrError
+        If a process dies.
+    """
+    if options.jobs < 1:
+        raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more")
+    if options.jobs == 1 or len(recordings) < 2:
+        transcriber = JobOptions(**{**options.__dict__, "jobs": 1}).transcriber()
+        yield from _transcribe(transcriber, list(enumerate(recordings)), progress)
+        return
+    if any(recording.path == STANDARD_INPUT for recording in recordings):
+        raise UsageError("the standard input cannot be shared by several processes: leave out - or --jobs")
+    # So that wrong options are told once, before any process is started.
+    options.transcriber()
+    yield from _in_processes(_groups(recordings, options.jobs), options, in_order, progress)
+
+
+def _transcribe(
+    transcriber: Transcriber, recordings: Sequence[tuple[int, Recording]], progress: Progress
+) -> Iterator[Result]:
+    def report(place: int, share: float, seconds: float) -> None:
+        progress(recordings[place][0], share, seconds)
+
+    sources = (_source(recording) for _, recording in recordings)
+    transcripts = transcriber.transcribe_many(sources, progress=report)
+    for (index, recording), transcript in zip(recordings, transcripts, strict=True):
+        if isinstance(transcript, AsrError):
+            message = str(transcript)
+            yield Result(index, None, message if recording.path in message else f"{recording.path}: {message}")
+        else:
+            yield Result(index, transcript)
+
+
+def _source(recording: Recording) -> AudioSource:
+    return sys.stdin.buffer if recording.path == STANDARD_INPUT else recording.path
+
+
+def _groups(recordings: Sequence[Recording], jobs: int) -> Iterator[list[tuple[int, Recording]]]:
+    """Yield recordings with their indices, few enough at a time that every process gets some."""
+    most = max(1, min(GROUP_FILES, len(recordings) // (4 * jobs)))
+    group: list[tuple[int, Recording]] = []
+    num_bytes = 0
+    for index, recording in enumerate(recordings):
+        size = recording.num_bytes
+        if group and (len(group) == most or num_bytes + size > GROUP_BYTES):
+            yield group
+            group, num_bytes = [], 0
+        group.append((index, recording))
+        num_bytes += size
+    yield group
+
+
+def _in_processes(
+    groups: Iterator[list[tuple[int, Recording]]], options: JobOptions, in_order: bool, progress: Progress
+) -> Iterator[Result]:
+    # A forked process would inherit the threads' locks of ONNX Runtime, but not its threads.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(options.jobs, context, initializer=_start_worker, initargs=(options,))
+    try:
+        futures: list[Future[list[Result]]] = [pool.submit(_work, group) for group in groups]
+        for future in futures if in_order else as_completed(futures):
+            for result in future.result():
+                progress(result.index, 1.0, result.transcript.duration if result.transcript else 0.0)
+                yield result
+    except BrokenProcessPool:
+        raise AsrError(
+            "a process ended before its work was done (killed, or out of memory?): give fewer --jobs, and "
+            "--skip-existing to go on from here"
+        ) from None
+    finally:
+        # After Ctrl-C, nobody waits for what is under way.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+
+_worker: dict[str, Transcriber] = {}
+
+
+def _start_worker(options: JobOptions) -> None:
+    # Ctrl-C ends a worker without a word: the parent has the last one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker["transcriber"] = options.transcriber()
+
+
+def _end_with_parent() -> None:
+    # A parent that was killed cannot end its workers, which would wait for it for ever.
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _work(group: list[tuple[int, Recording]]) -> list[Result]:
+    return list(_transcribe(_worker["transcriber"], group, lambda index, share, seconds: None))

@@ -1,0 +1,81 @@
+"""Words with times → subtitles that can be read: two short lines each, shown long enough, broken where speech pauses.
+
+The limits are those of broadcasters' guidelines (BBC, Netflix): 42 characters a line, two lines, at most 7 s, and no
+more than 17 characters a second, where the time to the next subtitle allows.
+"""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from asr.transcription.transcript import Transcript, Word
+
+MAX_LINE_LENGTH = 42
+MAX_LINES = 2
+MAX_SECONDS = 7.0
+MIN_SECONDS = 1.0
+CHARACTERS_PER_SECOND = 17.0
+# A silence this long ends a subtitle.
+PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A subtitle: its lines, shown from `start` to `end` in seconds."""
+
+    start: float
+    end: float
+    lines: tuple[str, ...]
+
+
+def make_cues(transcript: Transcript) -> list[Cue]:
+    """Return the subtitles of a transcript, in order; none overlaps the next."""
+    groups = [group for segment in transcript.segments for group in _groups(segment.words)]
+    cues = []
+    for index, group in enumerate(groups):
+        start = group[0].start
+        text = " ".join(word.text for word in group)
+        wanted = start + max(MIN_SECONDS, len(text) / CHARACTERS_PER_SECOND)
+        # What comes next bounds how long a subtitle may stay, and so does the end of the audio.
+        limit = groups[index + 1][0].start if index + 1 < len(groups) else max(transcript.duration, group[-1].end)
+        cues.append(Cue(start, min(max(group[-1].end, wanted), max(limit, start)), lines_of(text)))
+    return cues
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """Return `text` in lines of at most `MAX_LINE_LENGTH` characters; two of them about equally long."""
+    lines = _wrap(text, MAX_LINE_LENGTH)
+    if len(lines) != 2:
+        return tuple(lines)
+    words = text.split()
+    halves = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(1, len(words))]
+    fitting = [pair for pair in halves if max(map(len, pair)) <= MAX_LINE_LENGTH]
+    return min(fitting, key=lambda pair: abs(len(pair[0]) - len(pair[1])), default=tuple(lines))
+
+
+def _groups(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    """Yield the words of each subtitle."""
+    first = 0
+    while first < len(words):
+        last = first + 1
+        while last < len(words) and _fits(words[first : last + 1]):
+            last += 1
+        # What does not fit is broken at the longest pause in its later half, not in the middle of a phrase.
+        paused = last < len(words) and words[last].start - words[last - 1].end >= PAUSE_SECONDS
+        if last < len(words) and not paused:
+            middle = first + (last - first + 1) // 2
+            last = max(range(middle, last + 1), key=lambda i: (words[i].start - words[i - 1].end, i))
+        yield words[first:last]
+        first = last
+
+
+def _fits(words: Sequence[Word]) -> bool:
+    return (
+        words[-1].end - words[0].start <= MAX_SECONDS
+        and words[-1].start - words[-2].end < PAUSE_SECONDS
+        and len(_wrap(" ".join(word.text for word in words), MAX_LINE_LENGTH)) <= MAX_LINES
+    )
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
