@@ -102,7 +102,7 @@ def check_store(store: Store, bundle: Bundle) -> None:
         )
 
 
-def check_features(store: FeatureStore, features: LogMelConfig, owner: str) -> None:
+def check_features(store: Store, features: LogMelConfig, owner: str) -> None:
     """Refuse a store whose features are not those of its user, `owner` in messages.
 
     Raises

@@ -1,6 +1,9 @@
 """Comparisons: antisymmetric, whatever the order and the format of the files; sets that do not match are refused."""
 
 import json
+import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -13,18 +16,21 @@ from asr.errors import DataError
 from asr.evaluation.compare import compare
 from asr.evaluation.hypotheses import write_hypotheses
 from asr.evaluation.results import Evaluation, UtteranceResult
+from asr.evaluation.sclite import sclite_table
 
 REFERENCES = [" ".join(np.random.default_rng(i).choice(["a", "b", "c", "d"], 3 + i % 9)) for i in range(120)]
 
 
-def system(seed, error_rate):
+def system(seed, error_rate, kinds=3):
     """A recogniser that replaces, drops and doubles words at random."""
     rng = np.random.default_rng(seed)
     edits = (lambda word: ["x"], lambda word: [], lambda word: [word, word])
     utterances = []
     for number, reference in enumerate(REFERENCES):
         words = [
-            out for w in reference.split() for out in (edits[rng.integers(3)](w) if rng.random() < error_rate else [w])
+            out
+            for w in reference.split()
+            for out in (edits[rng.integers(kinds)](w) if rng.random() < error_rate else [w])
         ]
         scored = UtteranceResult.scored(f"u{number}", reference, " ".join(words))
         utterances.append(replace(scored, speaker=f"s{number % 4}"))
@@ -104,3 +110,31 @@ def test_files_of_either_kind_and_order_can_be_compared(tmp_path):
 def test_other_test_sets_are_refused(other, message):
     with pytest.raises(DataError, match=message):
         compare(A, other)
+
+
+@pytest.mark.skipif(shutil.which("sctk") is None, reason="NIST's sctk is not installed (apt install sctk)")
+def test_matched_pairs_is_that_of_nist(tmp_path):
+    # Substitutions alone: other errors can be aligned in several ways, and sclite's is not always ours.
+    a, b = (system(seed, rate, kinds=1) for seed, rate in ((3, 0.2), (4, 0.12)))
+    for name, side in (("a", a), ("b", b)):
+        write_hypotheses(side, tmp_path / name)
+        trn = ["-r", f"{name}/ref.trn", "trn", "-h", f"{name}/hyp.trn", "trn", name, "-i", "spu_id"]
+        run(["sctk", "sclite", *trn, "-o", "sum", "sgml", "-O", ".", "-n", name], tmp_path)
+    aligned = b"".join((tmp_path / f"{name}.sgml").read_bytes() for name in "ab")
+    run(["sctk", "sc_stats", "-p", "-t", "mapsswe", "-v", "-n", "found"], tmp_path, aligned)
+    report = (tmp_path / "found.stats.mapsswe").read_text(encoding="latin-1")
+    figures = re.search(r"# segs: (\d+)\).*mean: (\S+)\).*Z Stat: (\S+)\)", report)
+    found = compare(a, b).matched_pairs()
+    assert found.segments == int(figures[1])
+    # sctk takes A's errors minus B's, and prints three digits.
+    assert [-found.mean_difference, -found.statistic] == pytest.approx([float(figures[2]), float(figures[3])], abs=6e-4)
+    table = [line for line in sclite_table(a).splitlines() if "Sum/Avg" in line or "S.D." in line or "Median" in line]
+    theirs = (tmp_path / "a.sys").read_text(encoding="latin-1").splitlines()
+    for ours in table:
+        name = ours.strip("|").split()[0]
+        (line,) = [line for line in theirs if name in line]
+        assert line.split("|")[-2].split() == ours.split("|")[-2].split()
+
+
+def run(command, folder, data=b""):
+    subprocess.run(command, cwd=folder, input=data, check=True, capture_output=True)

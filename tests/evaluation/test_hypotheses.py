@@ -88,7 +88,7 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
 
 def test_missing_files_are_named(tmp_path):
     (tmp_path / "h.trn").write_text("one (a-1)\n", encoding="utf-8")
-    with pytest.raises(AsrError, match="ref.trn: no such file"):
+    with pytest.raises(AsrError, match=r"ref\.trn: no such file"):
         read_evaluation(tmp_path / "h.trn")
     with pytest.raises(AsrError, match="holds neither"):
         read_evaluation(tmp_path)

@@ -13,7 +13,7 @@ from asr.evaluation.alignment import align_words
 from asr.evaluation.bootstrap import interval_of, rates, resampled_totals
 from asr.evaluation.significance import SegmentErrors, error_segments, matched_pairs, sign_test
 
-COUNTS = np.random.default_rng(7).poisson((0.6, 0.5, 6.0), (150, 3)) + (0, 0, 1)
+COUNTS = np.random.default_rng(7).poisson((0.6, 0.5, 6.0), (150, 3)) + np.array([0, 0, 1])
 
 
 def wer(errors, lengths, axis=-1):

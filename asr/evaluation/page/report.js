@@ -53,7 +53,7 @@ function chosen() {
   const query = search.value.trim().toLowerCase();
   const value = COLUMNS.find(column => column.name === state.sort).value;
   const sign = state.descending ? -1 : 1;
-  const compare = (x, y) => (typeof x === "string" ? x.localeCompare(y) : x === y ? 0 : x - y);
+  const compare = (x, y) => (x === y ? 0 : x < y ? -1 : 1);
   return utterances.filter(u => matches(u, query)).sort((x, y) => sign * compare(value(x), value(y)) || x.index - y.index);
 }
 
@@ -189,7 +189,7 @@ function track(name, words, u, side, sound) {
     if (!sound) return element("span", attributes, text);
     return element("button", { ...attributes, type: "button", onclick: () => play(sound, start, end) }, text);
   });
-  return [element("p", { class: "caption" }, name), element("div", { class: "track" }, ...made)];
+  return [element("p", { class: "caption" }, name), element("div", { class: "track", "data-name": name }, ...made)];
 }
 
 function axis(seconds) {
