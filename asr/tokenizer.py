@@ -306,7 +306,8 @@ def _train_pieces(texts: list[str], kind: SubwordKind, vocab_size: int) -> dict[
         )  # fmt: skip
     except (RuntimeError, OSError) as error:
         characters = len(set().union(*map(set, texts)))
-        reason = str(error).splitlines()[-1].rpartition("] ")[2]
+        # Without the place in its source, and without advice on options that are not ours.
+        reason = str(error).splitlines()[-1].rpartition("] ")[2].partition(". Increase")[0].rstrip(".")
         raise UsageError(
             f"tokenizer.vocab_size is {vocab_size}: SentencePiece cannot make so many {kind} pieces of {len(texts)} "
             f"transcripts with {characters} different characters ({reason})"

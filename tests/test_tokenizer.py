@@ -1,16 +1,41 @@
-"""Characters to ids and back; CTC's fewest frames against all paths."""
+"""Characters and subwords to ids and back; subwords against SentencePiece; CTC's fewest frames against all paths."""
 
 import itertools
 import string
+import sys
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.errors import DataError, UsageError
-from asr.tokenizer import BLANK, BLANK_TOKEN, CharTokenizer, min_frames
+from asr.decoder import Labels
+from asr.errors import DataError, MissingExtraError, UsageError
+from asr.tokenizer import (
+    BLANK,
+    BLANK_TOKEN,
+    CharTokenizer,
+    SentencePieceTokenizer,
+    Tokenizer,
+    min_frames,
+    read_tokenizer,
+)
 
 TEXTS = st.lists(st.text(max_size=20), max_size=10)
+# Words of which parts recur, as in a language.
+SPOKEN = [
+    " ".join((stem, stem + first, second + "'" + stem))
+    for stem in ("seven", "time", "eight", "night", "stay")
+    for first in ("teen", "ty", "ing", "ings", "s")
+    for second in ("t", "on", "ok")
+]
+WORDS = st.lists(st.text("seventyightmoka'", min_size=1, max_size=12), max_size=5)
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe"])
+def subwords(request) -> SentencePieceTokenizer:
+    pytest.importorskip("sentencepiece", reason="training a subword tokenizer needs the [train] extra")
+    return SentencePieceTokenizer.from_texts(SPOKEN, request.param, 30)
 
 
 @given(TEXTS)
@@ -52,7 +77,7 @@ def test_an_unknown_character_is_named_with_its_code_point():
         (["a", BLANK_TOKEN], "expected '<blank>' first"),
         ([BLANK_TOKEN, "a", "b", "a"], r"more than once: \['a'\]"),
         ([BLANK_TOKEN, "ab"], r"not one character: \['ab'\]"),
-        ([BLANK_TOKEN, ""], r"not one character: \[''\]"),
+        ([BLANK_TOKEN, ""], "empty: True"),
         ([BLANK_TOKEN, BLANK_TOKEN], "more than once"),
     ],
 )
@@ -70,3 +95,66 @@ def test_min_frames_is_the_shortest_path_that_collapses_to_the_ids(ids):
         n for n in itertools.count() if any(collapse(path) == ids for path in itertools.product((0, 1, 2), repeat=n))
     )
     assert min_frames(ids) == shortest
+
+
+def library(tokenizer: Tokenizer):
+    """Return SentencePiece's own processor of a tokenizer's pieces."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2 as model_pb2
+
+    model = model_pb2.ModelProto()
+    model.trainer_spec.model_type = {"unigram": 1, "bpe": 2}[tokenizer.kind]
+    model.trainer_spec.unk_id = BLANK
+    model.normalizer_spec.name = "identity"
+    scores = tokenizer._scores if tokenizer.kind == "unigram" else -np.arange(len(tokenizer))
+    for index, (piece, score) in enumerate(zip(tokenizer.tokens, scores, strict=True)):
+        model.pieces.add(piece=piece, score=float(score), type=2 if index == BLANK else 1)
+    return sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+
+
+def test_subwords_are_cut_as_the_library_cuts_them(subwords):
+    pytest.importorskip("google.protobuf")
+    theirs = library(subwords)
+
+    @given(WORDS)
+    def agree(words):
+        text = " ".join(words)
+        ids = subwords.encode(text)
+        assert ids == theirs.encode(text)
+        assert subwords.decode(ids) == text
+        assert subwords.min_frames([text]).tolist() == [min_frames(ids)]
+
+    agree()
+
+
+def test_the_decoder_writes_what_the_tokenizer_cut(subwords):
+    labels = Labels(subwords.tokens, BLANK)
+    assert all(labels.text(subwords.encode(text)) == text for text in SPOKEN)
+    assert max(len(token) for token in subwords.tokens[1:]) > 2
+
+
+@given(order=st.permutations(SPOKEN))
+@settings(max_examples=3)
+def test_subwords_do_not_depend_on_the_order_of_texts(subwords, order):
+    again = SentencePieceTokenizer.from_texts(order, subwords.kind, len(subwords))
+    assert again.files() == subwords.files()
+
+
+def test_subwords_are_made_anew_from_their_files_without_the_library(subwords, tmp_path, monkeypatch):
+    for name, content in subwords.files().items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    again = read_tokenizer(tmp_path, subwords.kind)
+    assert again.tokens == subwords.tokens
+    assert [again.encode(text) for text in SPOKEN] == [subwords.encode(text) for text in SPOKEN]
+    with pytest.raises(DataError, match=r"'seven 7'.*'7' \(U\+0037\)"):
+        again.encode("seven 7")
+    with pytest.raises(MissingExtraError, match="sentencepiece"):
+        SentencePieceTokenizer.from_texts(SPOKEN, "bpe", 30)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("unigram", 10), ("unigram", 5000), ("bpe", 10), ("bpe", 5000)])
+def test_a_vocabulary_that_the_texts_do_not_yield_is_refused(kind, size):
+    pytest.importorskip("sentencepiece", reason="training a subword tokenizer needs the [train] extra")
+    with pytest.raises(UsageError, match=f"vocab_size is {size}: .* 75 transcripts with 15 different characters"):
+        SentencePieceTokenizer.from_texts(SPOKEN, kind, size)
