@@ -204,6 +204,16 @@ class _Store(Sequence[U], Generic[U]):
     @abstractmethod
     def _utterance(self, batch: Any, row: int) -> U: ...
 
+    @cached_property
+    def filterbank(self) -> NDArray[np.float32]:
+        """The mel filters of the features, ``(n_mels, window_samples // 2 + 1)`` float32."""
+        path = self.path / FILTERBANK
+        try:
+            filters: NDArray[np.float32] = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read ({error}): prepare the corpus again with --force") from None
+        return filters
+
     def verify(self) -> None:
         """Read every shard and compare its checksum.
 
@@ -244,16 +254,6 @@ class FeatureStore(_Store[StoredUtterance]):
     """
 
     kind = "features"
-
-    @cached_property
-    def filterbank(self) -> NDArray[np.float32]:
-        """The mel filters that made the features, ``(n_mels, window_samples // 2 + 1)`` float32."""
-        path = self.path / FILTERBANK
-        try:
-            filters: NDArray[np.float32] = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read ({error}): prepare the corpus again with --force") from None
-        return filters
 
     def _utterance(self, batch: Any, row: int) -> StoredUtterance:
         column = batch.column("features")

@@ -49,22 +49,25 @@ class Lengths:
         After stretching.
     before, after : ndarray
         Of the pauses put before and after.
+    speed : ndarray, shape (N,), float64
+        How fast their waveforms are played, which `speech` has accounted for; 1 for features.
     """
 
     speech: NDArray[np.int64]
     before: NDArray[np.int64]
     after: NDArray[np.int64]
+    speed: NDArray[np.float64]
 
     @classmethod
     def unaltered(cls, num_frames: NDArray[np.int64]) -> "Lengths":
         """Return lengths that change nothing."""
         nothing = np.zeros_like(num_frames)
-        return cls(num_frames, nothing, nothing)
+        return cls(num_frames, nothing, nothing, np.ones(num_frames.shape))
 
     @classmethod
     def joined(cls, first: "Lengths", second: "Lengths") -> "Lengths":
         """Return the lengths of `first`, then those of `second`."""
-        parts = ("speech", "before", "after")
+        parts = ("speech", "before", "after", "speed")
         return cls(*(np.append(getattr(first, part), getattr(second, part)) for part in parts))
 
     @property
@@ -73,11 +76,12 @@ class Lengths:
         return self.before + self.speech + self.after
 
     def __getitem__(self, index: int | slice | NDArray[np.int64]) -> "Lengths":
-        return Lengths(self.speech[index], self.before[index], self.after[index])
+        return Lengths(self.speech[index], self.before[index], self.after[index], self.speed[index])
 
 
 def draw_lengths(
     num_frames: NDArray[np.int64],
+    speed: NDArray[np.float64],
     shortest: NDArray[np.int64],
     config: AugmentConfig,
     hop_seconds: float,
@@ -88,7 +92,8 @@ def draw_lengths(
     Parameters
     ----------
     num_frames : ndarray, shape (N,), int64
-        How long they are, in frames.
+        How long they are, in frames, played at `speed`.
+    speed : ndarray, shape (N,), float64
     shortest : ndarray, shape (N,), int64
         What their speech is not shortened below, as its transcript needs that many.
     config : AugmentConfig
@@ -98,11 +103,12 @@ def draw_lengths(
     N = len(num_frames)
     factors = 1 + config.time_stretch * rng.uniform(-1, 1, N)
     speech = np.maximum(np.rint(num_frames * factors).astype(np.int64), np.maximum(shortest, 1))
-    longest = round(config.pause_seconds / hop_seconds)
-    if not config.pause_probability or not longest:
-        return Lengths(speech, *np.zeros((2, N), dtype=np.int64))
-    chosen = rng.uniform(size=(2, N)) < config.pause_probability
-    return Lengths(speech, *np.where(chosen, rng.integers(0, longest + 1, (2, N)), 0))
+    before, after = np.zeros((2, N), dtype=np.int64)
+    if config.pause_probability:
+        longest = round(config.pause_seconds / hop_seconds)
+        chosen = rng.uniform(size=(2, N)) < config.pause_probability
+        before, after = np.where(chosen, rng.integers(0, longest + 1, (2, N)), 0)
+    return Lengths(speech, before, after, speed)
 
 
 def augment(

@@ -1,0 +1,184 @@
+"""What augmentation may change, and what it must not."""
+
+import numpy as np
+import pytest
+
+from asr.features import MIN_STD, LogMel, LogMelConfig, mel_filterbank
+from asr.training.augment import (
+    Lengths,
+    Purpose,
+    add_noise,
+    add_pauses,
+    augment,
+    draw_lengths,
+    generator,
+    mask,
+    noise,
+    normalise,
+    stretch,
+)
+from asr.training.config import AugmentConfig
+
+CONFIG = LogMelConfig(sample_rate=8000, n_mels=20)
+UNNORMALISED = LogMelConfig(sample_rate=8000, n_mels=20, normalisation="none")
+GLOBAL = LogMelConfig(
+    sample_rate=8000, n_mels=20, normalisation="global", mean=(-8.0,) * 20, std=tuple(np.linspace(1, 3, 20))
+)
+NOTHING = AugmentConfig(
+    time_stretch=0, frequency_stretch=0, frequency_masks=0, time_masks_per_second=0, noise_utterances=0
+)
+EVERYTHING = AugmentConfig(pause_probability=0.7, pause_seconds=0.3, noise_probability=0.7)
+
+
+def speech(num_frames: int, seed: int = 0) -> np.ndarray:
+    """Return features with loud and quiet stretches, normalised."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((num_frames, 20), dtype=np.float32)
+    features[: num_frames // 2] -= 3
+    normalise(features)
+    return features
+
+
+def one(lengths: Lengths, index: int = 0) -> Lengths:
+    return lengths[index]
+
+
+def test_lengths_stay_in_their_bounds_and_equal_what_augmentation_returns():
+    num_frames = np.random.default_rng(1).integers(1, 200, 400)
+    shortest = np.minimum(num_frames, np.random.default_rng(2).integers(1, 200, 400))
+    lengths = draw_lengths(num_frames, np.ones(400), shortest, EVERYTHING, 0.01, np.random.default_rng(3))
+    assert (lengths.speech >= shortest).all()
+    assert (np.abs(lengths.speech - num_frames) <= 0.1 * num_frames + 0.5).all()
+    for pauses in (lengths.before, lengths.after):
+        assert 0 <= pauses.min() < pauses.max() == 30
+        assert 0.6 < np.mean(pauses > 0) / (30 / 31) < 0.8
+    for row in range(0, 400, 10):
+        x = augment(speech(num_frames[row]), lengths[row], EVERYTHING, CONFIG, np.random.default_rng(row))
+        assert x.shape == (lengths.total[row], 20)
+        assert x.dtype == np.float32
+
+
+def test_nothing_asked_for_changes_nothing():
+    features = speech(50)
+    kept = features.copy()
+    x = augment(features, one(Lengths.unaltered(np.array([50]))), NOTHING, UNNORMALISED, np.random.default_rng(0))
+    np.testing.assert_array_equal(x, features)
+    everything = Lengths(np.array([60]), np.array([5]), np.array([7]), np.ones(1))
+    augment(features, one(everything), EVERYTHING, CONFIG, np.random.default_rng(0))
+    np.testing.assert_array_equal(features, kept)
+
+
+def test_random_numbers_are_a_function_of_seed_epoch_purpose_and_utterance():
+    keys = [(s, e, p, i) for s in (0, 1) for e in (0, 1) for p in Purpose for i in (0, 1)]
+    drawn = {key: generator(*key).integers(2**62) for key in keys}
+    assert len(set(drawn.values())) == len(keys)
+    assert all(generator(*key).integers(2**62) == value for key, value in drawn.items())
+
+
+@pytest.mark.parametrize("noisy", [0.0, 1.0])
+def test_the_utterance_is_normalised_whatever_was_done_to_it(noisy):
+    config = AugmentConfig(noise_probability=noisy, frequency_masks=0, time_masks_per_second=0)
+    lengths = Lengths(np.array([110]), np.array([25]), np.array([0]), np.ones(1))
+    x = augment(speech(100), one(lengths), config, CONFIG, np.random.default_rng(1))
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-4)
+
+
+def test_normalising_is_what_the_features_have_been_through():
+    samples = np.random.default_rng(4).standard_normal(8000).astype(np.float32) * 0.1
+    filterbank = mel_filterbank(CONFIG)
+    features = LogMel(UNNORMALISED, filterbank)(samples)
+    features[:, 3] = features[0, 3] + MIN_STD / 10 * np.sign(features[:, 3] - features[:, 3].mean())
+    expected = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), MIN_STD)
+    normalise(features)
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+    unchanged = LogMel(CONFIG, filterbank)(samples)
+    again = unchanged.copy()
+    normalise(again)
+    np.testing.assert_allclose(again, unchanged, atol=1e-4)
+
+
+def test_stretching_moves_time_and_frequency():
+    features = np.zeros((41, 20), np.float32)
+    features[10, 8] = 1
+    longer = stretch(features, 61, 1.25)
+    assert longer.shape == (61, 20)
+    assert np.unravel_index(longer.argmax(), longer.shape) == (15, 10)
+    features = speech(30)
+    np.testing.assert_array_equal(stretch(features, 30, 1.0), features)
+    # Linear interpolation in both directions leaves a plane a plane.
+    t, f = np.meshgrid(np.arange(30.0), np.arange(20.0), indexing="ij")
+    plane = stretch((2 * t + f).astype(np.float32), 59, 1.6)
+    np.testing.assert_allclose(plane, np.add.outer(np.arange(59.0), np.arange(20) / 1.6), atol=1e-4)
+
+
+def test_pauses_are_the_quietest_frames_of_the_utterance():
+    features = speech(100)
+    x = add_pauses(features, 7, 11, np.random.default_rng(0))
+    np.testing.assert_array_equal(x[7:-11], features)
+    quiet = {row.tobytes() for row in features[np.argsort(features.mean(axis=1))[:10]]}
+    assert {row.tobytes() for row in (*x[:7], *x[-11:])} <= quiet
+
+
+@pytest.mark.parametrize("config", [CONFIG, UNNORMALISED, GLOBAL])
+def test_noise_adds_energy_in_nats_and_never_takes_any(config):
+    clean = speech(400)
+    scale = {"utterance": np.float32(2.5), "none": np.float32(1), "global": np.asarray(config.std, np.float32)}
+    scale = scale[config.normalisation]
+    raised = []
+    for level in (0.0, 0.5, 1.0):
+        noisy = clean.copy()
+        add_noise(noisy, level, config, np.random.default_rng(5))
+        assert (noisy >= clean).all()
+        # What was added, e^noisy − e^clean, does not depend on what it was added to.
+        added = np.log(np.exp(noisy.astype(float) * scale) - np.exp(clean.astype(float) * scale))
+        other = np.zeros_like(clean)
+        other += clean.mean(axis=1, keepdims=True)
+        add_noise(other, level, config, np.random.default_rng(5))
+        same = np.log(np.exp(other.astype(float) * scale) - np.exp(clean.mean(axis=1, keepdims=True) * scale))
+        loud = added > clean * scale - 5
+        np.testing.assert_allclose(added[loud], same[loud], atol=0.05)
+        raised.append((noisy - clean).mean())
+    assert raised[0] < raised[1] < raised[2]
+    # The faintest frames are drowned, the loudest are not.
+    quiet, loud = (noisy - clean)[:200].mean(), (noisy - clean)[200:].mean()
+    assert quiet > 2 * loud
+
+
+def test_masks_cover_what_they_may_and_grow_in_number_with_the_length():
+    config = AugmentConfig(frequency_masks=1, frequency_mask_bands=4, time_masks_per_second=0)
+    counts = np.zeros(20)
+    for seed in range(2000):
+        x = np.ones((9, 20), np.float32)
+        mask(x, config, CONFIG, np.random.default_rng(seed))
+        hidden = x[0] == 0
+        assert (x == x[0]).all()
+        assert hidden.sum() <= 4
+        assert np.abs(np.diff(np.concatenate(([0], hidden, [0])))).sum() in (0, 2)
+        counts += hidden
+    # A width from 0 to 4 is 2 on average: a tenth of the bands.
+    assert counts.sum() / 2000 == pytest.approx(2, abs=0.15)
+    config = AugmentConfig(frequency_masks=0, time_masks_per_second=2, time_mask_seconds=0.01)
+    rng = np.random.default_rng(1)
+    for T in (100, 1000):
+        hidden = 0
+        for _ in range(500):
+            x = np.ones((T, 20), np.float32)
+            mask(x, config, CONFIG, rng)
+            hidden += int((x[:, 0] == 0).sum())
+        # 2 masks a second of 100 frames, each of 0 or 1 frame.
+        assert hidden / 500 == pytest.approx(T / 100, rel=0.15)
+
+
+def test_masks_of_features_that_are_not_normalised_are_their_mean():
+    x = np.full((30, 20), -7, np.float32)
+    mask(x, AugmentConfig(frequency_masks=3), UNNORMALISED, np.random.default_rng(0))
+    assert (x == -7).all()
+
+
+def test_noise_has_the_length_asked_for_and_is_normalised():
+    log_mel = LogMel(CONFIG)
+    for num_frames in (1, 2, 57, 200):
+        x = noise(log_mel, num_frames, np.random.default_rng(num_frames))
+        assert x.shape == (num_frames, 20)
+        np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-4)
