@@ -16,12 +16,19 @@ RECIPE = Recipe(
     description="Spelled words, numbers and simple commands in American English, and nothing else (CMU AN4).",
     licence="apache-2.0",
     features=LogMelConfig(sample_rate=16_000, n_mels=80),
-    model=ModelConfig(cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3),
+    model=ModelConfig(
+        cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3, variational_dropout=True
+    ),
     training=TrainingConfig(
-        epochs=80,
-        learning_rate=1e-3,
-        batch_seconds=40.0,
-        augment=AugmentConfig(time_stretch=0.15, time_masks_per_second=0.7),
+        epochs=90,
+        learning_rate=2e-3,
+        batch_seconds=80.0,
+        precision="bfloat16",
+        intermediate_ctc=0.3,
+        ema_decay=0.995,
+        augment=AugmentConfig(
+            time_stretch=0.15, time_masks_per_second=0.7, pause_probability=0.2, noise_probability=0.3
+        ),
     ),
     lm=LanguageModelConfig(order=3),
 )
