@@ -102,6 +102,19 @@ def test_channels_are_averaged():
         np.testing.assert_allclose(waveform.samples, (left + right) / 2, atol=1e-6)
 
 
+def test_channels_are_chosen():
+    channels = [tone(0.3), tone(0.3, hz=700), tone(0.3, hz=900)]
+    samples = np.stack(channels, axis=1)
+    for source, options in ((encoded(samples, RATE, "WAV", "FLOAT"), {}), (samples, {"source_rate": RATE})):
+        for chosen in ([0], [2], [0, 2]):
+            expected = np.mean([channels[channel] for channel in chosen], axis=0)
+            got = load_audio(source, RATE, channels=chosen, **options).samples
+            np.testing.assert_allclose(got, expected, atol=1e-6)
+        for wrong in ([3], [-1], []):
+            with pytest.raises(AudioError, match="expected some of 0 to 2"):
+                load_audio(source, RATE, channels=wrong, **options)
+
+
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
 def test_another_rate_gives_the_same_tone(rate):
     stereo = np.repeat(tone(1.0, rate)[:, None], 2, axis=1)

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,7 @@ def load_audio(
     source_rate: int | None = None,
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
+    channels: Sequence[int] | None = None,
 ) -> Waveform:
     """Read audio, mix its channels down to one and resample it.
 
@@ -53,6 +55,8 @@ def load_audio(
         The rate of an array in Hz; required for arrays, ignored for files, which say their own.
     start_seconds, end_seconds : float
         The part of the file to read; the whole by default.
+    channels : sequence of int, optional
+        The channels, counted from 0, that are averaged; all by default.
 
     Returns
     -------
@@ -73,7 +77,12 @@ def load_audio(
         If the format needs PyAV and it is not installed.
     """
     with AudioStream(
-        source, sample_rate, source_rate=source_rate, start_seconds=start_seconds, end_seconds=end_seconds
+        source,
+        sample_rate,
+        source_rate=source_rate,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        channels=channels,
     ) as audio:
         blocks = list(audio)
         for message in audio.warnings:

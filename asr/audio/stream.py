@@ -1,7 +1,7 @@
 """Audio block by block, in bounded memory: mono, finite, at the wanted rate."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Self
 
 import numpy as np
@@ -42,6 +42,8 @@ class AudioStream:
         The rate of an array in Hz; required for arrays, ignored for files, which say their own.
     start_seconds, end_seconds : float
         The part to read; the whole by default.
+    channels : sequence of int, optional
+        The channels, counted from 0, that are averaged; all by default.
 
     Attributes
     ----------
@@ -67,6 +69,7 @@ class AudioStream:
         source_rate: int | None = None,
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
+        channels: Sequence[int] | None = None,
     ) -> None:
         check_rate(sample_rate)
         if not (start_seconds >= 0 and (end_seconds is None or end_seconds > start_seconds)):
@@ -74,6 +77,7 @@ class AudioStream:
         self.sample_rate = sample_rate
         self.warnings: list[str] = []
         self._start, self._end = start_seconds, end_seconds
+        self._channels = list(channels) if channels is not None else None
         self._file: BinaryIO | None = None
         self._size = 0
         self._reader: Reader
@@ -140,10 +144,8 @@ class AudioStream:
         first = round(self._start * rate)
         offset = first
         for block in self._reader.blocks(first, None if self._end is None else round(self._end * rate)):
-            if block.ndim == 1:
-                mono = block
-            else:
-                mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            block = self._selected(block)
+            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
             finite = np.isfinite(mono)
             if not finite.all():
                 place = (offset + finite.argmin()) / rate
@@ -154,6 +156,17 @@ class AudioStream:
             yield mono
         if self._end is None and offset > first:
             self._look_for_the_rest(offset)
+
+    def _selected(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the wanted channels of a block, ``(num_samples, channels)``."""
+        block = block[:, np.newaxis] if block.ndim == 1 else block
+        if self._channels is None:
+            return block
+        if not self._channels or min(self._channels) < 0 or max(self._channels) >= block.shape[1]:
+            raise AudioError(
+                f"{self.name}: got channels {self._channels}; expected some of 0 to {block.shape[1] - 1}, which it has"
+            )
+        return block[:, self._channels]
 
     def _look_for_the_rest(self, num_read: int) -> None:
         seconds = num_read / self._reader.sample_rate

@@ -52,4 +52,4 @@ def export(
     written = {"nemo": export_nemo, "lhotse": export_lhotse}[to](open_store(store), out, root)
     print(f"{out}: {written.utterances:,} utterances")
     if written.left_out:
-        print(f"left out {written.left_out:,}, joined or changed in speed: prepare with --store audio to export them")
+        print(f"left out {written.left_out:,} that are in no recording as they are: --store audio would have kept them")

@@ -1,28 +1,19 @@
-"""Where a corpus comes from: an archive at hand or a download, verified, extracted safely, its root found."""
+"""Where a corpus comes from: an archive at hand, or a download, verified before it has its name."""
 
 import hashlib
-import json
-import lzma
 import os
-import secrets
-import shutil
-import tarfile
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from asr.errors import DataError, UsageError
-from asr.files import atomic_path, write_text
+from asr.files import atomic_path
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 ARCHIVES_VARIABLE = "ASR_ARCHIVES"
 BLOCK_BYTES = 1 << 20
-
-Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -159,142 +150,3 @@ def _verify(archive: Archive, path: Path) -> None:
             f"{archive.url}: its {method} is {got}; the publisher gives {expected}: the download is damaged or the "
             "file was changed; try again, or give a file that you trust with --archive FILE"
         )
-
-
-def extract(path: Path, cache: Path, warn: Warn) -> Path:
-    """Extract an archive into a folder of `cache` and return it; what was extracted before is taken as it is.
-
-    The folder has its name only when the whole archive is in it.
-
-    Raises
-    ------
-    DataError
-        If the archive is truncated, damaged, encrypted, not an archive, or a member would be written outside the
-        folder; or if a folder of its name is there that was not extracted by this function.
-    """
-    folder = cache / strip_suffix(path.name)
-    mark = folder / ".extracted.json"
-    origin = json.dumps({"archive": path.name, "bytes": path.stat().st_size})
-    if mark.exists() and mark.read_text(encoding="utf-8") == origin:
-        return folder
-    if folder.exists() and not mark.exists():
-        raise DataError(
-            f"{folder}: is there already and was not extracted from {path}, so it is left as it is; expected a folder "
-            "of extracted archives: choose another --cache, or give the folder itself with --source"
-        )
-    temporary = cache / f".{folder.name}.{secrets.token_hex(4)}.tmp"
-    cache.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.mkdir()
-        members = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-        _write_members(path, members, temporary, warn)
-        write_text(temporary / mark.name, origin)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except DataError:
-        raise
-    # RuntimeError: a member of a zip file is encrypted. KeyError: a hard link to what is not there.
-    except (
-        EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, OSError, RuntimeError, KeyError,
-        ValueError,
-    ) as error:  # fmt: skip
-        if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"{path}: cannot be extracted into {cache} ({error.strerror})") from None
-        raise DataError(
-            f"{path}: is truncated, damaged, encrypted or not an archive ({error}); expected one of "
-            f"{', '.join(SUFFIXES)}: fetch it again"
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-# (name, copy the content to a file) of every regular file.
-Member = tuple[str, Callable[[Path], None]]
-
-
-def _tar_members(path: Path) -> Iterator[Member]:
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.issym() or member.islnk():
-                target = PurePosixPath(member.name).parent / member.linkname if member.issym() else member.linkname
-                _safe_parts(path, str(target), f"the link {member.name} to ")
-            if member.isfile() or member.islnk():
-                # A hard link's content is that of an earlier member: extractfile follows it.
-                yield member.name, lambda target, member=member: _copy(archive.extractfile(member), target)  # type: ignore[misc]
-            else:
-                _safe_parts(path, member.name)
-
-
-def _zip_members(path: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if not info.is_dir():
-                yield info.filename, lambda target, info=info: _copy(archive.open(info), target)  # type: ignore[misc]
-
-
-def _copy(source: object, target: Path) -> None:
-    with source as reader, target.open("wb") as writer:  # type: ignore[attr-defined]
-        shutil.copyfileobj(reader, writer, BLOCK_BYTES)
-
-
-def _write_members(path: Path, members: Iterable[Member], folder: Path, warn: Warn) -> None:
-    odd: list[str] = []
-    for name, copy in members:
-        parts = _safe_parts(path, name)
-        try:
-            name.encode("utf-8")
-        except UnicodeEncodeError:
-            odd.append(ascii(name))
-            continue
-        target = folder.joinpath(*parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy(target)
-    if odd:
-        warn(f"{path}: left out {len(odd)} members whose names are not UTF-8, such as {odd[0]}")
-
-
-def _safe_parts(path: Path, name: str, what: str = "") -> tuple[str, ...]:
-    """Return the parts of a member's name; refuse one that leads out of the folder."""
-    depth = 0
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    for part in parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0 or part == "/" or (len(part) == 2 and part[1] == ":"):
-            raise DataError(
-                f"{path}: {what}{name!a} points outside the folder that it is extracted into; expected paths "
-                "within it: nothing was extracted, do not trust this archive"
-            )
-    return parts
-
-
-def find_root(start: Path, markers: tuple[str, ...]) -> Path:
-    """Return the corpus's folder: `start`, or one that is at most two levels below or above it.
-
-    Parameters
-    ----------
-    markers : tuple of str
-        Glob patterns relative to the corpus's folder, any of which marks it.
-
-    Raises
-    ------
-    DataError
-        If none has a marker; the message says where it was looked for.
-    """
-    if not start.is_dir():
-        raise DataError(f"{start}: is not a folder; expected the corpus's folder, which holds {' or '.join(markers)}")
-    for marker in markers:
-        for above in ("", "*/", "*/*/"):
-            matches = sorted(start.glob(above + marker))
-            if matches:
-                depth = len(PurePosixPath(marker).parts)
-                return matches[0].parents[depth - 1]
-    absolute = start.absolute()
-    for parent in list(absolute.parents)[:2]:
-        if any(True for marker in markers for _ in parent.glob(marker)):
-            return parent
-    raise DataError(
-        f"{start}: is not this corpus: looked for {' or '.join(markers)} in it, two levels below it, and in "
-        f"{' and '.join(str(parent) for parent in list(absolute.parents)[:2])}: is the archive wholly extracted?"
-    )

@@ -3,12 +3,11 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from asr.data.archives import download, extract, find_archive, find_root, where_it_is_not
 from asr.data.checks import Limits
 from asr.data.corpus import Corpus
 from asr.data.executors import run_tasks
@@ -26,6 +25,7 @@ from asr.data.outputs import (
 from asr.data.plan import PlanSettings, SplitPlan, plan
 from asr.data.progress import Progress
 from asr.data.report import write_report
+from asr.data.roots import find_roots
 from asr.data.shards import HEADER, read_header
 from asr.data.tasks import ShardSettings, ShardTask, finished, read_planned
 from asr.data.utterance import RawUtterance
@@ -63,28 +63,6 @@ def run(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
             write_report(out, corpus.title, summary.warnings)
     progress.show(summary)
     return summary
-
-
-def find_roots(
-    corpus: Corpus, out: Path, options: PrepareOptions, progress: Progress, warn: Callable[[str], None]
-) -> tuple[Path, ...]:
-    """Return the folders of the corpus, after fetching and extracting what must be."""
-    if options.source is not None:
-        return (find_root(options.source, corpus.markers),)
-    cache = options.cache or out.parent / "downloads"
-    if corpus.embedded is not None and options.archive is None:
-        folder = corpus.embedded if corpus.embedded.is_dir() else extract(corpus.embedded, cache, warn)
-        return (find_root(folder, corpus.markers),)
-    if not corpus.archives:
-        raise UsageError(f"{corpus.name}: has no archive to fetch; expected --source FOLDER")
-    wanted = options.splits or tuple(split for split in corpus.splits if split not in corpus.on_request)
-    found = {a: path for a in corpus.archives if (path := find_archive(a, options.archive)) is not None}
-    needed = [a for a in corpus.archives if not a.splits or set(a.splits) & set(wanted)]
-    if not any(archive in found for archive in needed):
-        found = {a: download(a, cache, progress.download(a.stem), where_it_is_not(a, options.archive)) for a in needed}
-    # An archive of several parts is found under the name of each: one file, extracted once.
-    paths = dict.fromkeys(found[archive] for archive in needed if archive in found)
-    return tuple(find_root(extract(path, cache, warn), corpus.markers) for path in paths)
 
 
 def _wanted_splits(corpus: Corpus, options: PrepareOptions) -> tuple[str, ...]:

@@ -14,7 +14,11 @@ from asr.files import atomic_path, write_text
 
 JOINED = " + "
 # Only what `asr.data.tasks.source_of` writes: names of files may have "#" in them too.
-FRAGMENT = re.compile(r"#(?P<values>t=[\d.,e+-]+(?:&speed=[\d.]+)?|speed=[\d.]+)$")
+CHANGE = r"(?:t=[\d.,e+-]+|channels=[\d,]+|speed=[\d.]+)"
+FRAGMENT = re.compile(rf"#(?P<values>{CHANGE}(?:&{CHANGE})*)$")
+
+# What a file's name cannot have here or there is written as in addresses, and so is "%": no two ids have one name.
+UNSAFE = re.compile(r"""[%/\\:*?"<>|\x00-\x1f]|^\.""")
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,14 @@ class Source:
     files : tuple of str
     start_seconds : float
     speed : float
+    channels : tuple of int
+        Empty: all.
     """
 
     files: tuple[str, ...]
     start_seconds: float
     speed: float
+    channels: tuple[int, ...] = ()
 
 
 def parse_source(text: str) -> Source:
@@ -39,7 +46,8 @@ def parse_source(text: str) -> Source:
     pairs = dict(pair.split("=") for pair in match["values"].split("&")) if match else {}
     files = text[: match.start()] if match else text
     start = float(pairs.get("t", "0").split(",")[0])
-    return Source(tuple(files.split(JOINED)), start, float(pairs.get("speed", "1")))
+    channels = tuple(int(channel) for channel in pairs.get("channels", "").split(",") if channel)
+    return Source(tuple(files.split(JOINED)), start, float(pairs.get("speed", "1")), channels)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ class Exported:
     ----------
     utterances : int
     left_out : int
-        Joined or speed-perturbed utterances of a feature store: no recording that could be named holds them.
+        Utterances of a feature store that are joined, changed in speed, or single channels: no recording that could
+        be named holds them.
     """
 
     utterances: int
@@ -135,7 +144,7 @@ def _rows(store: FeatureStore | AudioStore, path: Path, root: Path) -> tuple[lis
         }
         if isinstance(store, AudioStore):
             rows.append({**row, "audio": _write_wav(store, number, path.parent / f"{path.name.split('.')[0]}-audio")})
-        elif len(source.files) > 1 or source.speed != 1.0:
+        elif len(source.files) > 1 or source.speed != 1.0 or source.channels:
             left_out += 1
         else:
             audio = root / source.files[0]
@@ -149,7 +158,7 @@ def _write_wav(store: AudioStore, number: int, folder: Path) -> str:
     import soundfile
 
     utterance = store[number]
-    path = folder / f"{utterance.id.replace('/', '_')}.wav"
+    path = folder / f"{UNSAFE.sub(lambda match: f'%{ord(match[0]):02X}', utterance.id)}.wav"
     with atomic_path(path) as temporary:
         soundfile.write(temporary, np.asarray(utterance.samples), utterance.sample_rate, format="WAV")
     return str(path.absolute())

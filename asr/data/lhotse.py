@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,17 @@ def lhotse_corpus(name: str, source: Path) -> Corpus:
         manifests = prepare(**{first: source})
     except Exception as error:  # a hundred recipes raise what they like
         raise DataError(f"lhotse's prepare_{name} failed on {source}: {type(error).__name__}: {error}") from error
-    parts = manifests if "supervisions" not in manifests else {"train": manifests}
-    usable = {str(split): part for split, part in parts.items() if isinstance(part, dict) and "supervisions" in part}
+    usable = dict(_parts(manifests, ()))
     if not usable:
-        raise DataError(f"lhotse's prepare_{name} gave {sorted(parts)} without supervisions; expected transcripts")
+        held = f"keys {sorted(map(str, manifests))}" if isinstance(manifests, Mapping) else type(manifests).__name__
+        raise DataError(
+            f"lhotse's prepare_{name} gave {held}; expected recordings and supervisions, by split: this recipe makes "
+            "no transcribed recordings"
+        )
 
     def parse(_root: Path) -> Iterator[RawUtterance]:
         for split, part in usable.items():
-            yield from _utterances(split, part.get("recordings", part.get("audio")), part["supervisions"])
+            yield from _utterances(split, part["recordings"], part["supervisions"])
 
     return Corpus(
         name=name,
@@ -56,28 +59,65 @@ def lhotse_corpus(name: str, source: Path) -> Corpus:
         homepage="https://lhotse.readthedocs.io/en/latest/corpus.html",
         parse=parse,
         splits=tuple(usable),
-        train_splits=tuple(split for split in usable if split.startswith("train")),
+        train_splits=tuple(
+            split for split in usable if split.rpartition("-")[2].startswith("train") or split == "train"
+        ),
         embedded=source,
         profile=VERBATIM,
     )
 
 
+def _parts(manifests: Any, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (split, its recordings and supervisions); what recipes nest, by language say, is named ``de-train``."""
+    if not isinstance(manifests, Mapping):
+        return
+    recordings = manifests.get("recordings", manifests.get("audio"))
+    if recordings is not None and "supervisions" in manifests:
+        yield "-".join(names) or "train", {"recordings": recordings, "supervisions": manifests["supervisions"]}
+        return
+    for name, part in manifests.items():
+        yield from _parts(part, (*names, str(name)))
+
+
 def _utterances(split: str, recordings: Any, supervisions: Iterable[Any]) -> Iterator[RawUtterance]:
     for segment in supervisions:
-        recording = recordings[segment.recording_id]
-        source = recording.sources[0]
-        if source.type != "file":
-            raise DataError(f"lhotse's recording {recording.id} is a {source.type}; expected a file")
+        try:
+            recording = recordings[segment.recording_id]
+        except (KeyError, StopIteration):  # what lhotse raises changes with how its set is stored
+            raise DataError(
+                f"lhotse's segment {segment.id} is of the recording {segment.recording_id!r}, which its recipe does "
+                "not name: is the corpus wholly extracted?"
+            ) from None
+        audio, channels = _source(recording, segment)
         whole = segment.start == 0 and abs(segment.duration - recording.duration) < 0.05
         yield RawUtterance(
             id=segment.id,
-            audio=Path(source.source),
+            audio=audio,
             text=segment.text or "",
             speaker=segment.speaker or "",
             split=split,
             start_seconds=0.0 if whole else segment.start,
             end_seconds=None if whole else segment.end,
+            channels=channels,
         )
+
+
+def _source(recording: Any, segment: Any) -> tuple[Path, tuple[int, ...]]:
+    """Return the file that has the segment's channels, and which of its own they are; none where they are all."""
+    wanted = segment.channel if isinstance(segment.channel, list) else [segment.channel]
+    having = [source for source in recording.sources if set(wanted) <= set(source.channels)]
+    if not having:
+        held = "; ".join(f"{source.source}: {source.channels}" for source in recording.sources)
+        raise DataError(
+            f"lhotse's segment {segment.id} is of the channels {wanted} of {recording.id}; expected those of one of "
+            f"its files ({held}): write them into one file first"
+        )
+    source = having[0]
+    if source.type != "file":
+        raise DataError(f"lhotse's recording {recording.id} is a {source.type}; expected a file")
+    # libsndfile counts the channels of a file from 0, whatever lhotse calls them.
+    positions = tuple(source.channels.index(channel) for channel in wanted)
+    return Path(source.source), () if len(positions) == len(source.channels) else positions
 
 
 def _recipes() -> Any:

@@ -196,10 +196,11 @@ def _row(
         if not text:
             split.reject(name, "empty transcript", repr(utterance.text))
             return None
-    return {
+    row = {
         "id": name, "files": files, "text": text, "speaker": utterance.speaker, "start": utterance.start_seconds,
         "end": utterance.end_seconds, "gaps": list(utterance.gaps_seconds), "speed": utterance.speed,
     }  # fmt: skip
+    return {**row, "channels": list(utterance.channels)} if utterance.channels else row
 
 
 def _relative(path: Path, roots: tuple[Path, ...]) -> tuple[int, str]:

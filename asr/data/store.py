@@ -37,7 +37,7 @@ class StoredUtterance:
     duration_seconds : float
     source : str
         The recordings below the corpus's folder, joined by `` + ``; then, as in W3C's media fragments, what was done
-        to them: ``#t=start,end`` in seconds for a part, ``#speed=0.9``, or both with ``&`` between.
+        to them: ``#t=start,end`` in seconds for a part, ``#channels=1``, ``#speed=0.9``, several with ``&`` between.
     """
 
     id: str

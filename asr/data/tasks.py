@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import load_audio, resample
+from asr.audio import AudioWarning, load_audio, resample
 from asr.data.checks import Level, Limits, frames_needed, measure_level, reason_to_reject
 from asr.data.plan import WORK, read_slice, settings_digest
 from asr.data.shards import (
@@ -201,6 +202,8 @@ def _measures(num_samples: int, text: str, level: Level, payload: NDArray[Any], 
 def _audio_reason(error: AsrError) -> str:
     if isinstance(error, MissingExtraError):
         return "needs PyAV"
+    if isinstance(error, TruncatedAudioError):
+        return "truncated audio"
     return "empty audio" if "empty" in str(error) or "no samples" in str(error) else "unreadable audio"
 
 
@@ -210,8 +213,10 @@ def read_planned(planned: dict[str, Any], roots: Sequence[str], rate: int) -> ND
     for position, (root, name, size) in enumerate(planned["files"]):
         path = Path(roots[root], name) if root >= 0 else Path(name)
         _check_unchanged(path, size)
-        part = load_audio(path, rate, start_seconds=planned["start"], end_seconds=planned["end"]).samples
-        _check_unchanged(path, size)
+        try:
+            part = _load(path, rate, planned)
+        finally:
+            _check_unchanged(path, size)
         if position and planned["gaps"]:
             parts.append(np.zeros(round(planned["gaps"][position - 1] * rate), dtype=np.float32))
         parts.append(part)
@@ -219,6 +224,25 @@ def read_planned(planned: dict[str, Any], roots: Sequence[str], rate: int) -> ND
     if planned["speed"] != 1.0:
         samples = resample(samples, round(rate * planned["speed"]), rate)
     return samples
+
+
+class TruncatedAudioError(AudioError):
+    """Audio that ends before its header says: what is missing may be in the transcript."""
+
+
+def _load(path: Path, rate: int, planned: dict[str, Any]) -> NDArray[np.float32]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AudioWarning)
+        try:
+            return load_audio(
+                path,
+                rate,
+                start_seconds=planned["start"],
+                end_seconds=planned["end"],
+                channels=planned.get("channels"),
+            ).samples
+        except AudioWarning as warning:
+            raise TruncatedAudioError(str(warning)) from None
 
 
 def _check_unchanged(path: Path, size: int) -> None:
@@ -240,6 +264,8 @@ def source_of(planned: dict[str, Any]) -> str:
         changes.append(f"t={_seconds(planned['start'])}")
         if planned["end"] is not None:
             changes[-1] += f",{_seconds(planned['end'])}"
+    if planned.get("channels"):
+        changes.append(f"channels={','.join(map(str, planned['channels']))}")
     if planned["speed"] != 1.0:
         changes.append(f"speed={planned['speed']:g}")
     names = " + ".join(name for _, name, _ in planned["files"])

@@ -31,6 +31,8 @@ class RawUtterance:
         Silence between consecutive files of `audio`; empty: none.
     speed : float
         1.1 plays faster and higher, 0.9 slower and lower.
+    channels : tuple of int
+        Of the recording, counted from 0: those that are averaged; empty: all.
     """
 
     id: str
@@ -42,6 +44,7 @@ class RawUtterance:
     end_seconds: float | None = None
     gaps_seconds: tuple[float, ...] = ()
     speed: float = 1.0
+    channels: tuple[int, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,20 +1,26 @@
 import hashlib
 import io
+import shutil
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from asr.data.archives import Archive, download, extract, find_archive, find_root, where_it_is_not
+from asr.data.archives import Archive, download, find_archive, where_it_is_not
+from asr.data.extraction import extract
+from asr.data.roots import find_root
 from asr.errors import DataError, UsageError
 
 Pack = Callable[[Path, dict[str, bytes]], None]
 
 
 def pack_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, f"w:{path.suffix[1:]}" if path.suffix != ".tar" else "w") as archive:
+    mode: Any = f"w:{path.suffix[1:]}" if path.suffix != ".tar" else "w"
+    with tarfile.open(path, mode) as archive:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -25,6 +31,11 @@ def pack_zip(path: Path, members: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
+
+
+def in_cache(folder: Path) -> list[str]:
+    """Return what is in the cache, but its locks."""
+    return sorted(path.name for path in (folder / "cache").iterdir() if path.suffix != ".lock")
 
 
 def never(text: str) -> None:
@@ -61,7 +72,7 @@ def test_a_truncated_archive_leaves_nothing(tmp_path: Path, name: str, pack: Pac
     (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match="truncated, damaged, encrypted or not an archive"):
         extract(tmp_path / name, tmp_path / "cache", never)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert in_cache(tmp_path) == []
 
 
 def test_a_folder_that_is_the_users_is_left_alone(tmp_path: Path) -> None:
@@ -91,7 +102,62 @@ def test_an_encrypted_member_or_a_dangling_hard_link_is_a_clear_error(tmp_path: 
     for name, message in (("a.zip", "encrypted"), ("b.tar", "not found")):
         with pytest.raises(DataError, match=message):
             extract(tmp_path / name, tmp_path / "cache", never)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert in_cache(tmp_path) == []
+
+
+def test_what_a_killed_run_left_is_not_taken_for_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"old", "corpus/b": b"old"})
+    extract(tmp_path / "a.tar", cache, never)
+    (cache / ".a.0000.tmp").mkdir()  # killed in the middle of an extraction
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"new" * 9_000, "corpus/b": b"new"})
+
+    remove = shutil.rmtree
+
+    def killed(path: Path, **options: Any) -> None:
+        if (path / "corpus").exists():
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    with monkeypatch.context() as patch:  # at the removal of what was there before
+        patch.setattr("asr.data.extraction.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            extract(tmp_path / "a.tar", cache, never)
+    for _ in range(2):
+        folder = extract(tmp_path / "a.tar", cache, never)
+        contents = {path.name: path.read_bytes()[:3] for path in folder.rglob("*") if path.parent.name == "corpus"}
+        assert contents in ({"a": b"old", "b": b"old"}, {"a": b"new", "b": b"new"})
+    assert contents == {"a": b"new", "b": b"new"}
+    assert in_cache(tmp_path) == ["a"]
+
+
+def test_two_runs_at_once_extract_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fcntl", reason="locks files on POSIX systems only")
+    import asr.data.extraction as extraction
+
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"x"})
+    begun, waiting, runs, warnings = threading.Event(), threading.Event(), [], []
+    write = extraction._extract
+
+    def slow(*arguments: Any) -> None:
+        runs.append(arguments)
+        begun.set()
+        assert waiting.wait(10)
+        write(*arguments)
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        waiting.set()
+
+    monkeypatch.setattr(extraction, "_extract", slow)
+    first = threading.Thread(target=extract, args=(tmp_path / "a.tar", tmp_path / "cache", never))
+    first.start()
+    assert begun.wait(10)
+    folder = extract(tmp_path / "a.tar", tmp_path / "cache", warn)
+    first.join()
+    assert (folder / "corpus" / "a").read_bytes() == b"x"
+    assert len(runs) == 1
+    assert "another run extracts the same archive" in warnings[0]
 
 
 @pytest.mark.parametrize("member", ["../x", "/etc/x", "a/../../x", "..\\x", "C:\\x"])
@@ -101,7 +167,7 @@ def test_members_that_escape_are_refused(tmp_path: Path, member: str, pack: Pack
     pack(path, {"corpus/a": b"fine", member: b"evil"})
     with pytest.raises(DataError, match="points outside the folder"):
         extract(path, tmp_path / "cache", never)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert in_cache(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
@@ -174,3 +240,16 @@ def test_the_corpus_is_found_two_levels_up_or_down(tmp_path: Path) -> None:
         find_root(root, ("etc/nothing",))
     with pytest.raises(DataError, match="is not a folder"):
         find_root(tmp_path / "nowhere", ("etc/list",))
+
+
+@pytest.mark.parametrize("depth", ["", "release/"])
+def test_of_several_corpora_none_is_taken_silently(tmp_path: Path, depth: str) -> None:
+    for language in ("de", "en"):
+        (tmp_path / depth / language / "clips").mkdir(parents=True)
+        for name in ("train.tsv", "validated.tsv"):
+            (tmp_path / depth / language / name).touch()
+    markers = ("validated.tsv", "train.tsv")
+    with pytest.raises(DataError, match=r"holds 2 such corpora: .*de, .*en; .*--source FOLDER"):
+        find_root(tmp_path, markers)
+    assert find_root(tmp_path / depth / "en", markers) == tmp_path / depth / "en"
+    assert find_root(tmp_path / depth / "en" / "clips", markers) == tmp_path / depth / "en"

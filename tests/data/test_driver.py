@@ -43,6 +43,39 @@ def test_splits_of_several_archives_are_added_one_by_one(toy: Corpus, source: Pa
         assert one == two
 
 
+def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tmp_path: Path) -> None:
+    served, here, rows = tmp_path / "served", tmp_path / "here", (source / "list.jsonl").read_text().splitlines()
+    served.mkdir()
+    here.mkdir()
+    for split in ("train", "test"):
+        (source / "list.jsonl").write_text("\n".join(row for row in rows if json.loads(row)["split"] == split))
+        with tarfile.open(served / f"{split}.tar", "w") as archive:
+            archive.add(source, "toy")
+    (served / "train.tar").rename(here / "train.tar")
+    parts = tuple(Archive((served / f"{split}.tar").as_uri(), splits=(split, "extra")) for split in ("train", "test"))
+
+    def parse(root: Path) -> Iterator[RawUtterance]:
+        for row in toy.parse(root):
+            yield from (row, replace(row, split="extra"))
+
+    corpus = replace(toy, embedded=None, archives=parts, parse=parse)
+    options = replace(QUICK, archive=here)
+    # A split on request is made of what is at hand.
+    assert prepare(corpus, tmp_path / "a", replace(options, splits=("extra",))).splits["extra"].utterances == 18
+    summary = prepare(corpus, tmp_path / "a", options)
+    assert {name: split.utterances for name, split in summary.splits.items()} == {"train": 18, "test": 5}
+    assert (tmp_path / "downloads" / "test.tar").exists()
+    assert not (tmp_path / "downloads" / "train.tar").exists()
+    # What cannot be fetched is an error that says what is at hand; without an address it matters only if asked for.
+    (served / "test.tar").unlink()
+    with pytest.raises(DataError, match=r"cannot be fetched.*at hand are train.tar: ask with --splits"):
+        prepare(corpus, tmp_path / "b" / "out", options)
+    corpus = replace(corpus, archives=(parts[0], Archive("", name="test", splits=("test",), how_to_get="ask")))
+    assert prepare(corpus, tmp_path / "b" / "out", options).warnings == ("toy: the split test is not there",)
+    with pytest.raises(DataError, match=r"has no public address"):
+        prepare(corpus, tmp_path / "b" / "out", replace(options, splits=("test",)))
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), IndexError(), TypeError("x"), ValueError("x")])
 def test_a_parser_that_trips_is_a_clear_error(toy: Corpus, source: Path, tmp_path: Path, error: Exception) -> None:
     def parse(root: Path) -> Iterator[RawUtterance]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.archives import extract, find_archive, find_root
+from asr.data.archives import find_archive
 from asr.data.corpus import PrepareOptions, RawUtterance, load_corpus, prepare
+from asr.data.extraction import extract
+from asr.data.roots import find_root
 from asr.errors import DataError
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
@@ -104,9 +106,11 @@ def test_librispeech(tmp_path: Path, name: str, part: str) -> None:
     rows = parsed(name, root)
     assert rows[part, "19-227-0000"].text == "CHAPTER THIRTY"
     assert rows[part, "19-227-0001"].speaker == "19"
-    # The same utterances once more, all of a speaker in one of the splits by speaker.
-    assert Counter(split.startswith("speaker_") for split, _ in rows) == {True: 2, False: 2}
-    assert len({split for split, _ in rows}) == 2
+    # The same utterances once more, all of a speaker in one of the splits by speaker; and in the whole of 960 hours.
+    whole = {"train-960"} if name == "librispeech" else set()
+    (by_speaker,) = {split for split, _ in rows} - whole - {part}
+    assert by_speaker.startswith("speaker_")
+    assert Counter(split for split, _ in rows) == dict.fromkeys({part, by_speaker, *whole}, 2)
 
 
 def test_ljspeech(tmp_path: Path) -> None:
