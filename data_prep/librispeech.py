@@ -2,8 +2,8 @@
 
     python data_prep/librispeech.py --splits train-clean-100 dev-clean test-clean --out data/librispeech
 
-``speaker_train``, ``speaker_dev`` and ``speaker_test``, only if asked for, share out the speakers of whatever training
-parts are at hand: for an archive that lacks the dev and test parts.
+Only if asked for: ``train-960``, the training parts as one; ``speaker_train``, ``speaker_dev`` and ``speaker_test``,
+which share out the speakers of whatever training parts are at hand, for an archive that lacks the dev and test parts.
 """
 
 from collections.abc import Iterator
@@ -21,13 +21,14 @@ CHECKSUMS = {
     "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
     "test-other": "fb5a50374b501bb3bac4815ee91d3135",
 }
+WHOLE = "train-960"
 BY_SPEAKER = ("speaker_train", "speaker_dev", "speaker_test")
 
 
 # LibriSpeech/train-clean-5/1088/134315/1088-134315.trans.txt, a line an utterance of reader 1088, chapter 134315:
 # 1088-134315-0023 CLOSED THE DOOR CAREFULLY AND RETURNED TO THE HOUSE
 def parse(root: Path) -> Iterator[RawUtterance]:
-    """Yield the utterances of every part that is there; those of training parts once more by held-out speaker."""
+    """Yield the utterances of every part that is there; those of training parts also as a whole and by speaker."""
     for part in sorted(path.name for path in root.iterdir() if path.is_dir()):
         for transcripts in sorted((root / part).glob("*/*/*.trans.txt")):
             speaker = transcripts.parent.parent.name
@@ -36,6 +37,7 @@ def parse(root: Path) -> Iterator[RawUtterance]:
                 audio = find_audio(transcripts.parent, name)
                 yield RawUtterance(name, audio, text, speaker, part)
                 if part.startswith("train"):
+                    yield RawUtterance(name, audio, text, speaker, WHOLE)
                     share = held_out(speaker, dev_percent=10, test_percent=10)
                     yield RawUtterance(name, audio, text, speaker, f"speaker_{share}")
 
@@ -51,15 +53,15 @@ CORPUS = Corpus(
         Archive(
             f"https://www.openslr.org/resources/12/{part}.tar.gz",
             checksum=f"md5:{checksum}",
-            splits=(part, *(BY_SPEAKER if part.startswith("train") else ())),
+            splits=(part, *((WHOLE, *BY_SPEAKER) if part.startswith("train") else ())),
             stems=("LibriSpeech",),
         )
         for part, checksum in CHECKSUMS.items()
     ),
     markers=("train-*/*/*/*.trans.txt", "dev-*/*/*/*.trans.txt", "test-*/*/*/*.trans.txt"),
-    splits=(*CHECKSUMS, *BY_SPEAKER),
-    on_request=BY_SPEAKER,
-    train_splits=("train-clean-100", "train-clean-360", "train-other-500", "speaker_train"),
+    splits=(*CHECKSUMS, WHOLE, *BY_SPEAKER),
+    on_request=(WHOLE, *BY_SPEAKER),
+    train_splits=("train-clean-100", "train-clean-360", "train-other-500", WHOLE, "speaker_train"),
     parse=parse,
 )
 

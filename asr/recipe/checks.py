@@ -12,7 +12,7 @@ from asr.settings import to_dict
 from asr.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from asr.data.store import FeatureStore
+    from asr.evaluation.evaluate import Store
     from asr.transcription.bundle import Bundle
 
 # Settings of a model that its weights do not depend on.
@@ -64,7 +64,7 @@ def check_origin(run: Run) -> "Bundle | None":
     return origin
 
 
-def check_splits(run: Run) -> tuple["FeatureStore", "FeatureStore"]:
+def check_splits(run: Run) -> tuple["Store", "Store"]:
     """Return the stores to train on and to choose by; those to test on, where they are there, must agree with them.
 
     Raises
@@ -92,12 +92,12 @@ def check_splits(run: Run) -> tuple["FeatureStore", "FeatureStore"]:
 
 
 def _utterances(folder: Path) -> int:
-    from asr.data.store import FeatureStore
+    from asr.data.store import open_store
 
-    return len(FeatureStore.open(folder))
+    return len(open_store(folder))
 
 
-def check_letters(tokenizer: Tokenizer, stores: Iterable["FeatureStore"]) -> None:
+def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"]) -> None:
     """Refuse transcripts with characters that `tokenizer` cannot encode.
 
     Raises
@@ -124,6 +124,6 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["FeatureStore"]) -> Non
         )
 
 
-def data_stamp(store: "FeatureStore") -> list[Any]:
+def data_stamp(store: "Store") -> list[Any]:
     """Return what tells a store from others: its features and the checksums of its shards."""
     return [to_dict(store.config), store.header["shards"]]

@@ -18,9 +18,9 @@ from asr.recipe.stamps import digest, is_current, read_stamps, write_stamp
 
 if TYPE_CHECKING:
     from asr.decoder import BeamSearchDecoder, NGramModel
+    from asr.evaluation.evaluate import Store
     from asr.transcription.bundle import Bundle
 
-# How the decoder's own options are searched; kept in stamps, so that another way of tuning is another result.
 THREADS = 2
 
 
@@ -89,7 +89,7 @@ def tune(run: Run) -> None:
 
         return recognise
 
-    tuned = tune_weights(_log_probs(bundle, [dev[index].features for index in chosen]), texts, recogniser)
+    tuned = tune_weights(_log_probs(bundle, dev, chosen), texts, recogniser)
     print(
         f"language model: alpha {tuned.alpha:g}, beta {tuned.beta:g} on {len(chosen)} utterances of {run.recipe.dev}: "
         f"{tuned.counts.kaldi_line()}",
@@ -115,8 +115,9 @@ def _decoder(bundle: "Bundle", model: "NGramModel", beam_size: int) -> "BeamSear
     )
 
 
-def _log_probs(bundle: "Bundle", features: list[NDArray[Any]]) -> list[NDArray[Any]]:
+def _log_probs(bundle: "Bundle", store: "Store", indices: list[int]) -> list[NDArray[Any]]:
+    from asr.evaluation.evaluate import features_of
     from asr.transcription.runtime import OnnxRuntime
 
     runtime = OnnxRuntime(bundle)
-    return [runtime([utterance])[0] for utterance in features]
+    return [runtime([features_of(store, index, bundle)])[0] for index in indices]

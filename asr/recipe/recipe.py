@@ -11,7 +11,7 @@ from asr.model_config import ModelConfig
 from asr.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from asr.data.store import FeatureStore
+    from asr.data.store import AudioStore, FeatureStore
     from asr.transcription.bundle import Bundle
 
 TokenizerKind = Literal["characters", "unigram", "bpe", "init"]
@@ -100,6 +100,8 @@ class Recipe:
     global_normalisation : bool
         Whether features are normalised by one mean and deviation, measured on the training split, and not by those
         of their utterance.
+    waveforms : bool
+        Whether the stores hold waveforms, which ``training.augment.waveform`` changes, and not features.
     speeds : tuple of float
         Speed-perturbed copies of the training utterances (Ko et al. 2015), such as (0.9, 1.1).
     tokenizer : TokenizerConfig
@@ -121,6 +123,7 @@ class Recipe:
     test: tuple[str, ...] = ("test",)
     features: LogMelConfig = field(default_factory=LogMelConfig)
     global_normalisation: bool = False
+    waveforms: bool = False
     speeds: tuple[float, ...] = ()
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     init: str = ""
@@ -179,22 +182,23 @@ class Run:
             return replace(self.recipe.features, normalisation="global", mean=known.mean, std=known.std)
         return self.recipe.features
 
-    def store(self, split: str) -> "FeatureStore":
-        """Return the feature store of `split`.
+    def store(self, split: str) -> "FeatureStore | AudioStore":
+        """Return the store of `split`.
 
         Raises
         ------
         DataError
             If it is not prepared, is empty, or was prepared with other features than the recipe's.
         """
-        from asr.data.store import FeatureStore
+        from asr.data.store import AudioStore, FeatureStore
         from asr.evaluation.evaluate import check_features
 
-        store = FeatureStore.open(self.data / split)
+        kind = AudioStore if self.recipe.waveforms else FeatureStore
+        store = kind.open(self.data / split)
         expected = self.features
         if self.recipe.global_normalisation and expected.normalisation != "global":
             # Mean and deviation were measured on the training split when it was prepared.
-            measured = FeatureStore.open(self.data / self.recipe.train).config
+            measured = kind.open(self.data / self.recipe.train).config
             expected = replace(expected, normalisation="global", mean=measured.mean, std=measured.std)
         check_features(store, expected, f"recipe {self.recipe.name}")
         return store

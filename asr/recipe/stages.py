@@ -26,6 +26,7 @@ def prepare(run: Run) -> None:
     measure = recipe.global_normalisation and features.normalisation != "global"
     options = PrepareOptions(
         features=features,
+        kind="audio" if recipe.waveforms else "features",
         normalisation="global" if measure else None,
         splits=tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test))),
         speeds=recipe.speeds,

@@ -18,7 +18,7 @@ FIXED = ("features", "global_normalisation", "tokenizer", "init", "model")
 # Of these, what may change all the same.
 LOOSE = ("model.dropout", "model.variational_dropout")
 # What may change but must be meant; the other settings are those of stages that are simply done again.
-MEANT = ("corpus", "train", "dev", "speeds", "training")
+MEANT = ("corpus", "train", "dev", "waveforms", "speeds", "training")
 # Settings of a run that do not change what is learned.
 FREE = tuple(
     f"training.{name}" for name in ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")

@@ -10,7 +10,7 @@ from asr.recipe.stamps import digest, is_current, learned_settings, write_settin
 from asr.recipe.tokens import load_tokenizer
 
 if TYPE_CHECKING:
-    from asr.data.store import FeatureStore
+    from asr.evaluation.evaluate import Store
     from asr.model import AcousticModel
     from asr.tokenizer import Tokenizer
 
@@ -26,9 +26,10 @@ def train(run: Run) -> None:
     if is_current(run.out, "train", stamp, run.bundle):
         return
 
-    from asr.training.batches import BatchSource
+    from asr.training.batches import BatchSource, check_same_features
     from asr.training.loop import Trainer
 
+    check_same_features(*stores)
     model = _model(run, stores[0], tokenizer)
     batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
     sources = (
@@ -65,7 +66,7 @@ def train(run: Run) -> None:
     print(f"wrote {run.bundle}", file=sys.stderr)
 
 
-def _stamp(run: Run, stores: tuple["FeatureStore", "FeatureStore"], tokenizer: "Tokenizer") -> dict[str, Any]:
+def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") -> dict[str, Any]:
     recipe = run.recipe
     return {
         "settings": digest(learned_settings(run)),
@@ -76,7 +77,7 @@ def _stamp(run: Run, stores: tuple["FeatureStore", "FeatureStore"], tokenizer: "
     }
 
 
-def _model(run: Run, store: "FeatureStore", tokenizer: "Tokenizer") -> "AcousticModel":
+def _model(run: Run, store: "Store", tokenizer: "Tokenizer") -> "AcousticModel":
     """Return the model with its first weights, those of another model where the recipe says so."""
     import torch
 
@@ -94,7 +95,7 @@ def _model(run: Run, store: "FeatureStore", tokenizer: "Tokenizer") -> "Acoustic
     return model
 
 
-def _introduce(run: Run, store: "FeatureStore", model: "AcousticModel", too_short: list[str]) -> None:
+def _introduce(run: Run, store: "Store", model: "AcousticModel", too_short: list[str]) -> None:
     if too_short:
         ids = ", ".join(too_short[:5])
         print(
