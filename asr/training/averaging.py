@@ -5,8 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from asr.errors import ModelError
+from asr.files import atomic_path
+from asr.training.checkpoint import Score
 
 
 class MovingAverage:
@@ -62,11 +66,76 @@ class MovingAverage:
             weight.copy_(value)
 
 
+class BestWeights:
+    """The weights of the best epochs, in ``best/epoch_0012.safetensors`` and so on, and ``best.safetensors``.
+
+    Parameters
+    ----------
+    directory : Path
+    count : int
+        How many epochs to keep.
+    """
+
+    def __init__(self, directory: Path, count: int) -> None:
+        self.directory = directory
+        self.count = max(1, count)
+
+    def rank(self, scores: Sequence[Score]) -> tuple[Score, ...]:
+        """Return the best of `scores`, as many as are kept, best first."""
+        return tuple(sorted(scores)[: self.count])
+
+    def write(self, model: nn.Module, score: Score, *, best: bool) -> None:
+        """Write an epoch's weights.
+
+        Raises
+        ------
+        ModelError
+            If they cannot be written.
+        """
+        names = [self._path(score)] if self.count > 1 else []
+        for path in [*names, self.directory / "best.safetensors"] if best else names:
+            try:
+                with atomic_path(path) as temporary:
+                    temporary.write_bytes(save(model.state_dict()))
+            except OSError as error:
+                raise ModelError(
+                    f"{path}: cannot write the weights ({error.strerror}); the last checkpoint is whole: make room and "
+                    "run the same command again to go on"
+                ) from None
+
+    def prune(self, scores: Sequence[Score]) -> None:
+        """Delete the weights of all epochs but those of `scores`."""
+        kept = {self._path(score) for score in scores}
+        for path in (self.directory / "best").glob("epoch_*.safetensors"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def load(self, model: nn.Module, scores: Sequence[Score]) -> None:
+        """Give `model` the weights of the best epoch, or the mean of those of all `scores` if several are kept.
+
+        Raises
+        ------
+        ModelError
+            If a file is gone.
+        """
+        paths = [self._path(score) for score in scores] if self.count > 1 else [self.directory / "best.safetensors"]
+        for path in paths:
+            if not path.is_file():
+                raise ModelError(
+                    f"{path}: no such file; expected the weights of one of the best epochs: copy it back, or delete "
+                    f"{self.directory / 'checkpoints'} to train anew"
+                )
+        model.load_state_dict(mean_weights(paths))
+
+    def _path(self, score: Score) -> Path:
+        return self.directory / "best" / f"epoch_{score.epoch + 1:04d}.safetensors"
+
+
 def mean_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     """Return the mean of the weights in some safetensors files, computed in float64."""
     total: dict[str, Tensor] = {}
     for path in paths:
         for name, value in load_file(path).items():
             total[name] = total[name] + value.double() if name in total else value.double()
-    kinds = load_file(paths[-1])
+    kinds = load_file(paths[0])
     return {name: (value / len(paths)).to(kinds[name].dtype) for name, value in total.items()}

@@ -1,18 +1,23 @@
 """The whole state of a training run, in files that are written whole or not at all; the last few are kept."""
 
+import hashlib
 import json
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from asr.errors import ModelError
+from asr.errors import ModelError, UsageError
 from asr.files import atomic_path
+from asr.model import AcousticModel
+from asr.settings import to_dict
+from asr.training.batches import BatchSource
+from asr.training.config import TrainingConfig
 
 # What reading a damaged file may raise.
 DAMAGED = (
@@ -45,6 +50,8 @@ class Position:
         Steps left out in a row until now.
     seconds : float
         Spent on this epoch until now.
+    first_loss : float
+        In nats a token, of the run's first step; 0 before it.
     best : tuple of Score
         The best epochs, best first.
     """
@@ -53,6 +60,7 @@ class Position:
     step: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    first_loss: float = 0.0
     best: tuple[Score, ...] = ()
 
 
@@ -67,6 +75,8 @@ class Checkpoint:
     sums : Tensor
         Of the epoch's steps until now.
     position : Position
+    history : list of dict
+        The log until now.
     settings : dict
         What the run was made with, as JSON.
     """
@@ -76,7 +86,8 @@ class Checkpoint:
     average: dict[str, Tensor]
     sums: Tensor
     position: Position
-    settings: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]]
+    settings: dict[str, Any]
 
 
 class CheckpointFolder:
@@ -95,6 +106,25 @@ class CheckpointFolder:
         self.directory = directory
         self.keep = keep
         self.warn = warn
+
+    def check_writable(self) -> None:
+        """Refuse a directory in which no file can be made, before hours are spent on what goes there.
+
+        Raises
+        ------
+        UsageError
+            Then.
+        """
+        probe = self.directory / "writable"
+        try:
+            with atomic_path(probe) as temporary:
+                temporary.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"{self.directory}: cannot be written to ({error.strerror}); expected a directory for checkpoints: "
+                "choose another, or change its permissions"
+            ) from None
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write `checkpoint`, and delete the oldest if there are now too many.
@@ -166,6 +196,29 @@ def _read(path: Path) -> Checkpoint:
     return Checkpoint(**{**values, "position": Position(**{**position, "best": best}), "settings": settings})
 
 
+def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, config: TrainingConfig) -> dict[str, Any]:
+    """Return all that decides what is learned, for JSON: settings, and digests of tokens, weights' shapes and data."""
+    shapes = [list(parameter.shape) for parameter in model.parameters()]
+    data = {
+        name: _digest([to_dict(source.store.config), source.store.header["shards"]])
+        for name, source in (("train", train), ("dev", dev))
+    }
+    settings: dict[str, Any] = {
+        "training": to_dict(config),
+        "model": to_dict(model.config),
+        "tokens": _digest([shapes, list(train.tokenizer.tokens)]),
+        "data": data,
+    }
+    # As it comes out of a checkpoint.
+    return dict(json.loads(json.dumps(settings)))
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Return a short name of `run_settings`, without those that do not change what is learned."""
+    learned = {key: value for key, value in settings["training"].items() if key not in FREE_SETTINGS}
+    return _digest({**settings, "training": learned})
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return what differs between two nested settings, a line of ``key: old → new`` each."""
     lines = []
@@ -176,3 +229,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
         elif old != new and key not in FREE_SETTINGS:
             lines.append(f"{prefix}{key}: {old} → {new}")
     return lines
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

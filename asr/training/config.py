@@ -142,9 +142,10 @@ class TrainingConfig:
     average_best : int
         The final model is the mean of the weights of this many best epochs; 0 or 1: those of the best alone.
     patience : int
-        Training ends after this many epochs without a better dev WER; 0: never before the last epoch.
+        Training ends after this many epochs without a better dev WER, or the same with a lower dev loss; 0: never
+        before the last epoch.
     max_skipped : int
-        Batches in a row whose loss or gradient is not finite, after which training stops with an error.
+        Steps in a row whose loss or gradient is not finite, after which training stops with an error.
     seed : int
         Of the initial weights, the order of batches, dropout and augmentation.
     device : str
@@ -153,6 +154,8 @@ class TrainingConfig:
         Time between two checkpoints within an epoch; each epoch ends with one.
     keep_checkpoints : int
         Checkpoints kept: where the last is damaged, the one before is used.
+    tensorboard : bool
+        Whether to write events for TensorBoard too, where it is installed.
     augment : AugmentConfig
     """
 
@@ -177,6 +180,7 @@ class TrainingConfig:
     device: str = "auto"
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
+    tensorboard: bool = True
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:

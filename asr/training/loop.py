@@ -1,123 +1,180 @@
 """The training loop: one optimiser step after another, the best model of all epochs kept by dev WER.
 
 Killed at any moment and started again, it goes on from its last checkpoint and ends with the same weights, bit
-for bit on a CPU, as if it had never been killed.
+for bit on a CPU, as if it had never been killed. It runs in one process, or in several that torchrun starts.
 """
 
-import hashlib
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
+import numpy as np
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as serialise
 from torch import Tensor
 
-from asr.errors import ModelError, UsageError
-from asr.files import atomic_path
+from asr.errors import DataError, ModelError
 from asr.model import AcousticModel
 from asr.settings import to_dict
-from asr.tokenizer import CharTokenizer
-from asr.training.averaging import MovingAverage, mean_weights
+from asr.tokenizer import Tokenizer
+from asr.training.averaging import BestWeights, MovingAverage
 from asr.training.batches import Batch, BatchSource, PlannedBatch
-from asr.training.checkpoint import FREE_SETTINGS, Checkpoint, CheckpointFolder, Position, Score, differences
+from asr.training.checkpoint import (
+    Checkpoint,
+    CheckpointFolder,
+    Position,
+    Score,
+    differences,
+    fingerprint,
+    run_settings,
+)
 from asr.training.config import TrainingConfig
-from asr.training.distributed import Ranks
-from asr.training.monitor import Monitor
+from asr.training.distributed import Ranks, deal
+from asr.training.health import Health
+from asr.training.interrupts import StopRequest, stop_requests
+from asr.training.monitor import Monitor, log_row
 from asr.training.optimizer import choose_device, schedule
 from asr.training.prefetch import prefetched
-from asr.training.steps import Schedule, Stepper
+from asr.training.report import write_report
+from asr.training.steps import LAG, Outcomes, Schedule, Stepper
 from asr.training.validation import Validator
 
-# How much the weights change is measured once in so many steps.
+# Once in so many steps the loss is looked at, and how much the weights change.
 MEASURE_EVERY = 20
+
+# A step's index in its epoch, and its batches.
+Done = tuple[int, list[Batch]]
 
 
 class Trainer:
-    """Trains a model on a source of batches, and keeps the best in ``<directory>/best.safetensors``.
+    """Trains a model on a source of batches; under torchrun, together with the other ranks.
 
     Parameters
     ----------
     model : AcousticModel
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     train, dev : BatchSource
+        The frame budget is that of one rank.
     config : TrainingConfig
     directory : Path
-        Receives ``checkpoints/``, ``best/``, ``best.safetensors`` and ``log.csv``.
+        Receives ``log.csv``, ``training.html``, ``best.safetensors``, ``checkpoints/``, ``best/``, ``tensorboard/``
+        and, where steps were left out, ``skipped/``.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Short name of all that decides what is learned: settings, tokens and data.
+
+    Raises
+    ------
+    UsageError
+        If the device is not there, or the directory cannot be written to.
+    DataError
+        If the two sets have different features, or the dev set has no words.
     """
 
     def __init__(
         self,
         model: AcousticModel,
-        tokenizer: CharTokenizer,
+        tokenizer: Tokenizer,
         train: BatchSource,
         dev: BatchSource,
         config: TrainingConfig,
         directory: Path,
     ) -> None:
+        if train.store.config != dev.store.config:
+            changes = differences(to_dict(train.store.config), to_dict(dev.store.config))
+            raise DataError(f"training and dev sets have different features ({'; '.join(changes)}): prepare both alike")
         self.config = config
         self.train, self.dev = train, dev
         self.directory = directory
-        self.ranks = Ranks()
+        self.ranks = Ranks.join()
         self.device = choose_device(config.device)
         self.model = model.to(self.device)
+        if config.compile_front_end:
+            self.model.front_end.compile(dynamic=True)
         self.stepper = Stepper(self.model, config, self.ranks)
+        self.outcomes: Outcomes[Done] = Outcomes(self.device, LAG if self.device.type == "cuda" else 0)
         self.average = MovingAverage(self.model, config.ema_decay)
+        self.best_weights = BestWeights(directory, config.average_best)
         self.validate = Validator(self.model, dev, self.ranks)
-        self.monitor = Monitor(directory, config.epochs, quiet=not self.ranks.first)
+        self.monitor = Monitor(directory, config, quiet=not self.ranks.first)
+        self.health = Health(config, directory, len(tokenizer), self.monitor.warn)
         self.checkpoints = CheckpointFolder(directory / "checkpoints", config.keep_checkpoints, self.monitor.warn)
-        self.settings = self._settings(tokenizer)
+        self.settings = run_settings(self.model, train, dev, config)
+        self.fingerprint = fingerprint(self.settings)
         self.position = Position()
+        self.history: list[dict[str, float]] = []
+        self.samples: tuple[tuple[str, str], ...] = ()
         self.sums = self._no_sums()
-
-    @property
-    def fingerprint(self) -> str:
-        """Short name of all that decides what is learned: settings, tokens and data."""
-        free = dict.fromkeys(FREE_SETTINGS)
-        learned = {**self.settings, "training": {**self.settings["training"], **free}}
-        return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:16]
 
     def run(self, *, accept_changes: bool = False) -> AcousticModel:
         """Train to the end and return the final model.
 
+        Ctrl-C and SIGTERM end the process once the step at hand is done and a checkpoint written.
+
         Parameters
         ----------
         accept_changes : bool
-            Whether to go on from a checkpoint that was made with other settings.
+            Whether to go on from a checkpoint that was made with other settings, at the start of its epoch.
 
         Raises
         ------
         ModelError
-            If there is a checkpoint of a run with other settings, or training diverges.
+            If there is a checkpoint of a run with other settings, none can be read or written, or training diverges.
+        UsageError
+            If the largest batch does not fit the memory.
+        AsrError
+            If another rank is lost.
         """
+        if self.ranks.first:
+            self.checkpoints.check_writable()
         self._resume(accept_changes=accept_changes)
         if not self._finished():
-            self._try_largest_batch()
-        while not self._finished():
-            self._run_epoch()
-        self._load_final()
+            self.ranks.share_weights(self.model)
+            self.stepper.try_out(self.train.largest())
+            self._train()
+        self.best_weights.load(self.model, self.position.best)
+        if self.config.average_best > 1:
+            result = self.validate()
+            self.monitor.say(
+                f"mean of the best {len(self.position.best)} epochs: dev loss {result.loss:.4f}  dev WER "
+                f"{100 * result.wer:.2f} %; the best alone: {100 * self.position.best[0].wer:.2f} %"
+            )
         return self.model.eval()
 
-    def _run_epoch(self) -> None:
+    def _train(self) -> None:
+        try:
+            with stop_requests() as stop:
+                while not self._finished():
+                    self._run_epoch(stop)
+                if self.ranks.any(bool(stop)):
+                    self._stop(stop)
+            self._write_report()
+        except ModelError:
+            self._write_report()
+            raise
+        finally:
+            self.monitor.close()
+
+    def _run_epoch(self, stop: StopRequest) -> None:
         at = self.position
         steps = self._steps(at.epoch)
         started = saved = time.monotonic()
-        self.monitor.start(at.epoch, len(steps), at.step)
-        try:
-            with prefetched(self._load, steps[at.step :]) as loaded:
-                for index, batches in enumerate(loaded, start=at.step):
-                    self._step(batches, index, len(steps))
-                    seconds = at.seconds + time.monotonic() - started
-                    self.position = replace(self.position, step=index + 1, seconds=seconds)
-                    if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                        self._save()
-                        saved = time.monotonic()
-                    self._show_status(index + 1)
-        finally:
-            self.monitor.stop()
+        with self.monitor.epoch(at.epoch, len(steps)), prefetched(self._load, steps[at.step :]) as loaded:
+            for index, batches in enumerate(loaded, start=at.step):
+                self._step(batches, index, len(steps))
+                seconds = at.seconds + time.monotonic() - started
+                self.position = replace(self.position, step=index + 1, seconds=seconds)
+                if self.ranks.any(bool(stop)):
+                    self._stop(stop)
+                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
+                if self.monitor.due():
+                    self.monitor.show_progress(index + 1, len(steps), self._log_row()["train_loss"], seconds)
+            self._check_steps(all_of_them=True)
+        self.position = replace(self.position, seconds=at.seconds + time.monotonic() - started)
         self._end_epoch()
 
     def _step(self, batches: list[Batch], index: int, num_steps: int) -> None:
@@ -128,7 +185,10 @@ class Trainer:
         values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure))
         self.sums += values
         self.average.update()
-        self._check_step(values, batches)
+        self.outcomes.add(values[self.stepper.names.index("skipped")], (index, batches))
+        self._check_steps()
+        if measure:
+            self._check_loss()
 
     def _end_epoch(self) -> None:
         """Evaluate, keep what is among the best, and note the epoch as done."""
@@ -136,63 +196,66 @@ class Trainer:
         with self.average.applied():
             result = self.validate()
             score = Score(result.wer, result.loss, epoch)
-            best = tuple(sorted((*self.position.best, score)))[: max(1, self.config.average_best)]
+            best = self.best_weights.rank((*self.position.best, score))
             if score in best and self.ranks.first:
-                self._write_weights(self._best_path(score))
-                if score == best[0]:
-                    self._write_weights(self.directory / "best.safetensors")
-        row = self._log_row(result.loss, result.wer)
-        self.monitor.write(epoch, row)
-        self.monitor.show(epoch, row, result, best=score == best[0])
+                self.best_weights.write(self.model, score, best=score == best[0])
+        self.history.append(self._log_row(result.loss, result.wer))
+        self.samples = result.samples
+        self.monitor.end_epoch(self.history, result, best=score == best[0])
         self.position = replace(self.position, epoch=epoch + 1, step=0, seconds=0.0, best=best)
         self.sums = self._no_sums()
         self._save()
-        # Only now: a run killed before goes on from a checkpoint that still needs the others.
-        for path in (self.directory / "best").glob("epoch_*.safetensors"):
-            if self.ranks.first and path not in map(self._best_path, best):
-                path.unlink(missing_ok=True)
+        if self.ranks.first:
+            # Only now: a run killed before goes on from a checkpoint that still needs the others.
+            self.best_weights.prune(best)
+        self.health.check_epoch(self.history)
 
-    def _log_row(self, dev_loss: float, dev_wer: float) -> dict[str, float]:
-        sums = dict(zip(self.stepper.names, self.sums.tolist(), strict=True))
-        steps, measured = max(1.0, sums["steps"]), max(1.0, sums["measured"])
-        row = {
+    def _check_steps(self, *, all_of_them: bool = False) -> None:
+        """Look at how steps went, as far as it is known."""
+        for skipped, (index, batches) in self.outcomes.known(all_of_them=all_of_them):
+            self.position = replace(self.position, skipped=self.position.skipped + 1 if skipped else 0)
+            if skipped:
+                ids = [name for batch in batches for name in batch.ids]
+                kept = self.health.keep(batches, self.position.epoch, index, self.ranks.rank)
+                where = f"; kept in {kept}" if kept else ""
+                self.monitor.warn(f"left out step {index + 1}: its loss or gradient is not finite{where}")
+                self.health.check_skipped(self.position.skipped, ids)
+
+    def _check_loss(self) -> None:
+        row = self._log_row()
+        if not self.position.first_loss:
+            self.position = replace(self.position, first_loss=row["train_loss"])
+        self.health.check_loss(row["train_loss"], self.position.first_loss)
+
+    def _log_row(self, dev_loss: float = np.nan, dev_wer: float = np.nan) -> dict[str, float]:
+        """Return what the epoch has come to until now."""
+        sums = self.sums.tolist()
+        frames, seconds = sums[self.stepper.names.index("input_frames")], self.position.seconds
+        return {
             "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
-            "train_loss": sums["loss"] / max(1.0, sums["tokens"]),
             "dev_loss": dev_loss,
             "dev_wer": dev_wer,
-            "gradient_norm": sums["gradient_norm"] / steps,
-            "clipped": sums["clipped"] / steps,
-            "skipped": sums["skipped"],
-            "blank": sums["blank"] / max(1.0, sums["output_frames"]),
+            **log_row(self.stepper.names, sums),
+            "seconds": seconds,
+            "hours_per_second": frames * self.train.store.config.hop_seconds / 3600 / max(1e-9, seconds),
         }
-        for name in self.stepper.names:
-            if "." in name:
-                row[name] = sums[name] / (measured if name.startswith("update.") else steps)
-        hours = sums["input_frames"] * self.train.store.config.hop_seconds / 3600
-        seconds = self.position.seconds
-        return {**row, "seconds": seconds, "hours_per_second": hours / max(1e-9, seconds)}
 
-    def _check_step(self, values: Tensor, batches: list[Batch]) -> None:
-        skipped = bool(values[self.stepper.names.index("skipped")])
-        self.position = replace(self.position, skipped=self.position.skipped + 1 if skipped else 0)
-        if not skipped:
-            return
-        ids = ", ".join(name for batch in batches for name in batch.ids)
-        self.monitor.warn(f"left out a step, its loss or gradient is not finite: {ids}")
-        if self.position.skipped >= self.config.max_skipped:
-            raise ModelError(
-                f"training diverged: {self.position.skipped} steps in a row had a loss or gradient that is not finite; "
-                f"the last held {ids}: lower training.learning_rate or training.max_gradient_norm, or check the data"
-            )
+    def _write_report(self) -> None:
+        if self.ranks.first and self.history:
+            report = self.directory / "training.html"
+            write_report(report, self.history, self.position, self.settings, self.samples)
 
     def _steps(self, epoch: int) -> list[list[PlannedBatch]]:
-        """Return the batches of each step of an epoch."""
-        plan, size = self.train.plan(self.config.seed, epoch), self.config.accumulate
+        """Return the batches of each step of an epoch, of this rank."""
+        seed = self.config.seed
+        plan = deal(self.train.plan(seed, epoch), self.ranks, np.random.default_rng((seed, epoch)))
+        size = self.config.accumulate
         return [plan[first : first + size] for first in range(0, len(plan), size)]
 
     def _load(self, planned: list[PlannedBatch]) -> list[Batch]:
         # Of this epoch: the position moves on to the next only when all its batches are used up.
-        batches = [self.train.batch(one, self.config.seed, self.position.epoch) for one in planned]
+        epoch = self.position.epoch
+        batches = [self.train.batch(one, self.config.seed, epoch) for one in planned if len(one)]
         return [batch.pin() for batch in batches] if self.device.type == "cuda" else batches
 
     def _finished(self) -> bool:
@@ -200,90 +263,48 @@ class Trainer:
         waited = at.epoch - 1 - at.best[0].epoch if at.best else 0
         return at.epoch >= self.config.epochs or (patience > 0 and waited >= patience)
 
-    def _load_final(self) -> None:
-        """Give the model the weights of the best epoch, or the mean of those of the best few."""
-        if self.config.average_best < 2:
-            self.model.load_state_dict(load_file(self.directory / "best.safetensors"))
-            return
-        paths = [self._best_path(score) for score in self.position.best]
-        self.model.load_state_dict(mean_weights(paths))
-        result = self.validate()
-        epochs = ", ".join(str(score.epoch + 1) for score in self.position.best)
+    def _stop(self, stop: StopRequest) -> NoReturn:
+        self._check_steps(all_of_them=True)
+        self._save()
+        at = self.position
         self.monitor.say(
-            f"mean of epochs {epochs}: dev loss {result.loss:.4f}  dev WER {100 * result.wer:.2f} %; "
-            f"the best alone: {100 * self.position.best[0].wer:.2f} %"
+            f"stopped at epoch {at.epoch + 1}, after {at.step} steps of it; run the same command again to go on there"
         )
-
-    def _best_path(self, score: Score) -> Path:
-        return self.directory / "best" / f"epoch_{score.epoch + 1:04d}.safetensors"
-
-    def _write_weights(self, path: Path) -> None:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(serialise(self.model.state_dict()))
+        stop.leave()
 
     def _save(self) -> None:
+        self._check_steps(all_of_them=True)
         if self.ranks.first:
             model, optimizer = self.model.state_dict(), self.stepper.optimizer.state_dict()["state"]
-            average = self.average.state()
-            self.checkpoints.save(Checkpoint(model, optimizer, average, self.sums, self.position, self.settings))
+            at, average = self.position, self.average.state()
+            settings = {**self.settings, "ranks": self.ranks.count}
+            self.checkpoints.save(Checkpoint(model, optimizer, average, self.sums, at, self.history, settings))
 
     def _resume(self, *, accept_changes: bool) -> None:
         checkpoint = self.checkpoints.load()
         if checkpoint is None:
             return
-        changed = differences(checkpoint.settings, self.settings)
+        self.position, self.history = checkpoint.position, checkpoint.history
+        # A finished run can be used by any number of ranks.
+        ranks = checkpoint.settings["ranks"] if self._finished() else self.ranks.count
+        changed = differences(checkpoint.settings, {**self.settings, "ranks": ranks})
         if changed and not accept_changes:
             raise ModelError(
-                f"{self.checkpoints.directory}: its run had other settings: {'; '.join(changed)}; expected the same: "
+                f"{self.checkpoints.directory}: its run had other settings ({'; '.join(changed)}); expected the same: "
                 "go back to them, choose another output directory, accept the changes, or delete the folder"
             )
         self.model.load_state_dict(checkpoint.model)
         groups = self.stepper.optimizer.state_dict()["param_groups"]
         self.stepper.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
         self.average.load_state(checkpoint.average)
-        self.position, self.sums = checkpoint.position, checkpoint.sums.to(self.device)
+        self.sums = checkpoint.sums.to(self.device)
         if changed:
             # The batches of the epoch may be others now.
             self.position, self.sums = replace(self.position, step=0, seconds=0.0), self._no_sums()
-        self.checkpoints.discard_newer(checkpoint.position)
-        self.monitor.say(f"going on at epoch {self.position.epoch + 1}, step {self.position.step + 1}")
+        if self.ranks.first:
+            self.checkpoints.discard_newer(checkpoint.position)
+        if not self._finished():
+            self.monitor.say(f"going on at epoch {self.position.epoch + 1}, after {self.position.step} steps of it")
 
     def _no_sums(self) -> Tensor:
         return torch.zeros(len(self.stepper.names), dtype=torch.float64, device=self.device)
-
-    def _settings(self, tokenizer: CharTokenizer) -> dict[str, Any]:
-        data = {}
-        for name, source in (("train", self.train), ("dev", self.dev)):
-            content = json.dumps([to_dict(source.store.config), source.store.header["shards"]])
-            data[name] = hashlib.sha256(content.encode()).hexdigest()[:16]
-        shapes = [list(parameter.shape) for parameter in self.model.parameters()]
-        weights = hashlib.sha256(json.dumps([shapes, list(tokenizer.tokens)]).encode()).hexdigest()[:16]
-        training, model = to_dict(self.config), to_dict(self.model.config)
-        # Through JSON, as those of a checkpoint come.
-        settings: dict[str, Any] = json.loads(
-            json.dumps({"training": training, "model": model, "tokens": weights, "data": data})
-        )
-        return settings
-
-    def _try_largest_batch(self) -> None:
-        """Run the largest batch forwards and backwards, so that a lack of memory shows now and not hours later."""
-        batch = self.train.largest()
-        try:
-            self.stepper.try_out(batch)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            # On a CPU, a lack of memory is a RuntimeError like any other.
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            raise UsageError(
-                f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames does not fit the memory "
-                f"of {self.device}: lower training.batch_seconds (now {self.config.batch_seconds:g})"
-            ) from None
-
-    def _show_status(self, done: int) -> None:
-        if self.monitor.advance(done):
-            sums = dict(zip(self.stepper.names, self.sums.tolist(), strict=True))
-            hours = sums["input_frames"] * self.train.store.config.hop_seconds / 3600
-            self.monitor.status(
-                f"loss {sums['loss'] / max(1.0, sums['tokens']):.3f}  "
-                f"{hours / max(1e-9, self.position.seconds):.4f} hours/s"
-            )

@@ -1,18 +1,58 @@
-"""What is seen of a run: a line an epoch and a progress bar on the terminal, and ``log.csv``."""
+"""What is seen of a run: lines and a progress bar on the terminal, ``log.csv``, and events for TensorBoard."""
 
-import csv
+import importlib.util
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from asr.files import write_text
+from asr.training.config import TrainingConfig
 from asr.training.validation import Validation
 
-# Columns of the log that a resumed run need not repeat.
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+# Columns of the log that tell of time: all others are the same in a resumed run.
 TIME_COLUMNS = ("seconds", "hours_per_second")
+# Time between two lines within an epoch where there is no terminal, and between two changes of the bar's text.
+LINE_SECONDS = 600.0
+STATUS_SECONDS = 1.0
+
+Row = Mapping[str, float]
+
+
+def log_row(names: Sequence[str], sums: Sequence[float]) -> dict[str, float]:
+    """Return the means over an epoch, or over a part of it, from the sums over its steps; see `Stepper.names`.
+
+    Losses are in nats a token; norms and shares are means over steps.
+    """
+    total = dict(zip(names, sums, strict=True))
+    steps, measured = max(1.0, total["steps"]), max(1.0, total["measured"])
+    row = {
+        "train_loss": total["loss"] / max(1.0, total["tokens"]),
+        "gradient_norm": total["gradient_norm"] / steps,
+        "clipped": total["clipped"] / steps,
+        "skipped": total["skipped"],
+        "blank": total["blank"] / max(1.0, total["output_frames"]),
+    }
+    for name in names:
+        if name.startswith("gradient_norm."):
+            row[name] = total[name] / steps
+        elif name.startswith("update."):
+            row[name] = total[name] / measured
+    return row
+
+
+def clock(seconds: float) -> str:
+    """Return a time such as ``1:02:03`` or ``2:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Monitor:
@@ -21,28 +61,22 @@ class Monitor:
     Parameters
     ----------
     directory : Path
-        Receives ``log.csv``.
-    epochs : int
-        Of the whole run.
+        Receives ``log.csv`` and ``tensorboard/``.
+    config : TrainingConfig
     quiet : bool
         Whether to write and show nothing, as all ranks but the first do.
     """
 
-    def __init__(self, directory: Path, epochs: int, *, quiet: bool = False) -> None:
-        self.path = directory / "log.csv"
-        self.epochs = epochs
+    def __init__(self, directory: Path, config: TrainingConfig, *, quiet: bool = False) -> None:
+        self.directory = directory
+        self.epochs = config.epochs
         self.quiet = quiet
         self.console = Console(stderr=True, quiet=quiet)
-        columns = (
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-        )
-        live = self.console.is_terminal and not quiet
-        self._progress = Progress(*columns, console=self.console, transient=True, disable=not live)
-        self._task = self._progress.add_task("", epoch=0, epochs=epochs, status="")
-        self._shown = 0.0
+        self.live = self.console.is_terminal and not quiet
+        self._writes_events = config.tensorboard and not quiet and importlib.util.find_spec("tensorboard") is not None
+        self._events: SummaryWriter | None = None
+        self._bar: Progress | None = None
+        self._shown = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -52,56 +86,70 @@ class Monitor:
         """Print a line that should be read."""
         self.console.print(f"warning: {text}", style="yellow", highlight=False, soft_wrap=True, markup=False)
 
-    def write(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Set the epoch's line in the log; lines of a future that a resume has undone are dropped.
-
-        Parameters
-        ----------
-        epoch : int
-            From 0; 1 in the log.
-        row : mapping
-            The same columns for all epochs of a run.
-        """
+    def end_epoch(self, rows: Sequence[Row], result: Validation, *, best: bool) -> None:
+        """Write the log of all epochs until now, and show the last one's line with what was heard."""
+        epoch, row = len(rows), rows[-1]
         if self.quiet:
             return
-        header = ["epoch", *row]
-        rows: list[list[str]] = []
-        if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                old_header, *rows = list(csv.reader(file)) or [[]]
-            rows = rows[:epoch] if old_header == header else []
-        rows.append([str(epoch + 1), *(f"{value:.6g}" for value in row.values())])
-        write_text(self.path, "".join(",".join(cells) + "\n" for cells in [header, *rows]))
-
-    def show(self, epoch: int, row: Mapping[str, float], result: Validation, *, best: bool) -> None:
-        """Print an epoch's results in a line, and on a terminal what was heard in a few dev utterances."""
+        lines = [",".join(("epoch", *row))]
+        lines += [",".join((str(n), *(f"{value:.6g}" for value in r.values()))) for n, r in enumerate(rows, start=1)]
+        write_text(self.directory / "log.csv", "\n".join(lines) + "\n")
+        left = (self.epochs - epoch) * sum(r["seconds"] for r in rows) / epoch
         self.say(
-            f"epoch {epoch + 1:3d}  loss {row['train_loss']:.4f}  dev loss {row['dev_loss']:.4f}  "
-            f"dev WER {100 * row['dev_wer']:.2f} %  {row['seconds']:.0f} s{' *' if best else ''}"
+            f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  loss {row['train_loss']:.4f}  "
+            f"dev loss {row['dev_loss']:.4f}  dev WER {100 * row['dev_wer']:.2f} %  {clock(row['seconds'])}, "
+            f"{row['hours_per_second']:.3g} hours/s, {clock(left)} left{'  best' if best else ''}"
         )
-        if self.console.is_terminal:
+        if self.live:
             for reference, hypothesis in result.samples:
                 self.say(f"    said   {reference}\n    heard  {hypothesis}")
+        if self._writes_events:
+            self._write_events(epoch, row, result)
 
-    def start(self, epoch: int, steps: int, done: int) -> None:
-        """Show the bar of an epoch, of which `done` of `steps` are done."""
-        self._progress.update(self._task, epoch=epoch + 1, total=steps, completed=done, status="")
-        self._progress.start()
+    @contextmanager
+    def epoch(self, number: int, steps: int) -> Iterator[None]:
+        """Show a bar while an epoch of so many `steps` runs, on a terminal."""
+        self._shown = time.monotonic()
+        if not self.live:
+            yield
+            return
+        columns = (
+            TextColumn(f"epoch {number + 1}/{self.epochs}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self._bar:
+            self._bar.add_task("", total=steps, status="")
+            yield
 
-    def advance(self, done: int) -> bool:
-        """Move the bar, and return whether it is time for a new status."""
-        if self._progress.disable:
-            return False
-        self._progress.update(self._task, completed=done)
-        due = time.monotonic() - self._shown > 1
-        if due:
-            self._shown = time.monotonic()
-        return due
+    def due(self) -> bool:
+        """Return whether it is time to `show_progress`: asking a GPU for numbers would make it wait."""
+        return not self.quiet and time.monotonic() - self._shown > (STATUS_SECONDS if self.live else LINE_SECONDS)
 
-    def status(self, text: str) -> None:
-        """Show `text` beside the bar."""
-        self._progress.update(self._task, status=text)
+    def show_progress(self, done: int, steps: int, loss: float, seconds: float) -> None:
+        """Show how far the epoch is, after `done` of its `steps` in so many `seconds`."""
+        self._shown = time.monotonic()
+        text = f"loss {loss:.3f}  {clock(seconds * (steps - done) / done)} left in the epoch"
+        if self._bar is None:
+            self.say(f"  step {done}/{steps}  {text}")
+        else:
+            self._bar.update(self._bar.task_ids[0], completed=done, status=text)
 
-    def stop(self) -> None:
-        """Take the bar away."""
-        self._progress.stop()
+    def close(self) -> None:
+        """Write what is still to be written."""
+        if self._events is not None:
+            self._events.close()
+
+    def _write_events(self, epoch: int, row: Row, result: Validation) -> None:
+        if self._events is None:
+            # Takes half a second to import.
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Events of a future that a resume has undone are not to be shown.
+            self._events = SummaryWriter(str(self.directory / "tensorboard"), purge_step=epoch)
+        for name, value in row.items():
+            self._events.add_scalar(name.replace(".", "/", 1), value, epoch)
+        samples = "\n\n".join(f"said: {reference}  \nheard: {hypothesis}" for reference, hypothesis in result.samples)
+        self._events.add_text("samples", samples, epoch)
+        self._events.flush()

@@ -4,14 +4,17 @@ The gradient is that of the sum of all utterances' losses, divided by their numb
 and over all ranks.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
+from asr.errors import UsageError
 from asr.model import AcousticModel, time_mask
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch
@@ -19,10 +22,16 @@ from asr.training.config import TrainingConfig
 from asr.training.distributed import Ranks
 from asr.training.optimizer import make_optimizer
 
+Note = TypeVar("Note")
+
 # What is summed over the utterances of a step, in this order; over those of an epoch too.
 COUNTS = ("loss", "tokens", "utterances", "input_frames", "output_frames", "blank")
 # What is summed over the steps of an epoch; followed by the gradient norm and the update ratio of each layer.
 PER_STEP = ("steps", "skipped", "clipped", "gradient_norm", "measured")
+
+
+# Steps that a GPU may be behind the program before the program asks how they went.
+LAG = 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,41 @@ def layer_name(parameter: str) -> str:
     return ".".join(parts[:2]) if parts[0] == "layers" else parts[0].split("_norm")[0]
 
 
+class Outcomes(Generic[Note]):
+    """Tells which steps were left out; of a GPU's steps it tells only some steps later, so as not to wait for it.
+
+    Parameters
+    ----------
+    device : device
+    lag : int
+        How many steps later.
+    """
+
+    def __init__(self, device: torch.device, lag: int) -> None:
+        self.on_gpu = device.type == "cuda"
+        self.lag = lag
+        self._waiting: deque[tuple[Tensor, torch.cuda.Event | None, Note]] = deque()
+
+    def add(self, skipped: Tensor, note: Note) -> None:
+        """Take in whether a step was `skipped`, a scalar on the device, and what to remember about it."""
+        if not self.on_gpu:
+            self._waiting.append((skipped, None, note))
+            return
+        on_host = torch.empty(skipped.shape, dtype=skipped.dtype, pin_memory=True)
+        on_host.copy_(skipped, non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._waiting.append((on_host, event, note))
+
+    def known(self, *, all_of_them: bool = False) -> Iterator[tuple[bool, Note]]:
+        """Yield whether each step was left out and its note, oldest first, of steps long enough ago or of all."""
+        while len(self._waiting) > (0 if all_of_them else self.lag):
+            skipped, event, note = self._waiting.popleft()
+            if event is not None:
+                event.synchronize()
+            yield bool(skipped), note
+
+
 class Stepper:
     """Changes a model by one step at a time.
 
@@ -145,8 +189,28 @@ class Stepper:
         return torch.where(finite, values, skipped)
 
     def try_out(self, batch: Batch) -> None:
-        """Run a batch forwards and backwards, and forget it."""
-        self._accumulate([batch], (0,))
+        """Run a batch forwards and backwards, and forget it: a lack of memory shows now, and not hours later.
+
+        Raises
+        ------
+        UsageError
+            If the memory does not suffice, or the front end cannot be compiled.
+        """
+        try:
+            self._accumulate([batch], (0,))
+        except RuntimeError as error:
+            if self.config.compile_front_end and type(error).__module__.startswith("torch._"):
+                raise UsageError(
+                    f"training.compile_front_end: torch.compile failed ({str(error).splitlines()[0]}); expected a C++ "
+                    "compiler on a CPU, Triton on a GPU: install it, or set training.compile_front_end=false"
+                ) from None
+            # On a CPU, a lack of memory is a RuntimeError like any other.
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise UsageError(
+                f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames does not fit the memory "
+                f"of {self.device}: lower training.batch_seconds (now {self.config.batch_seconds:g})"
+            ) from None
         self.gradient.flat.zero_()
 
     def _accumulate(self, batches: Sequence[Batch], seed: tuple[int, ...]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import ctc_loss
 
 from asr.decoder import GreedyDecoder
-from asr.errors import ModelError
+from asr.errors import DataError, ModelError
 from asr.evaluation.wer import ErrorCounts, word_errors
 from asr.model import AcousticModel
 from asr.tokenizer import BLANK
@@ -49,6 +49,11 @@ class Validator:
     model : AcousticModel
     source : BatchSource
     ranks : Ranks
+
+    Raises
+    ------
+    DataError
+        If the dev set has no words.
     """
 
     def __init__(self, model: AcousticModel, source: BatchSource, ranks: Ranks) -> None:
@@ -57,6 +62,11 @@ class Validator:
         self.ranks = ranks
         self.device = next(model.parameters()).device
         self.decoder = GreedyDecoder(source.tokenizer.tokens, blank=BLANK)
+        if not any(text.split() for text in source.store.texts):
+            raise DataError(
+                f"the dev set of {len(source.store)} utterances has no words; expected some: the best model is the one "
+                "with the lowest word error rate there"
+            )
         self._texts = dict(zip(source.store.ids, source.store.texts, strict=True))
         step = max(1, len(source.store) // SAMPLES)
         self._shown = tuple(source.store.ids[index] for index in range(0, len(source.store), step))[:SAMPLES]
@@ -73,12 +83,19 @@ class Validator:
         self.model.eval()
         counts, hypotheses = ErrorCounts(), dict.fromkeys(self._shown, "")
         loss = tokens = 0.0
+        wrong: list[str] = []
         for planned in self.source.in_order()[self.ranks.rank :: self.ranks.count]:
             batch = self.source.load(planned)
-            texts, batch_loss, batch_tokens = self._batch(batch)
+            texts, batch_loss, batch_tokens = self._batch(batch, wrong)
             counts += word_errors([self._texts[name] for name in batch.ids], texts)
             loss, tokens = loss + batch_loss, tokens + batch_tokens
             hypotheses.update((n, t) for n, t in zip(batch.ids, texts, strict=True) if n in hypotheses)
+        # Told to the others before an error is raised: they would wait for this rank.
+        if self.ranks.any(bool(wrong)):
+            raise ModelError(
+                f"training diverged: the log-probabilities of dev utterances ({', '.join(wrong[:5])}) are not finite: "
+                "lower training.learning_rate or training.max_gradient_norm, or check the data"
+            )
         parts = (loss, tokens, counts.substitutions, counts.insertions, counts.deletions, counts.hits)
         sums = torch.tensor(parts, dtype=torch.float64, device=self.device)
         self.ranks.add_up(sums)
@@ -87,17 +104,18 @@ class Validator:
         samples = tuple((self._texts[name], shown[name]) for name in self._shown)
         return Validation(ErrorCounts(*map(round, errors)), loss / max(1.0, tokens), samples)
 
-    def _batch(self, batch: Batch) -> tuple[list[str], float, int]:
-        """Return a batch's hypotheses, the sum of its losses, and the number of its tokens."""
+    def _batch(self, batch: Batch, wrong: list[str]) -> tuple[list[str], float, int]:
+        """Return a batch's hypotheses, the sum of its losses, and the number of its tokens.
+
+        To `wrong` are added the ids of utterances whose log-probabilities are not finite.
+        """
         moved = batch.to(self.device)
         log_probs, lengths = self.model(moved.features, moved.feature_lengths)
         rows = [row[:length] for row, length in zip(log_probs.cpu(), lengths.tolist(), strict=True)]
-        for name, row in zip(batch.ids, rows, strict=True):
-            if not row.isfinite().all():
-                raise ModelError(
-                    f"training diverged: the log-probabilities of dev utterance {name} are not finite: lower "
-                    "training.learning_rate or training.max_gradient_norm, or check the data"
-                )
+        bad = [name for name, row in zip(batch.ids, rows, strict=True) if not row.isfinite().all()]
+        if bad:
+            wrong += bad
+            return [""] * len(rows), 0.0, 0
         losses = ctc_loss(
             log_probs.transpose(0, 1),
             moved.targets,

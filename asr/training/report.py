@@ -1,0 +1,112 @@
+"""``training.html``: a run's curves in one file that asks nothing of any network."""
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.files import write_text
+from asr.training.checkpoint import Position
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
+svg { width: 100%; height: auto } td, th { padding: .1em .8em; text-align: left } h2 { margin-top: 2em }
+.heard { color: #06c }
+"""
+# Of each chart: title, the columns it draws (a name that ends in a dot: all that begin so), and whether it is
+# logarithmic.
+CHARTS = (
+    ("Loss, nats a token", ("train_loss", "dev_loss"), True),
+    ("Dev WER, %", ("dev_wer",), False),
+    ("Learning rate", ("learning_rate",), False),
+    ("Gradient norm by layer", ("gradient_norm.",), True),
+    ("Change of the weights in a step, relative", ("update.",), True),
+    ("Share of clipped steps; mean probability of blank", ("clipped", "blank"), False),
+)
+
+Row = Mapping[str, float]
+
+
+def write_report(
+    path: Path,
+    rows: Sequence[Row],
+    position: Position,
+    settings: Mapping[str, Any],
+    samples: Sequence[tuple[str, str]],
+) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of mapping
+        The log, an epoch each, at least one.
+    position : Position
+        Its `best` are the best epochs.
+    settings : mapping
+        What the run was made with, nested.
+    samples : sequence of (str, str)
+        References and hypotheses of some dev utterances.
+    """
+    best = position.best[0]
+    seconds = sum(row["seconds"] for row in rows)
+    facts = {
+        "epochs": len(rows),
+        "best epoch": f"{best.epoch + 1}, dev WER {100 * best.wer:.2f} %, dev loss {best.loss:.4f}",
+        "time": f"{seconds / 60:.1f} minutes",
+        "steps left out": f"{sum(row['skipped'] for row in rows):.0f}",
+        **dict(_flat(settings)),
+    }
+    table = "".join(f"<tr><th>{html.escape(k)}<td>{html.escape(str(v))}" for k, v in facts.items())
+    heard = "".join(
+        f'<p>{html.escape(reference)}<br><span class="heard">{html.escape(hypothesis) or "–"}</span>'
+        for reference, hypothesis in samples
+    )
+    write_text(
+        path,
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>'
+        f"<h1>Training</h1>{draw(rows)}<h2>Heard in the dev set</h2><p>Said, and <span class='heard'>heard</span>."
+        f"{heard}<h2>Settings</h2><table>{table}</table></html>\n",
+    )
+
+
+def draw(rows: Sequence[Row]) -> str:
+    """Return the charts as SVG; the same rows give the same text."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    # Of its own: a user's settings, and pyplot's global state, are left alone.
+    with matplotlib.rc_context({"svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(11, 9), layout="constrained")
+        epochs = range(1, len(rows) + 1)
+        for axes, (title, wanted, logarithmic) in zip(figure.subplots(3, 2).flat, CHARTS, strict=True):
+            columns = [
+                name for name in rows[0] if any(name == w or (w[-1] == "." and name.startswith(w)) for w in wanted)
+            ]
+            for name in columns:
+                factor = 100 if name == "dev_wer" else 1
+                label = name.partition(".")[2] or name.replace("_", " ")
+                axes.plot(
+                    epochs, [factor * row[name] for row in rows], label=label, marker="." if len(rows) < 2 else ""
+                )
+            if len(columns) > 1:
+                axes.legend(frameon=False)
+            if logarithmic and all(row[name] > 0 for row in rows for name in columns):
+                axes.set_yscale("log")
+            axes.set_title(title, loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.3)
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
+    return text.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested settings as ``("training.epochs", 60)`` and so on."""
+    pairs = []
+    for key, value in settings.items():
+        pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return pairs
