@@ -3,32 +3,42 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from asr.cli.decode import hotword_weights
 from asr.cli.transcribe import require_model
 from asr.errors import UsageError
 
 if TYPE_CHECKING:
     from asr.evaluation.details import Details
+    from asr.evaluation.evaluate import Store
     from asr.evaluation.report import Heading
     from asr.evaluation.results import Evaluation
+    from asr.transcription.bundle import Bundle
 
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="A store, of features or audio: data/an4/test.")],
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
-    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
-    beam_size: Annotated[int, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.")] = 1,
-    lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
-    alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write hypotheses, trn files, results and a report here.")] = None,
     audio: Annotated[Path | None, typer.Option(help="A folder of recordings, to be played in the report.")] = None,
     details: Annotated[int, typer.Option(min=0, help="Utterances that open in the report, the worst ones.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
+    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda".')] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
+    precision: Annotated[
+        Literal["float32", "int8"], typer.Option(help="int8 is faster on the CPU; LSTMs only.")
+    ] = "float32",
+    beam_size: Annotated[
+        int | None, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.", show_default="1")
+    ] = None,
+    lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
+    alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
+    hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
+    lexicon: Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")] = "",
 ) -> None:
     """Recognise a prepared test set: Kaldi's %WER and %CER lines, intervals, sclite's table, errors by length.
 
@@ -41,21 +51,37 @@ def evaluate(
     from asr.data.store import open_store
     from asr.evaluation.details import Details
     from asr.evaluation.evaluate import evaluate as evaluate_store
-    from asr.evaluation.evaluate import unwritable
     from asr.evaluation.report import Heading
     from asr.transcription.bundle import Bundle
     from asr.transcription.decoding import DecodingOptions, describe, make_decoder
     from asr.transcription.runtime import make_runtime
 
-    bundle = Bundle.load(model)
-    store = open_store(data)
-    options = DecodingOptions(beam_size, lm, alpha, beta)
-    decoder = make_decoder(bundle, options)
-    runtime = make_runtime(bundle, device, threads)
-    # Before the work: a folder that is not there must not cost a whole evaluation.
+    bundle, store = Bundle.load(model), open_store(data)
+    options = DecodingOptions(beam_size, lm, alpha, beta, hotwords=hotword_weights(hotword or []), lexicon=lexicon)
+    decoder, runtime = make_decoder(bundle, options), make_runtime(bundle, device, threads, precision)
+    # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
     with typer.progressbar(length=len(store), label="evaluating", file=typer.get_text_stream("stderr")) as bar:
         result = evaluate_store(store, bundle, runtime, decoder, bar.update)
+    _warn_of_unwritable(store, bundle)
+    description = describe(bundle, options)
+    _print(result, description, show=show)
+    if out is not None:
+        facts = {
+            "model": f"{bundle.name} ({bundle.directory})",
+            "decoder": description,
+            "data": f"{store.corpus} {store.version}, {store.split} ({data})",
+            "runtime": f"{device}, {precision}",
+        }
+        heading = Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items()))
+        _write(out, result, heading, close_range, details)
+
+
+def _warn_of_unwritable(store: "Store", bundle: "Bundle") -> None:
+    from asr.evaluation.evaluate import unwritable
+
     count, characters = unwritable(store, bundle.tokenizer.tokens[1:])
     if count:
         print(
@@ -63,44 +89,30 @@ def evaluate(
             "each counts as an error",
             file=sys.stderr,
         )
-    description = describe(bundle, options)
-    _print(result, description, show)
-    if out is not None:
-        facts = {
-            "model": f"{bundle.name} ({bundle.directory})",
-            "decoder": description,
-            "data": f"{store.corpus} {store.version}, {store.split} ({data})",
-            "runtime": device,
-        }
-        _write(out, result, facts, Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items())),
-               close_range, details)  # fmt: skip
 
 
-def _print(result: "Evaluation", description: str, show: bool) -> None:
+def _print(result: "Evaluation", description: str, *, show: bool) -> None:
     from asr.evaluation.figures import SHOWN_SPEAKERS, groups_table, timing_line
     from asr.evaluation.sclite import sclite_table
 
     if show:
         for utterance in result.utterances:
             print(f"{utterance.id}\n  ref: {utterance.reference}\n  hyp: {utterance.hypothesis}")
-    low, high = result.interval()
+    (low, high), by_speaker = result.interval(), result.interval_by_speaker()
+    wrong, count = result.wrong_sentences, len(result.utterances)
     print(result.words.kaldi_line("WER"))
     print(result.characters.kaldi_line("CER"))
-    print(f"%SER {100 * result.wrong_sentences / len(result.utterances):.2f} "
-          f"[ {result.wrong_sentences} / {len(result.utterances)} ]")  # fmt: skip
+    print(f"%SER {100 * wrong / count:.2f} [ {wrong} / {count} ]")
     interval = f"95 % interval of the WER {100 * low:.2f}–{100 * high:.2f} %"
-    by_speaker = result.interval_by_speaker()
     if by_speaker is not None:
         interval += f", by speaker {100 * by_speaker[0]:.2f}–{100 * by_speaker[1]:.2f} %"
-    print(f"{description}, {len(result.utterances)} utterances, {interval}")
+    print(f"{description}, {count} utterances, {interval}")
     print(timing_line(result))
     print(f"\n{sclite_table(result, SHOWN_SPEAKERS)}")
     print(f"\n{groups_table('words in reference', result.by_words())}")
 
 
-def _write(
-    out: Path, result: "Evaluation", facts: dict[str, str], heading: "Heading", close_range: "Details", details: int
-) -> None:
+def _write(out: Path, result: "Evaluation", heading: "Heading", close_range: "Details", details: int) -> None:
     from asr.evaluation.details import without_sound, worst
     from asr.evaluation.figures import to_dict
     from asr.evaluation.hypotheses import write_hypotheses
@@ -108,13 +120,19 @@ def _write(
     from asr.files import write_text
 
     write_hypotheses(result, out)
-    write_text(out / "results.json", json.dumps({**facts, **to_dict(result)}, indent=1, ensure_ascii=False) + "\n")
+    write_text(
+        out / "results.json",
+        json.dumps({**dict(heading.facts), **to_dict(result)}, indent=1, ensure_ascii=False) + "\n",
+    )
     chosen = [close_range(index) for index in worst(result, details)]
     write_report(out / "report.html", heading, result, chosen)
     silent = without_sound(chosen)
     if silent:
-        print(f"asr: {silent} of {len(chosen)} utterances in the report have no recording to play; a store prepared "
-              "with --store audio has them, or give --audio DIR", file=sys.stderr)  # fmt: skip
+        print(
+            f"asr: {silent} of {len(chosen)} utterances in the report have no recording to play; a store prepared "
+            "with --store audio has them, or give --audio DIR",
+            file=sys.stderr,
+        )
     size = (out / "report.html").stat().st_size / 1e6
     print(
         f"wrote {out}: hypotheses.jsonl, ref.trn, hyp.trn, results.json, report.html ({size:.1f} MB)", file=sys.stderr

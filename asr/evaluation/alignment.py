@@ -22,6 +22,8 @@ def align_words(reference: str, hypothesis: str) -> tuple[AlignedWord, ...]:
         In order. Of several alignments with equally few errors it is one, the same every time.
     """
     words, guesses = reference.split(), hypothesis.split()
+    if words == guesses:
+        return tuple(AlignedWord(word, word) for word in words)
     if not words or not guesses:
         return (*(AlignedWord(word, None) for word in words), *(AlignedWord(None, word) for word in guesses))
     import jiwer

@@ -84,8 +84,9 @@ def character_errors(references: Iterable[str], hypotheses: Iterable[str]) -> Er
 
 
 def _count(reference: str, hypothesis: str, *, words: bool) -> ErrorCounts:
-    if not reference:
-        return ErrorCounts(insertions=len(hypothesis.split()) if words else len(hypothesis))
+    if not reference or reference == hypothesis:
+        length = len(hypothesis.split()) if words else len(hypothesis)
+        return ErrorCounts(hits=length) if reference else ErrorCounts(insertions=length)
     import jiwer
 
     aligned = (jiwer.process_words if words else jiwer.process_characters)(reference, hypothesis)

@@ -39,12 +39,13 @@ def test_intervals_are_those_of_scipy():
         assert values.std() == pytest.approx(expected.standard_error, rel=0.03)
 
 
-def test_blocks_of_draws_change_nothing(monkeypatch):
+def test_blocks_and_the_order_of_utterances_change_nothing(monkeypatch):
     whole = resampled_totals(COUNTS, samples=50)
-    drawn = np.random.default_rng(0).integers(0, len(COUNTS), (50, len(COUNTS)))
-    assert (whole == COUNTS[drawn].sum(axis=1)).all()
+    assert (resampled_totals(COUNTS[::-1], samples=50) == whole).all()
     monkeypatch.setattr(bootstrap, "BLOCK_DRAWS", 7 * len(COUNTS))
     assert (resampled_totals(COUNTS, samples=50) == whole).all()
+    # Each set drawn is as large as the set itself.
+    assert (resampled_totals(np.ones((9, 2), np.int64), samples=5) == 9).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=60))
