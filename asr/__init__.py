@@ -10,11 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asr.audio import Waveform, load_audio
+    from asr.audio import AudioStream, AudioWarning, Waveform, load_audio
     from asr.errors import AsrError
     from asr.evaluation.wer import ErrorCounts, character_errors, word_errors
     from asr.features import LogMel, LogMelConfig
     from asr.transcription.bundle import Bundle
+    from asr.transcription.decoding import DecodingOptions, load
     from asr.transcription.transcribe import Transcriber
     from asr.transcription.transcript import Segment, Transcript, Word
 
@@ -22,7 +23,10 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "AsrError": "errors",
+    "AudioStream": "audio",
+    "AudioWarning": "audio",
     "Bundle": "transcription.bundle",
+    "DecodingOptions": "transcription.decoding",
     "ErrorCounts": "evaluation.wer",
     "LogMel": "features",
     "LogMelConfig": "features",
@@ -32,13 +36,17 @@ _MODULES = {
     "Waveform": "audio",
     "Word": "transcription.transcript",
     "character_errors": "evaluation.wer",
+    "load": "transcription.decoding",
     "load_audio": "audio",
     "word_errors": "evaluation.wer",
 }
 
 __all__ = [
     "AsrError",
+    "AudioStream",
+    "AudioWarning",
     "Bundle",
+    "DecodingOptions",
     "ErrorCounts",
     "LogMel",
     "LogMelConfig",
@@ -48,6 +56,7 @@ __all__ = [
     "Waveform",
     "Word",
     "character_errors",
+    "load",
     "load_audio",
     "word_errors",
 ]

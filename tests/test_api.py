@@ -14,8 +14,9 @@ def test_public_names_can_be_had():
 
 def test_public_names_are_these():
     assert asr.__all__ == [
-        "AsrError", "Bundle", "ErrorCounts", "LogMel", "LogMelConfig", "Segment", "Transcriber", "Transcript",
-        "Waveform", "Word", "character_errors", "load_audio", "word_errors",
+        "AsrError", "AudioStream", "AudioWarning", "Bundle", "DecodingOptions", "ErrorCounts", "LogMel", "LogMelConfig",
+        "Segment", "Transcriber", "Transcript", "Waveform", "Word", "character_errors", "load", "load_audio",
+        "word_errors",
     ]  # fmt: skip
     assert {
         "BeamOptions", "BeamSearchDecoder", "GreedyDecoder", "Hotwords", "Hypothesis", "Lexicon", "NGramModel", "Word",

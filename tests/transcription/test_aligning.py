@@ -17,7 +17,7 @@ LABELS = ("<blank>", *"abcdefghi", " ")
 class ClickReader:
     """Stands for a model: hears a click of amplitude k / 10 as the letter k, and a space in the frame after it."""
 
-    bundle = SimpleNamespace(tokenizer=SimpleNamespace(tokens=LABELS), frame_seconds=HOP / RATE)
+    bundle = SimpleNamespace(tokenizer=SimpleNamespace(tokens=LABELS, kind="characters"), frame_seconds=HOP / RATE)
 
     def utterances(self, source, source_rate):
         stitcher = Stitcher(Labels(LABELS), HOP, RATE)
