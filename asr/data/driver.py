@@ -11,7 +11,7 @@ from typing import Any
 from asr.data.checks import Limits
 from asr.data.corpus import Corpus
 from asr.data.executors import run_tasks
-from asr.data.features import global_statistics, write_filterbank
+from asr.data.features import global_statistics, statistics_of_others, write_filterbank
 from asr.data.finish import SplitSummary, Summary, finish_split
 from asr.data.options import PrepareOptions
 from asr.data.outputs import (
@@ -37,6 +37,10 @@ from asr.text import TextProfile
 def run(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
     """Prepare `corpus`; see `asr.data.corpus.prepare`."""
     wanted = _wanted_splits(corpus, options)
+    if corpus.profile is None and (options.profile or options.unknown):
+        raise UsageError(
+            f"{corpus.name} has no transcripts, so --profile and --unknown would do nothing; expected neither of them"
+        )
     if options.speeds and not set(wanted) & set(corpus.train_splits):
         raise UsageError(
             f"speeds: got {', '.join(f'{speed:g}' for speed in options.speeds)}, but none of {', '.join(wanted)} is "
@@ -95,7 +99,8 @@ def _prepare_splits(
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")
 
-    features = LogMelConfig.from_dict(_resolved(corpus, plans, roots, options))
+    warnings = [f"{corpus.name}: the split {split} is not there" for split in absent]
+    features = _resolved(corpus, plans, roots, options, warnings)
     work: dict[str, list[ShardTask]] = {}
     headers = {}
     for split, planned in plans.items():
@@ -120,7 +125,7 @@ def _prepare_splits(
     )
     for split, tasks in work.items():
         finish_split(plans[split], tasks, headers[split])
-    return [f"{corpus.name}: the split {split} is not there" for split in absent]
+    return warnings
 
 
 def _parsed(corpus: Corpus, root: Path) -> Iterator[RawUtterance]:
@@ -156,16 +161,25 @@ def _features(corpus: Corpus, options: PrepareOptions) -> dict[str, Any]:
 
 
 def _resolved(
-    corpus: Corpus, plans: dict[str, SplitPlan], roots: tuple[Path, ...], options: PrepareOptions
-) -> dict[str, Any]:
-    """Return the feature configuration with its statistics."""
+    corpus: Corpus, plans: dict[str, SplitPlan], roots: tuple[Path, ...], options: PrepareOptions, warnings: list[str]
+) -> LogMelConfig:
+    """Return the feature configuration with its statistics: those of the stores that stay, if any do."""
     values = _features(corpus, options)
     if values["normalisation"] != "global" or values["mean"]:
-        return values
+        return LogMelConfig.from_dict(values)
     config = LogMelConfig.from_dict({**values, "normalisation": "none"})
     training = [plans[split] for split in corpus.train_splits if split in plans]
+    out = next(iter(plans.values())).folder.parent
+    others = statistics_of_others(config, out, plans if options.force else ())
+    if others is not None:
+        if options.force and training:
+            warnings.append(
+                f"{corpus.name}: normalised by the mean and deviation that {others[1]} has been, and not by new ones; "
+                "to take them anew, prepare all splits with --force"
+            )
+        return others[0]
     places = [str(root) for root in roots]
-    return global_statistics(config, training, lambda row: read_planned(row, places, config.sample_rate)).to_dict()
+    return global_statistics(config, training, lambda row: read_planned(row, places, config.sample_rate))
 
 
 def _profile(corpus: Corpus, options: PrepareOptions) -> TextProfile | None:

@@ -1,7 +1,7 @@
 """The feature configuration of a preparation: global statistics, and the filterbank beside the shards."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.data.plan import SplitPlan
-from asr.data.shards import FILTERBANK, write_bytes
+from asr.data.shards import FILTERBANK, HEADER, read_header, write_bytes
 from asr.errors import AsrError, DataError
 from asr.features import LogMel, LogMelConfig, mel_filterbank
 
@@ -59,6 +59,39 @@ def global_statistics(
         mean=tuple(float(f"{value:.6g}") for value in mean),
         std=tuple(float(f"{value:.6g}") for value in std),
     )
+
+
+def statistics_of_others(config: LogMelConfig, out: Path, replaced: Collection[str]) -> tuple[LogMelConfig, str] | None:
+    """Return what the stores below `out` were normalised by, and the names of their splits; None if there are none.
+
+    Stores in one folder are trained and tested on together, so a split that is added or replaced must not have
+    statistics of its own.
+
+    Parameters
+    ----------
+    config : LogMelConfig
+        Without statistics; stores of other features do not count.
+    out : Path
+    replaced : collection of str
+        Splits whose stores are about to be replaced, and do not count.
+
+    Raises
+    ------
+    DataError
+        If they differ among each other.
+    """
+    found: dict[LogMelConfig, list[str]] = {}
+    for path in sorted(out.glob(f"*/{HEADER}")):
+        features = LogMelConfig.from_dict(read_header(path.parent)["features"])
+        alike = replace(features, normalisation="none", mean=(), std=()) == config
+        if path.parent.name not in replaced and features.normalisation == "global" and alike:
+            found.setdefault(features, []).append(path.parent.name)
+    if len(found) > 1:
+        raise DataError(
+            f"{out}: its splits were normalised by different statistics ({'; '.join(map(', '.join, found.values()))}); "
+            "expected the same for all: prepare all of them again with --force"
+        )
+    return next(((features, ", ".join(names)) for features, names in found.items()), None)
 
 
 def _sample(training: Sequence[SplitPlan]) -> Iterator[dict[str, Any]]:

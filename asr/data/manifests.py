@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.data.corpus import Corpus
-from asr.data.utterance import RawUtterance, audio_in, held_out, read_lines
+from asr.data.utterance import RawUtterance, audio_in, held_out, numbered_lines, read_lines
 from asr.errors import DataError, UsageError, did_you_mean
 from asr.features import LogMelConfig
 from asr.text import VERBATIM, TextProfile
@@ -187,7 +187,7 @@ def read_source(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, An
 # {"audio_filepath": "a/b.wav", "duration": 3.2, "offset": 0.5, "text": "so it is", "speaker": "17"}
 def nemo_manifest(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of JSON lines; ``duration`` counts only with ``offset``, else the whole file is meant."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in numbered_lines(path):
         try:
             row = json.loads(line)
         except ValueError:
@@ -203,21 +203,28 @@ def nemo_manifest(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, 
 def table(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a CSV file, or a TSV file (without quoting), with a header."""
     tabs = path.suffix == ".tsv"
-    lines = read_lines(path)
+    place = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal place
+        for place, line in numbered_lines(path):  # noqa: B007
+            # Within quotes the end of a line parts words.
+            yield line + "\n"
+
     reader = csv.DictReader(
-        lines, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL, strict=True
+        lines(), delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL, strict=True
     )
     try:
         names = _columns(path, reader.fieldnames or (), columns)
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(
-                    f"{path}, line {reader.line_num}: has another number of fields than the header's "
+                    f"{path}, line {place}: has another number of fields than the header's "
                     f"{len(reader.fieldnames or ())}"
                 )
             yield {wanted: row[name] for wanted, name in names.items()}
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: is not CSV ({error})") from None
+        raise DataError(f"{path}, line {place}: is not CSV ({error})") from None
 
 
 def _columns(path: Path, present: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:

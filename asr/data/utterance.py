@@ -117,6 +117,17 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises
     ------
     DataError
+        As `numbered_lines`.
+    """
+    return (line for _, line in numbered_lines(path))
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield what `read_lines` does, each line with its number in the file, from 1.
+
+    Raises
+    ------
+    DataError
         If it is absent or not UTF-8; the message names the line.
     """
     try:
@@ -130,6 +141,6 @@ def read_lines(path: Path) -> Iterator[str]:
                         "convert the file (iconv -f LATIN1 -t UTF-8)"
                     ) from None
                 if text.strip():
-                    yield text
+                    yield number, text
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file of the corpus") from None

@@ -60,10 +60,10 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_bytes_even_if_a_worker_dies(toy: Corpus, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    import asr.data.driver as driver
+    from asr.data import driver, executors
 
     prepare(toy, tmp_path / "here", QUICK)
-    run = driver.run_tasks
+    run = executors.run_tasks
     with cluster(tmp_path / "dask") as (address, workers):
         prepare(toy, tmp_path / "there", replace(QUICK, cluster=address))
 

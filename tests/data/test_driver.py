@@ -2,14 +2,17 @@
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asr.data.corpus import Archive, Corpus, PrepareOptions, RawUtterance, prepare
+from asr.data.shards import read_header
 from asr.errors import DataError, UsageError
+from asr.features import LogMelConfig
+from asr.text import VERBATIM
 
 QUICK = PrepareOptions(quiet=True, shard_utterances=4)
 
@@ -89,3 +92,37 @@ def test_a_parser_that_trips_is_a_clear_error(toy: Corpus, source: Path, tmp_pat
 def test_speeds_without_training_are_refused(toy: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="none of test is for training"):
         prepare(toy, tmp_path / "out", replace(QUICK, speeds=(0.9,), splits=("test",)))
+
+
+def test_recordings_without_text_have_no_profile(toy: Corpus, tmp_path: Path) -> None:
+    noise = replace(toy, profile=None, kind="audio")
+    for options in (replace(QUICK, unknown="map"), replace(QUICK, profile=VERBATIM)):
+        with pytest.raises(UsageError, match="has no transcripts, so --profile and --unknown would do nothing"):
+            prepare(noise, tmp_path / "out", options)
+
+
+def config_of(out: Path, split: str) -> LogMelConfig:
+    return LogMelConfig.from_dict(read_header(out / split)["features"])
+
+
+def test_splits_of_one_folder_have_one_mean_and_deviation(
+    toy: Corpus, source: Path, tmp_path: Path, say: Callable[[Path, float, int], None]
+) -> None:
+    out, options = tmp_path / "out", replace(QUICK, normalisation="global")
+    prepare(toy, out, replace(options, splits=("train",)))
+    first = config_of(out, "train")
+    # A split that is added needs no training split beside it.
+    assert prepare(toy, out, replace(options, splits=("test",))).warnings == ()
+    assert config_of(out, "test") == first
+    for path in sorted((source / "wav").glob("train-*"))[:5]:
+        say(path, 3.0, 99)
+    (warning,) = prepare(toy, out, replace(options, splits=("train",), force=True)).warnings
+    assert "normalised by the mean and deviation that test has been" in warning
+    assert config_of(out, "train") == first
+    prepare(toy, out, replace(options, force=True))
+    assert config_of(out, "train") == config_of(out, "test") != first
+    header = json.loads((out / "test" / "store.json").read_text())
+    (out / "other").mkdir()
+    (out / "other" / "store.json").write_text(json.dumps({**header, "features": first.to_dict()}))
+    with pytest.raises(DataError, match=r"different statistics \(other; test\)"):
+        prepare(toy, out, replace(options, splits=("train",), force=True))

@@ -64,6 +64,9 @@ def test_tables(tmp_path: Path) -> None:
     (tmp_path / "voice.tsv").write_text('client_id\tpath\tsentence\nann\t1.mp3\t"so" it is\n')
     (row,) = parsed(tmp_path / "voice.tsv")
     assert (row.speaker, row.audio, row.text) == ("ann", tmp_path / "1.mp3", '"so" it is')
+    (tmp_path / "lines.csv").write_text('audio,text\r\n1.wav,"so\r\nit is"\r\n')
+    (row,) = parsed(tmp_path / "lines.csv")
+    assert row.text.split() == ["so", "it", "is"]
     (tmp_path / "own.csv").write_text("who,said,sound\nann,it is,x.wav\n")
     options = ManifestOptions(columns={"audio": "sound", "text": "said", "speaker": "who"})
     (row,) = parsed(tmp_path / "own.csv", options)
@@ -139,7 +142,11 @@ def test_holding_out_is_stable_and_by_speaker(tmp_path: Path) -> None:
         ("a.jsonl", b"so", DataError, "line 1: is not JSON"),
         ("a.csv", b"audio,text\nx.wav\n", DataError, "line 2: has another number of fields"),
         ("a.csv", b"audio,text\nx.wav,caf\xe9\n", DataError, "line 2: byte 0xe9 is not UTF-8"),
-        ("a.csv", b'audio,text\nx.wav,"a"b\n', DataError, "is not CSV"),
+        ("a.csv", b'audio,text\nx.wav,"a"b\n', DataError, "line 2: is not CSV"),
+        ("a.jsonl", b'{"audio": "x"}\n\n \nso', DataError, "line 4: is not JSON"),
+        ("a.csv", b"\naudio,text\n\n\nx.wav,a\n\ny.wav\n", DataError, "line 7: has another number of fields"),
+        ("a.csv", b'audio,text\n\nx.wav,"a\n\nb"\n\ny.wav\n', DataError, "line 7: has another number of fields"),
+        ("a.csv", b'audio,text\n\nx.wav,"a"b\n', DataError, "line 3: is not CSV"),
         ("a.csv", b"audio,start\nx.wav,soon\n", DataError, "is not a number of seconds"),
         ("a.jsonl", b'{"audio_filepath": null}', DataError, "None for its audio"),
         ("a.jsonl", b'{"audio_filepath": "x", "offset": [1]}', DataError, "is not a number of seconds"),

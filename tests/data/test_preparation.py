@@ -96,9 +96,9 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(source: Path, tmp_path:
 
 
 def test_what_is_finished_is_not_read_again(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    import asr.data.driver as driver
+    from asr.data import driver, executors
 
-    run, seen = driver.run_tasks, []
+    run, seen = executors.run_tasks, []
 
     def some(tasks, *rest):  # type: ignore[no-untyped-def]
         seen.append(len(tasks))
@@ -190,12 +190,14 @@ def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path
     (wav / "film.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(64))
     soundfile.write(wav / "silence.wav", np.zeros(8_000), 8_000)
     say(wav / "short.wav", 0.01, 1)
+    say(wav / "cut.wav", 2.0, 3)
+    os.truncate(wav / "cut.wav", 20_000)
     say(wav / "chatty.wav", 0.5, 2)
     rows = [
         {"id": name, "text": text, "split": "train"}
         for name, text in {
-            "empty": "a", "text": "a", "film": "a", "silence": "a word", "short": "a", "chatty": "word " * 30,
-            "train-01": "again", "train-02": "... !", "absent": "a",
+            "empty": "a", "text": "a", "cut": "a", "film": "a", "silence": "a word", "short": "a",
+            "chatty": "word " * 30, "train-01": "again", "train-02": "... !", "absent": "a",
         }.items()
     ]  # fmt: skip
     with (source / "list.jsonl").open("a") as file:
@@ -203,7 +205,8 @@ def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path
     summary = prepare(toy, tmp_path / "out", QUICK)
     assert summary.splits["train"].rejected == {
         "empty audio": 1, **Counter(["unreadable audio", FILM]), "silence": 1, "too short": 1,
-        "text too long for audio": 1, "duplicate id": 1, "empty transcript": 1, "missing audio": 1,
+        "truncated audio": 1, "text too long for audio": 1, "duplicate id": 1, "empty transcript": 1,
+        "missing audio": 1,
     }  # fmt: skip
     assert summary.splits["train"].utterances == 18
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -246,9 +249,9 @@ def test_a_half_extracted_corpus_is_refused(toy: Corpus, source: Path, tmp_path:
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    import asr.data.driver as driver
+    from asr.data import driver, executors
 
-    run = driver.run_tasks
+    run = executors.run_tasks
 
     def meddle(*arguments):  # type: ignore[no-untyped-def]
         with (source / "wav" / "train-01.wav").open("ab") as file:
