@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from asr import __version__
 from asr.cli.decode import hotword_weights
 from asr.cli.transcribe import require_model
 from asr.errors import UsageError
@@ -57,7 +58,9 @@ def evaluate(
     from asr.transcription.runtime import make_runtime
 
     bundle, store = Bundle.load(model), open_store(data)
-    options = DecodingOptions(beam_size, lm, alpha, beta, hotwords=hotword_weights(hotword or []), lexicon=lexicon)
+    options = DecodingOptions(
+        beam_size, lm, alpha, beta, hotwords=hotword_weights(hotword) if hotword else (), lexicon=lexicon
+    )
     decoder, runtime = make_decoder(bundle, options), make_runtime(bundle, device, threads, precision)
     # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)
@@ -73,7 +76,7 @@ def evaluate(
             "model": f"{bundle.name} ({bundle.directory})",
             "decoder": description,
             "data": f"{store.corpus} {store.version}, {store.split} ({data})",
-            "runtime": f"{device}, {precision}",
+            "runtime": f"ctc-asr {__version__}, {device}, {precision}",
         }
         heading = Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items()))
         _write(out, result, heading, close_range, details)

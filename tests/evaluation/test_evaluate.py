@@ -1,14 +1,18 @@
 """Evaluation: the words are those of transcription, whatever shares the batch and whichever kind of store it is."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("pyarrow", reason="stores need the [data] extra")
 
+from asr.cli import app
 from asr.data.store import AudioStore, FeatureStore
-from asr.errors import DataError
+from asr.errors import DataError, UsageError
 from asr.evaluation.evaluate import evaluate
+from asr.evaluation.hypotheses import read_evaluation
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.wer import ErrorCounts, word_errors
 from asr.transcription.decoding import DecodingOptions, make_decoder
@@ -87,3 +91,24 @@ def test_speakers_that_differ_widen_the_interval_by_speaker():
     lower, higher = unlike.interval_by_speaker()
     assert lower < low < 0.05 < high < higher
     assert Evaluation((result(ErrorCounts(hits=1)),) * 3).interval_by_speaker() is None
+
+
+def test_the_command_writes_what_it_prints(digits, tmp_path):
+    arguments = ["evaluate", "--model", "an4", "--data", str(digits / "features" / "dev"), "--threads", "1"]
+    ran = CliRunner().invoke(app, [*arguments, "--details", "1", "--out", str(tmp_path / "out")])
+    assert ran.exit_code == 0, ran.output
+    found = read_evaluation(tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    lines = ran.stdout.splitlines()
+    assert lines[:2] == [found.words.kaldi_line("WER"), found.characters.kaldi_line("CER")]
+    assert lines[3].startswith(f"greedy, {len(found.utterances)} utterances, 95 % interval of the WER")
+    assert results["word_errors"] == {**found.words.to_dict(), "wer": round(100 * found.words.rate, 3)}
+    assert [results["low"], results["high"]] == [round(100 * rate, 2) for rate in found.interval()]
+    assert results["by_speaker"].keys() == found.by_speaker().keys()
+    assert results["timing"]["real_time_factor"] > 0
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").count('id="detail-') == 1
+    assert [u.words for u in read_evaluation(tmp_path / "out" / "hyp.trn").utterances] == [
+        u.words for u in found.utterances
+    ]
+    ran = CliRunner().invoke(app, [*arguments, "--audio", "somewhere"])
+    assert isinstance(ran.exception, UsageError)
