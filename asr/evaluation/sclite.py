@@ -30,7 +30,7 @@ def sclite_table(evaluation: Evaluation, most_speakers: int | None = None) -> st
         worst = sorted(shown, key=lambda name: -groups[name].words.errors)[:most_speakers]
         shown = sorted(worst)
     width = max(7, *(len(name) for name in shown))
-    lines = [f"| {name:{width}} | {_sizes(groups[name])} | {_cells(rates[name])} |" for name in shown]
+    lines = [f"| {name or 'unknown':{width}} | {_sizes(groups[name])} | {_cells(rates[name])} |" for name in shown]
     rule = "-" * (len(lines[0]) - 2)
     heading = f"| {'SPKR':{width}} | {'# Snt':>6} {'# Wrd':>7} | {' '.join(f'{name:>6}' for name in COLUMNS)} |"
     total = f"| {'Sum/Avg':{width}} | {_sizes(evaluation)} | {_cells(percentages(evaluation))} |"

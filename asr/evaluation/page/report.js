@@ -63,7 +63,7 @@ function word(step) {
   if (reference === null) return element("span", { class: "word ins", title: "inserted" }, element("ins", {}, hypothesis));
   if (hypothesis === null) return element("span", { class: "word del", title: "deleted" }, element("del", {}, reference));
   return element("span", { class: "word sub", title: "substituted" },
-    element("del", {}, reference), " ", element("ins", {}, hypothesis));
+    element("del", {}, reference), " → ", element("ins", {}, hypothesis));
 }
 
 function row(u) {
