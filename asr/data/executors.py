@@ -1,5 +1,6 @@
 """Who runs the tasks: this process, a pool of processes, or a dask cluster, all through one interface."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from asr.data.tasks import ShardTask, prepare_shard
-from asr.errors import DataError, MissingExtraError
+from asr.errors import AsrError, DataError, MissingExtraError
 
 
 def run_tasks(
@@ -23,7 +24,7 @@ def run_tasks(
     Raises
     ------
     DataError
-        If a task fails, or a worker process dies.
+        If a task fails, a worker process dies, or the cluster is not to be had.
     """
     if not cluster and jobs == 1:
         for task in tasks:
@@ -45,26 +46,59 @@ def run_tasks(
 
 
 @contextmanager
-def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
-    if not cluster:
-        # Not fork: this process has threads (the progress bar, BLAS).
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, initializer=_start_worker) as pool:
-            yield pool
-        return
+def _cluster(address: str) -> Iterator[Executor]:
+    """Connect to a scheduler; whatever goes wrong with it or its workers is one error, and not pages of its log."""
     try:
         from distributed import Client
     except ImportError:
         raise MissingExtraError("dask.distributed", "cluster", "preparing on a cluster") from None
+    with _quiet("distributed", "tornado", "asyncio"):
+        try:
+            client = Client(address, timeout=30)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise DataError(
+                f"--cluster {address}: no scheduler answers ({error}): start one with `dask scheduler`"
+            ) from None
+        try:
+            with client:
+                # Shards are written atomically and are the same whoever writes them: a task may run twice.
+                yield client.get_executor(pure=False, retries=3)
+        except AsrError:
+            raise
+        # The scheduler is gone (CancelledError, CommClosedError), a task took several workers with it (KilledWorker),
+        # or a worker has another version of this package (whatever that raises).
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise DataError(
+                f"--cluster {address}: the scheduler or its workers failed ({reason}): what is finished is kept; see "
+                "that they run, with this version of the package and memory enough, and run the same command again, "
+                "it goes on there"
+            ) from None
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
-        client = Client(cluster, timeout=30)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise DataError(
-            f"--cluster {cluster}: no scheduler answers ({error}): start one with `dask scheduler`"
-        ) from None
-    with client:
-        # Shards are written atomically and are the same whoever writes them: a task may run twice.
-        yield client.get_executor(pure=False, retries=3)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
+    if cluster:
+        with _cluster(cluster) as executor:
+            yield executor
+        return
+    # Not fork: this process has threads (the progress bar, BLAS).
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, initializer=_start_worker) as pool:
+        yield pool
 
 
 def _start_worker() -> None:

@@ -1,15 +1,19 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from asr.data import driver, executors
 from asr.data.corpus import Corpus, PrepareOptions, prepare
 from asr.data.shards import file_checksum
 from asr.errors import DataError
@@ -17,11 +21,8 @@ from asr.errors import DataError
 QUICK = PrepareOptions(quiet=True, shard_utterances=1)
 REPOSITORY = Path(__file__).parents[2]
 
-WORKER = """
-import sys
-from distributed.cli.dask_worker import main
-main([sys.argv[1], "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", sys.argv[2]])
-"""
+SCHEDULER = "import sys; from distributed.cli.dask_scheduler import main; main(sys.argv[1:])"
+WORKER = "import sys; from distributed.cli.dask_worker import main; main(sys.argv[1:])"
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -34,63 +35,122 @@ def contents(out: Path) -> dict[str, str]:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Start a scheduler and two workers, each a process of its own."""
-    from distributed import LocalCluster
+    """Start a scheduler and two workers, each a process of its own; yield its address, and the three."""
+    from distributed import Client
 
-    with LocalCluster(n_workers=0, processes=True, dashboard_address=None, silence_logs=50) as local:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        address = local.scheduler_address
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "-c", WORKER, address, str(folder)], env=environment, stderr=subprocess.DEVNULL
-            )
-            for _ in range(2)
-        ]
-        try:
-            deadline = time.monotonic() + 60
-            while len(local.scheduler_info["workers"]) < 2 and time.monotonic() < deadline:
-                time.sleep(0.1)
-            yield address, workers
-        finally:
-            for worker in workers:
-                worker.kill()
-                worker.wait()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    scheduler = [SCHEDULER, "--host", address, "--no-dashboard"]
+    worker = [WORKER, address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", str(folder)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", *arguments],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stderr=subprocess.DEVNULL,
+        )
+        for arguments in (scheduler, worker, worker)
+    ]
+    try:
+        with Client(address, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address, processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def after(tasks_done: int, act: Callable[[], object]) -> Callable[..., None]:
+    """Return `run_tasks`, with `act` called once so many tasks are done."""
+
+    def run(tasks: Any, jobs: int, address: str, on_done: Callable[..., None]) -> None:
+        done = []
+
+        def count(task: Any, receipt: Any) -> None:
+            done.append(task)
+            if len(done) == tasks_done:
+                act()
+            on_done(task, receipt)
+
+        executors.run_tasks(tasks, jobs, address, count)
+
+    return run
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_cluster_gives_the_same_bytes_even_if_a_worker_dies(toy: Corpus, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_cluster_gives_the_same_bytes_whoever_dies(
+    toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    from asr.data import driver, executors
-
     prepare(toy, tmp_path / "here", QUICK)
-    run = executors.run_tasks
-    with cluster(tmp_path / "dask") as (address, workers):
-        prepare(toy, tmp_path / "there", replace(QUICK, cluster=address))
+    with cluster(tmp_path / "dask") as (address, (scheduler, worker, _)):
+        options = replace(QUICK, cluster=address)
+        prepare(toy, tmp_path / "there", options)
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "run_tasks", after(3, lambda: worker.send_signal(signal.SIGKILL)))
+            prepare(toy, tmp_path / "killed", options)
+        assert worker.wait() == -signal.SIGKILL
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "run_tasks", after(3, scheduler.kill))
+            with pytest.raises(DataError, match=r"the scheduler or its workers failed .* what is finished is kept"):
+                prepare(toy, tmp_path / "resumed", options)
+        assert "Traceback" not in capfd.readouterr().err
+    left: list[int] = []
 
-        def kill_one(tasks, jobs, scheduler, on_done):  # type: ignore[no-untyped-def]
-            done = []
+    def count(tasks: Any, *rest: Any) -> None:
+        left.append(len(tasks))
+        executors.run_tasks(tasks, *rest)
 
-            def count(task, receipt):  # type: ignore[no-untyped-def]
-                done.append(task)
-                if len(done) == 3:
-                    workers[0].send_signal(signal.SIGKILL)
-                on_done(task, receipt)
-
-            run(tasks, jobs, scheduler, count)
-
-        monkeypatch.setattr(driver, "run_tasks", kill_one)
-        prepare(toy, tmp_path / "killed", replace(QUICK, cluster=address))
-        assert workers[0].wait() == -signal.SIGKILL
-    assert contents(tmp_path / "here") == contents(tmp_path / "there") == contents(tmp_path / "killed")
+    monkeypatch.setattr(driver, "run_tasks", count)
+    prepare(toy, tmp_path / "resumed", QUICK)
+    assert 0 < left[0] <= 20
+    expected = contents(tmp_path / "here")
+    for name in ("there", "killed", "resumed"):
+        assert contents(tmp_path / name) == expected
 
 
 def test_no_scheduler(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    import distributed
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Timed out trying to connect")
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(DataError, match="no scheduler answers"):
+        prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))
+
+
+class Failing(Executor):
+    """A client, and its executor, that fails in every task."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def get_executor(self, **_: object) -> "Failing":
+        return self
+
+    def submit(self, *_: object, **__: object) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(self._error)
+        return future
+
+
+@pytest.mark.parametrize("name", ["KilledWorker", "CommClosedError", "CancelledError", "ModuleNotFoundError"])
+def test_workers_that_fail_are_one_clear_error(
+    toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    errors: dict[str, Exception] = {
+        "KilledWorker": KilledWorker("prepare_shard-1", SimpleNamespace(address="tcp://a"), 3),
+        "CommClosedError": CommClosedError("in <TCP>: Stream is closed"),
+        "CancelledError": CancelledError(),
+        "ModuleNotFoundError": ModuleNotFoundError("No module named 'asr'"),
+    }
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: Failing(errors[name]))
+    with pytest.raises(DataError, match=rf"the scheduler or its workers failed \({name}.*\n?.*it goes on there"):
         prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))
