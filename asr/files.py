@@ -52,7 +52,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     OSError
         If the parent folder cannot be made or written to.
     """
-    final = Path(path)
+    # A link stays one: what it points to is replaced.
+    final = Path(path).resolve()
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as scratch:
         new = Path(scratch) / "new"

@@ -1,4 +1,4 @@
-"""Cold start: from the command to the first word of a recording, each run in a process of its own.
+"""Cold start: from the command to the first word of a recording, greedy, each run in a process of its own.
 
     python benchmarks/cold_start.py [--audio FILE] [--runs 10]
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default="an4")
     parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()
-    arguments = ["transcribe", "--model", options.model, str(options.audio)]
+    arguments = ["transcribe", "--beam-size", "1", "--model", options.model, str(options.audio)]
     commands = {
         "asr transcribe": [sys.executable, "-m", "asr", *arguments],
         "import torch": [sys.executable, "-c", "import torch; print(torch.__version__)"],

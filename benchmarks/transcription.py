@@ -124,8 +124,8 @@ def run_pocketsphinx(python: str, recordings: list[Samples], processes: int) -> 
         paths = [str(Path(folder) / f"{index}.raw") for index in range(len(recordings))]
         for path, samples in zip(paths, recordings, strict=True):
             Path(path).write_bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        running = [subprocess.Popen([python, "-c", POCKETSPHINX], **options) for _ in range(processes)]  # type: ignore[call-overload]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        running = [subprocess.Popen([python, "-c", POCKETSPHINX], **pipes) for _ in range(processes)]
         for index, process in enumerate(running):
             process.stdin.write(json.dumps(paths[index::processes]))
             process.stdin.close()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from asr.files import atomic_path, write_text
+from asr.files import atomic_directory, atomic_path, write_text
 
 
 def names(folder):
@@ -132,3 +132,19 @@ def test_the_mode_is_that_of_an_ordinary_file(tmp_path):
     ordinary.write_text("")
     write_text(tmp_path / "atomic", "")
     assert os.stat(tmp_path / "atomic").st_mode == os.stat(ordinary).st_mode
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old.txt").touch()
+    (tmp_path / "link").symlink_to("real")
+    for path in (tmp_path / "real", tmp_path / "link"):
+        with pytest.raises(KeyboardInterrupt), atomic_directory(path) as temporary:
+            (temporary / "half.txt").touch()
+            raise KeyboardInterrupt
+        assert names(tmp_path / "real") == ["old.txt"]
+    with atomic_directory(tmp_path / "link") as temporary:
+        (temporary / "new.txt").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "real") == ["new.txt"]
+    assert names(tmp_path) == ["link", "real"]

@@ -32,7 +32,9 @@ Trained on {bundle.dataset} (language: {bundle.language}); licence of the weight
 
     asr transcribe --model FOLDER recording.wav
 
-FOLDER is the one that this file is in, and the program that of the Python package ctc-asr.
+FOLDER is the one that this file is in, and the program that of the Python package ctc-asr. From Python:
+
+    asr.load("FOLDER").transcribe("recording.wav").text
 {_results_table(bundle)}"""
 
 
