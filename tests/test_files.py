@@ -138,10 +138,15 @@ def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "old.txt").touch()
     (tmp_path / "link").symlink_to("real")
-    for path in (tmp_path / "real", tmp_path / "link"):
-        with pytest.raises(KeyboardInterrupt), atomic_directory(path) as temporary:
+
+    def fail(path: Path) -> None:
+        with atomic_directory(path) as temporary:
             (temporary / "half.txt").touch()
             raise KeyboardInterrupt
+
+    for path in (tmp_path / "real", tmp_path / "link"):
+        with pytest.raises(KeyboardInterrupt):
+            fail(path)
         assert names(tmp_path / "real") == ["old.txt"]
     with atomic_directory(tmp_path / "link") as temporary:
         (temporary / "new.txt").touch()
