@@ -2,9 +2,10 @@
 
 import itertools
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,7 +20,7 @@ BLANK_TOKEN = "<blank>"
 # Stands for the space before a word, at the beginning of the word's first piece.
 WORD_MARK = "▁"
 # Texts whose characters are counted together.
-BLOCK_TEXTS = 65_536
+BLOCK_TEXTS = 8_192
 TOKENS = "tokens.json"
 SCORES = "token_scores.json"
 
@@ -122,8 +123,10 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
         """Return the tokenizer of all characters in `texts`, in the order of their code points."""
-        characters = sorted(set().union(*map(set, texts)))
-        return cls([BLANK_TOKEN, *characters])
+        occurs = np.zeros(sys.maxunicode + 1, dtype=bool)
+        for _, codes in _blocks(texts):
+            occurs[codes] = True
+        return cls([BLANK_TOKEN, *map(chr, np.flatnonzero(occurs).tolist())])
 
     @cached_property
     def alphabet(self) -> frozenset[str]:
@@ -140,13 +143,12 @@ class CharTokenizer(Tokenizer):
     def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
         """Return the fewest output frames for each text, ``(N,)`` int64; see `Tokenizer.min_frames`."""
         needed = [np.zeros(0, dtype=np.int64)]
-        iterator = iter(texts)
-        while block := list(itertools.islice(iterator, BLOCK_TEXTS)):
-            unknown = set().union(*map(set, block)) - set(self._ids)
-            if unknown:
-                self.encode(next(text for text in block if unknown & set(text)))
+        unknown = np.ones(sys.maxunicode + 1, dtype=bool)
+        unknown[[ord(character) for character in self._ids]] = False
+        for block, codes in _blocks(texts):
+            if unknown[codes].any():
+                self.encode(next(text for text in block if not self.alphabet.issuperset(text)))
             lengths = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
-            codes = np.frombuffer("".join(block).encode("utf-32-le"), dtype=np.uint32)
             repeats = np.append(0, np.cumsum(codes[1:] == codes[:-1]))
             ends = np.cumsum(lengths)
             # Character i repeats the one before it where repeats[i] is more than repeats[i - 1].
@@ -334,6 +336,13 @@ def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
         return CharTokenizer(tokens)
     scores = json.loads((folder / SCORES).read_text(encoding="utf-8")) if kind == "unigram" else ()
     return SentencePieceTokenizer(tokens, scores)
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[tuple[list[str], NDArray[np.uint32]]]:
+    """Yield some texts at a time, with the code points of all their characters in a row."""
+    iterator = iter(texts)
+    while block := list(itertools.islice(iterator, BLOCK_TEXTS)):
+        yield block, np.frombuffer("".join(block).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
 def min_frames(ids: Sequence[int]) -> int:
