@@ -51,7 +51,7 @@ class Position:
     seconds : float
         Spent on this epoch until now.
     first_loss : float
-        In nats a token, of the run's first step; 0 before it.
+        In nats a token, of the run's first steps; 0 before it is known.
     best : tuple of Score
         The best epochs, best first.
     """

@@ -174,6 +174,7 @@ class Trainer:
                 if self.monitor.due():
                     self.monitor.show_progress(index + 1, len(steps), self._log_row()["train_loss"], seconds)
             self._check_steps(all_of_them=True)
+            self._check_loss()
         self.position = replace(self.position, seconds=at.seconds + time.monotonic() - started)
         self._end_epoch()
 
@@ -187,7 +188,8 @@ class Trainer:
         self.average.update()
         self.outcomes.add(values[self.stepper.names.index("skipped")], (index, batches))
         self._check_steps()
-        if measure:
+        # One batch alone may have few tokens for its frames, and so a large loss a token.
+        if measure and index:
             self._check_loss()
 
     def _end_epoch(self) -> None:

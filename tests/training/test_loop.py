@@ -1,7 +1,6 @@
 """The training loop: an interrupted run ends as an undisturbed one, and every setting does what it says."""
 
-import csv
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,72 +10,28 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 from safetensors.torch import load_file  # noqa: E402
 
 from asr.errors import ModelError, UsageError  # noqa: E402
-from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
-from asr.model_config import ModelConfig  # noqa: E402
-from asr.tokenizer import CharTokenizer  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
-from asr.training.config import AugmentConfig, TrainingConfig  # noqa: E402
+from asr.training.config import AugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
-from asr.training.loop import Trainer  # noqa: E402
 from asr.training.optimizer import schedule  # noqa: E402
 from asr.training.steps import Schedule, Stepper  # noqa: E402
-
-MODEL = ModelConfig(cell="gru", num_layers=2, hidden_size=6, conv_channels=2, time_reduction=2)
-TOKENIZER = CharTokenizer.from_texts(["ab "])
-CONFIG = TrainingConfig(
-    epochs=3, batch_seconds=1.2, device="cpu", tensorboard=False, augment=AugmentConfig(noise_utterances=0.2)
+from tests.training.small_run import (  # noqa: E402
+    CONFIG,
+    MODEL,
+    TOKENIZER,
+    TRAIN,
+    MemoryStore,
+    Utterance,
+    make_trainer,
+    read_log,
 )
-
-
-@dataclass
-class Utterance:
-    features: np.ndarray
-
-
-class MemoryStore:
-    """A feature store in memory."""
-
-    config = LogMelConfig(sample_rate=8000, n_mels=12)
-
-    def __init__(self, count: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.num_frames = rng.integers(12, 60, count)
-        self.header = {"shards": [seed]}
-        self.filterbank = mel_filterbank(self.config)
-        self.durations_seconds = self.num_frames * 0.01
-        self.ids = [f"u{i}" for i in range(count)]
-        self.texts = ["".join(rng.choice(list("ab"), rng.integers(1, 4))) for _ in range(count)]
-        self.utterances = [Utterance(rng.standard_normal((n, 12)).astype(np.float16)) for n in self.num_frames]
-
-    def __len__(self) -> int:
-        return len(self.utterances)
-
-    def __getitem__(self, index: int) -> Utterance:
-        return self.utterances[index]
-
-
-TRAIN, DEV = MemoryStore(14, 1), MemoryStore(4, 2)
 
 
 @pytest.fixture(autouse=True)
 def no_charts(monkeypatch):
     """A page of curves takes a second to draw."""
     monkeypatch.setattr("asr.training.report.draw", lambda rows: "<svg></svg>")
-
-
-def make_trainer(directory, config=CONFIG, train=TRAIN):
-    torch.manual_seed(config.seed)
-    model = AcousticModel(MODEL, 12, len(TOKENIZER))
-    frames = round(100 * config.batch_seconds)
-    sources = BatchSource(train, TOKENIZER, MODEL, frames, config.augment), BatchSource(DEV, TOKENIZER, MODEL, frames)
-    return Trainer(model, TOKENIZER, *sources, config, directory)
-
-
-def read_log(directory):
-    with (directory / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if key not in ("seconds", "hours_per_second")} for row in rows]
 
 
 class KilledError(Exception):
