@@ -1,13 +1,29 @@
-"""Recipes: each is constructed; the embedded one runs from corpus to transcript, and again without work."""
+"""Recipes: each is constructed; the embedded one runs from corpus to transcript, and again without work.
+
+What a run depends on is told apart from what it does not: other settings, other letters, another model to start from.
+"""
 
 import importlib.util
+import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from asr.recipe import Recipe
+from asr.data.store import INDEX, FeatureStore
+from asr.errors import DataError, UsageError
+from asr.recipe import Recipe, seeds
+from asr.recipe.checks import check_letters, check_splits
+from asr.recipe.recipe import Run
+from asr.recipe.stamps import check_settings, write_settings
+from asr.settings import override
+from asr.tokenizer import BLANK_TOKEN, CharTokenizer
+from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
+from asr.transcription.runtime import OnnxRuntime
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "recipes").glob("*.py"))
@@ -31,22 +47,25 @@ def run(*arguments, status=0):
     return ran.stdout if status == 0 else ran.stderr
 
 
+SMALL = (
+    "training.epochs=1",
+    "training.augment.noise_utterances=0",
+    "model.num_layers=1",
+    "model.hidden_size=16",
+    "model.conv_channels=4",
+    "tokenizer.kind=unigram",
+    "tokenizer.vocab_size=24",
+    "lm.order=2",
+    "lm.beam_size=4",
+)
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    """The outcome of a very small run of the digits recipe, language model included."""
+    """The outcome of a very small run of the digits recipe, subwords and language model included."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
     out = tmp_path_factory.mktemp("digits")
-    settings = (
-        "training.epochs=1",
-        "training.augment.noise_utterances=0",
-        "model.num_layers=1",
-        "model.hidden_size=16",
-    )
-    changed = [
-        part
-        for setting in (*settings, "model.conv_channels=4", "lm.order=2", "lm.beam_size=4")
-        for part in ("--set", setting)
-    ]
+    changed = [part for setting in SMALL for part in ("--set", setting)]
     arguments = ("recipes/digits.py", "--data", out / "data", "--out", out / "exp", "--jobs", 1, *changed)
     first = run(*arguments)
     assert "test, greedy: %WER" in first
@@ -61,6 +80,9 @@ def test_a_recipe_runs_to_its_end_and_again_without_work(out):
     bundle = out / "exp" / "bundle"
     assert "WER, test, greedy" in run("-m", "asr", "info", bundle)
     run("-m", "asr", "transcribe", "--model", bundle, "data_prep/digits/example.wav")
+    (out / "words.txt").write_text("one two")
+    aligned = run("-m", "asr", "align", "--model", bundle, "data_prep/digits/example.wav", out / "words.txt")
+    assert [line.split("\t")[-1] for line in aligned.splitlines()] == ["one", "two"]
     shown = run("-m", "asr", "evaluate", "--model", bundle, "--data", out / "data" / "dev")
     assert shown.startswith("%WER")
 
@@ -80,7 +102,145 @@ def test_a_store_with_other_features_is_refused(out):
     [
         (["--set", "training.epoch=5"], "did you mean 'epochs'"),
         (["--stage", "trian"], "did you mean 'train'"),
+        (["--set", "tokenizer.kind=bpe"], "expected a size"),
+        (["--set", "tokenizer.kind=init"], "no model to start from"),
+        (
+            ["--set", "init=an4", "--stage", "tokenizer"],
+            "features.n_mels is 40, expected 80; model.cell is 'gru', expected 'lstm'",
+        ),
+        (["--out", "pyproject.toml/exp"], "pyproject.toml/exp: cannot write there (Not a directory)"),
+        (["--seeds", "1,1"], "two or more, each once"),
+        (["--seeds", "1,2", "--set", "training.seed=3"], "do not go with it"),
     ],
 )
 def test_wrong_usage_is_explained(arguments, message):
     assert message in run("recipes/digits.py", *arguments, status=2)
+
+
+def digits(out, *changes):
+    """Return the run of `out`, with other settings."""
+    spec = importlib.util.spec_from_file_location("digits", ROOT / "recipes" / "digits.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Run(override(module.RECIPE, (*SMALL, *changes)), out / "data", out / "exp")
+
+
+def test_the_language_model_has_seen_the_training_transcripts_alone(out):
+    from asr.decoder.ngram import NGramModel, estimate
+
+    texts = FeatureStore.open(out / "data" / "train").texts
+    with pytest.warns(UserWarning, match="discounts"):
+        expected = estimate(texts, 2)
+    shipped = NGramModel.read(out / "exp" / "bundle" / LANGUAGE_MODEL)
+    assert shipped.perplexity(texts).with_oov == pytest.approx(expected.perplexity(texts).with_oov, rel=1e-5)
+    assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta"}
+
+
+def test_settings_that_a_folder_was_not_trained_with_are_named(out, tmp_path):
+    before = replace(digits(out), out=tmp_path)
+    write_settings(before)
+    check_settings(before)
+    check_settings(replace(digits(out, "lm.order=3", "test=dev", "training.device=cpu"), out=tmp_path))
+    changed = replace(digits(out, "training.learning_rate=0.1", "model.dropout=0.5"), out=tmp_path)
+    with pytest.raises(UsageError, match=r"dropout: 0.1 → 0.5; training.learning_rate: 0.003 → 0.1; .*--allow-changes"):
+        check_settings(changed)
+    check_settings(replace(changed, allow_changes=True))
+    changed = replace(digits(out, "training.learning_rate=0.1", "model.cell=lstm"), out=tmp_path, allow_changes=True)
+    with pytest.raises(UsageError, match=r"settings: model.cell: 'gru' → 'lstm'; .* choose another --out"):
+        check_settings(changed)
+
+
+def test_letters_that_the_tokens_lack_are_counted(out):
+    dev = FeatureStore.open(out / "data" / "dev")
+    count = sum(text.count("x") for text in dev.texts)
+    first = next(name for name, text in zip(dev.ids, dev.texts, strict=True) if "x" in text)
+    tokens = CharTokenizer([BLANK_TOKEN, *sorted(set().union(*map(set, dev.texts)) - {"x"})])
+    with pytest.raises(DataError, match=rf"\n  'x' \(U\+0078\) {count} times in dev, as in {first}\n"):
+        check_letters(tokens, [dev])
+    check_letters(CharTokenizer([*tokens.tokens, "x"]), [dev])
+
+
+def test_a_dev_set_without_words_is_refused(out, tmp_path):
+    import pyarrow as pa
+
+    for split in ("train", "dev"):
+        shutil.copytree(out / "data" / split, tmp_path / split)
+    header = json.loads((tmp_path / "dev" / "store.json").read_text())
+    index = pa.ipc.open_file(out / "data" / "dev" / INDEX).read_all()
+
+    def write(table):
+        (tmp_path / "dev" / "store.json").write_text(json.dumps({**header, "utterances": len(table)} | shards))
+        with pa.ipc.new_file(tmp_path / "dev" / INDEX, table.schema) as file:
+            file.write_table(table)
+
+    shards = {}
+    texts = pa.array([" "] * len(index), index.schema.field("text").type)
+    write(index.set_column(index.schema.get_field_index("text"), index.schema.field("text"), texts))
+    with pytest.raises(DataError, match="dev: no transcript has words"):
+        check_splits(replace(digits(out), data=tmp_path))
+    shards = {"shards": []}
+    write(index.slice(0, 0))
+    with pytest.raises(DataError, match=r"dev: the split has no utterance; .* best epoch by 'dev'"):
+        check_splits(replace(digits(out), data=tmp_path))
+
+
+def test_fine_tuning_starts_where_the_bundle_is(out):
+    torch = pytest.importorskip("torch", reason="training needs the [train] extra")
+    from asr.model import AcousticModel
+    from asr.training.finetune import start_from
+
+    origin = Bundle.load(out / "exp" / "bundle")
+    features = FeatureStore.open(out / "data" / "dev")[0].features
+
+    def log_probs(tokenizer):
+        model = AcousticModel(origin.model, origin.features.n_mels, len(tokenizer)).eval()
+        shared = start_from(origin, model, tokenizer)
+        x = torch.from_numpy(features.astype(np.float32))[None]
+        with torch.inference_mode():
+            return shared, model(x, torch.tensor([len(features)]))[0][0].numpy()
+
+    (expected,) = OnnxRuntime(origin)([features])
+    shared, same = log_probs(origin.tokenizer)
+    assert shared == len(origin.tokenizer)
+    np.testing.assert_allclose(same, expected, atol=1e-4)
+    # Other letters: what both know keeps its order and distances, whatever is beside it.
+    letters = CharTokenizer([BLANK_TOKEN, "é", "t", "n", "e"])
+    shared, other = log_probs(letters)
+    known = [origin.tokenizer.tokens.index(token) for token in (BLANK_TOKEN, "t", "n", "e")]
+    assert shared == 4
+    kept, was = other[:, [0, 2, 3, 4]], expected[:, known]
+    np.testing.assert_allclose(kept - kept[:, :1], was - was[:, :1], atol=1e-4)
+
+
+def test_a_recipe_is_fine_tuned_with_the_tokens_of_its_origin(out, tmp_path):
+    changed = (*SMALL[:5], "tokenizer.kind=init", f"init={out / 'exp' / 'bundle'}")
+    arguments = [part for setting in changed for part in ("--set", setting)]
+    run("recipes/digits.py", "--data", out / "data", "--out", tmp_path, "--stage", "tokenizer", "--stage", "train",
+        *arguments)  # fmt: skip
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.tokenizer.files() == Bundle.load(out / "exp" / "bundle").tokenizer.files()
+    assert bundle.origin == "digits (data: digits; licence: cc0-1.0)"
+    assert f"Fine-tuned from {bundle.origin}." in (tmp_path / "bundle" / "README.md").read_text()
+
+
+def test_of_several_seeds_the_best_on_dev_is_kept(out, tmp_path, monkeypatch, capsys):
+    rates = {3: 7.0, 1: 4.0, 2: 6.0}
+
+    def run_stages(run):
+        shutil.copytree(out / "exp" / "bundle", run.bundle)
+        bundle = Bundle.load(run.bundle)
+        seed = run.recipe.training.seed
+        # What is best on test is another one.
+        results = [{**row, "wer": rates[seed] if row["split"] == "dev" else 9.0 - seed} for row in bundle.results]
+        (run.bundle / "config.json").write_text(replace(bundle, name=str(seed), results=results).config_json())
+
+    monkeypatch.setattr(seeds, "run_stages", run_stages)
+    seeds.run_seeds(replace(digits(out), out=tmp_path), (3, 1, 2))
+    assert Bundle.load(tmp_path / "bundle").name == "1"
+    found = json.loads((tmp_path / "seeds.json").read_text())
+    assert found["best"] == 1
+    greedy = next(row for row in found["results"] if (row["split"], row["decoder"]) == ("dev", "greedy"))
+    assert greedy["seeds"] == [3, 1, 2]
+    assert greedy["wer"] == [7.0, 4.0, 6.0]
+    assert greedy["mean"] == pytest.approx(17 / 3)
+    assert "4.00–7.00" in capsys.readouterr().out
