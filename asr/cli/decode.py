@@ -104,6 +104,8 @@ def _to_dict(hypothesis: Any) -> dict[str, Any]:
 
 def hotword_weights(hotwords: list[str]) -> dict[str, float]:
     """Return phrase → weight of ``PHRASE`` or ``PHRASE=WEIGHT``."""
+    if not hotwords:
+        return {}  # Greedy decoding starts without Numba.
     from asr.decoder.hotwords import DEFAULT_WEIGHT
 
     weights = {}
