@@ -42,14 +42,12 @@ def test_one_bad_file_does_not_end_the_job(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan, np.float32), 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 16000)
     soundfile.write(tmp_path / "good.wav", np.zeros(100), 16000)
-    names = ["missing.wav", "empty.wav", "text.wav", "nan.wav", "none.wav", "."]
+    names = ["missing.wav", "empty.wav", "text.wav", "nan.wav", "none.wav"]
     errors = asr("transcribe", "--model", "an4", tmp_path / "good.wav", *(tmp_path / n for n in names), status=1)
-    assert len(errors.splitlines()) == 7
-    for name, message in zip(
-        names, ("no such file", "is empty", "is not audio", "NaN", "no samples", "directory"), strict=True
-    ):
+    assert len(errors.splitlines()) == 6
+    for name, message in zip(names, ("no such file", "is empty", "is not audio", "NaN", "no samples"), strict=True):
         assert any(str(tmp_path / name) in line and message in line for line in errors.splitlines()), (name, errors)
-    assert "6 of 7 files failed" in errors
+    assert "5 of 6 files failed" in errors
 
 
 def test_a_model_must_be_named_and_known(tmp_path):

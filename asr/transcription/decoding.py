@@ -64,18 +64,21 @@ class DecodingOptions:
         if self.lm == "none" and weighs:
             raise UsageError(f"{', '.join(weighs)} weigh a language model, and --lm none means without one")
         if self.beam_size == 1 and self.needs_beam:
-            given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
-            given.remove("beam_size")
             raise UsageError(
-                f"{', '.join(given)} is for beam search, and a beam size of 1 means greedy decoding: leave one of them "
-                "out"
+                f"{', '.join(self._of_beam_search())} is for beam search, and a beam size of 1 means greedy decoding: "
+                "leave one of them out"
             )
 
     @property
     def needs_beam(self) -> bool:
         """Whether an option other than the beam size is one of beam search."""
-        defaults = DecodingOptions.__dataclass_fields__
-        return any(getattr(self, name) != defaults[name].default for name in defaults if name != "beam_size")
+        return bool(self._of_beam_search())
+
+    def _of_beam_search(self) -> list[str]:
+        """Return the names of the options given that greedy decoding does not know."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "beam_size"}
+        values["nbest"] = None if self.nbest == 1 else self.nbest
+        return [name for name, value in values.items() if value is not None and value not in ("", (), [], {})]
 
     def beam_size_for(self, bundle: Bundle) -> int:
         """Return the beam size that is meant; 1 is greedy decoding."""

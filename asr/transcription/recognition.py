@@ -18,7 +18,8 @@ from asr.transcription.stitching import Stitcher, Utterance
 
 # Feature frames that go through the network together, padding included.
 BATCH_FRAMES = 6000
-# Batches are made of pieces that are sorted by length within so many frames.
+# Batches are made of pieces that are sorted by length within so many frames; fewer at first, so that something is soon
+# to be seen.
 WINDOW_FRAMES = 60_000
 
 
@@ -131,12 +132,12 @@ def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.float16]]) ->
 
 def _windows(events: Iterable[Heard | Ending]) -> Iterator[list[Heard | Ending]]:
     window: list[Heard | Ending] = []
-    frames = 0
+    frames, limit = 0, BATCH_FRAMES
     for event in events:
         window.append(event)
         frames += len(event.features) if isinstance(event, Heard) else 0
-        if frames >= WINDOW_FRAMES:
+        if frames >= limit:
             yield window
-            window, frames = [], 0
+            window, frames, limit = [], 0, min(2 * limit, WINDOW_FRAMES)
     if window:
         yield window
