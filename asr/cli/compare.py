@@ -52,6 +52,12 @@ def _print_tests(comparison: "Comparison") -> None:
         f"{100 * bootstrap.high:+.2f} (below 0: B is better)"
     )
     print(f"paired bootstrap     B better in {bootstrap.b_better:.1%} of resampled sets, A in {bootstrap.a_better:.1%}")
+    by_speaker = comparison.bootstrap_by_speaker()
+    if by_speaker is not None:
+        print(
+            f"the same by speaker  B better in {by_speaker.b_better:.1%}, A in {by_speaker.a_better:.1%}; interval "
+            f"{100 * by_speaker.low:+.2f} to {100 * by_speaker.high:+.2f}"
+        )
     statistic = "no spread" if matched.statistic is None else f"W = {matched.statistic:+.3f}, p = {matched.p_value:.3g}"
     few = "; few segments, so p is rough" if matched.segments < 50 else ""
     print(f"matched pairs        {matched.segments} segments with errors, {statistic}{few}")

@@ -1,5 +1,6 @@
 """Two sets of hypotheses on the same references: which is better, by how much, and how surely."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from asr.evaluation.bootstrap import SAMPLES, interval_of, rates, resampled_tota
 from asr.evaluation.hypotheses import describe_difference, trn_id
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.significance import MatchedPairs, SignTest, error_segments, matched_pairs, sign_test
+from asr.evaluation.wer import ErrorCounts
 
 
 class Pair(NamedTuple):
@@ -64,11 +66,14 @@ class Comparison:
 
     def bootstrap(self, samples: int = SAMPLES) -> PairedBootstrap:
         """Resample utterances, both systems' errors together; the seed is fixed."""
-        counts = [(a.words.errors, b.words.errors, a.words.reference_length) for a, b in self.pairs]
-        totals = resampled_totals(np.array(counts), samples)
-        differences = rates(totals[:, 1] - totals[:, 0], totals[:, 2])
-        shares = float((differences < 0).mean()), float((differences > 0).mean())
-        return PairedBootstrap(*interval_of(differences), *shares)
+        return _bootstrap([(a.words, b.words) for a, b in self.pairs], samples)
+
+    def bootstrap_by_speaker(self, samples: int = SAMPLES) -> PairedBootstrap | None:
+        """Resample speakers, as `Evaluation.interval_by_speaker`; None where fewer than two are known."""
+        parts = self.by_speaker()
+        if len(parts) < 2 or "" in parts:
+            return None
+        return _bootstrap([(part.a.words, part.b.words) for part in parts.values()], samples)
 
     def matched_pairs(self) -> MatchedPairs:
         """Return the test of Gillick & Cox (1989) on segments between words that both have right."""
@@ -105,19 +110,15 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures for JSON; rates in per cent."""
-        bootstrap, matched, right = self.bootstrap(), self.matched_pairs(), self.only_right()
+        by_speaker, matched, right = self.bootstrap_by_speaker(), self.matched_pairs(), self.only_right()
         return {
             "utterances": len(self.pairs),
             "words": self.a.words.reference_length,
             "a": self.a.summary(),
             "b": self.b.summary(),
             "difference": _percent(self.difference),
-            "bootstrap": {
-                "low": _percent(bootstrap.low),
-                "high": _percent(bootstrap.high),
-                "probability_b_better": bootstrap.b_better,
-                "probability_a_better": bootstrap.a_better,
-            },
+            "bootstrap": _bootstrap_dict(self.bootstrap()),
+            "bootstrap_by_speaker": None if by_speaker is None else _bootstrap_dict(by_speaker),
             "matched_pairs": {
                 "segments": matched.segments,
                 "mean_difference": matched.mean_difference,
@@ -178,6 +179,23 @@ def _by_id(side: Evaluation) -> dict[str, UtteranceResult]:
 def _renamed(side: dict[str, UtteranceResult], other: dict[str, UtteranceResult]) -> dict[str, UtteranceResult]:
     names = {name: trn_id(utterance) for name, utterance in side.items()}
     return {names[name] if names[name] in other else name: utterance for name, utterance in side.items()}
+
+
+def _bootstrap(parts: Sequence[tuple[ErrorCounts, ErrorCounts]], samples: int) -> PairedBootstrap:
+    counts = [(a.errors, b.errors, a.reference_length) for a, b in parts]
+    totals = resampled_totals(np.array(counts), samples)
+    differences = rates(totals[:, 1] - totals[:, 0], totals[:, 2])
+    shares = float((differences < 0).mean()), float((differences > 0).mean())
+    return PairedBootstrap(*interval_of(differences), *shares)
+
+
+def _bootstrap_dict(found: PairedBootstrap) -> dict[str, Any]:
+    return {
+        "low": _percent(found.low),
+        "high": _percent(found.high),
+        "probability_b_better": found.b_better,
+        "probability_a_better": found.a_better,
+    }
 
 
 def _percent(rate: float | None) -> float | None:

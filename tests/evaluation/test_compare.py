@@ -52,6 +52,9 @@ def test_a_better_system_is_found_better():
     expected = [sum(a and not b for a, b in zip(*pair, strict=True)) for pair in (right, right[::-1])]
     assert [len(only_a), len(only_b)] == expected == list(found.mcnemar()[:2])
     assert found.mcnemar().p_value == pytest.approx(scipy.stats.binomtest(expected[0], sum(expected)).pvalue)
+    by_speaker = found.bootstrap_by_speaker()
+    assert by_speaker.low < found.difference < by_speaker.high < 0
+    assert compare(Evaluation(A.utterances[::4]), Evaluation(B.utterances[::4])).bootstrap_by_speaker() is None
     parts = found.by_speaker().values()
     assert sum(part.b.words.errors - part.a.words.errors for part in parts) == B.words.errors - A.words.errors
 

@@ -175,7 +175,10 @@ function follow(sound, playhead, seconds) {
     if (sound.stopAt !== undefined && sound.currentTime >= sound.stopAt) { sound.pause(); delete sound.stopAt; }
     if (!sound.paused) requestAnimationFrame(move);
   };
-  sound.addEventListener("play", move);
+  sound.addEventListener("play", () => {
+    for (const other of document.querySelectorAll("audio")) if (other !== sound) other.pause();
+    move();
+  });
   sound.addEventListener("timeupdate", move);
 }
 
