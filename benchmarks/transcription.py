@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--model", default="an4")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--recordings", type=int, default=0, help="about so many of them; 0: all")
     parser.add_argument("--pocketsphinx", default=sys.executable, metavar="PYTHON")
     arguments = parser.parse_args()
     import torch
@@ -169,6 +170,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     bundle = Bundle.load(arguments.model)
     recordings = read_recordings(Path(os.environ.get("ASR_ARCHIVES", "../shared/data")), bundle.features.sample_rate)
+    # Spread over all lengths.
+    recordings = recordings[:: max(1, len(recordings) // (arguments.recordings or len(recordings)))]
     audio_seconds = sum(map(len, recordings)) / bundle.features.sample_rate
     print(f"{len(recordings)} recordings, {audio_seconds:.0f} s; {arguments.threads} threads; model {bundle.name}")
     with with_int8(bundle) as bundle:
