@@ -177,7 +177,6 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(recordings, 
         (["--lm", "missing.arpa"], "no such language model"),
         (["-f", "doc"], "unknown output format 'doc'"),
         (["-", "--jobs", "2"], "standard input cannot be shared"),
-        (["--oov", "alow", "--beam-size", "2"], "--oov is 'alow'"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(recordings, arguments, message):
