@@ -12,7 +12,7 @@ from asr.audio import resample
 from asr.data.store import AudioStore, FeatureStore
 from asr.errors import DataError, UsageError
 from asr.features import LogMel
-from asr.training.augment import Lengths
+from asr.training.augment import TEXTURE, Lengths
 from asr.training.config import AugmentConfig, WaveformAugmentConfig
 
 # An utterance's quietest stretch of this length tells what its pauses sound like.
@@ -166,7 +166,7 @@ def add_pauses(
     width = min(len(samples), round(QUIET_SECONDS * rate))
     stretches = samples[: len(samples) // width * width].reshape(-1, width)
     quietest = stretches[np.argmin(np.einsum("ij,ij->i", stretches, stretches))]
-    white = rng.standard_normal(before + after + width - 1, dtype=np.float32)
+    white = piece(TEXTURE, before + after + width - 1, rng)
     tone = fftconvolve(white, quietest / np.float32(np.sqrt(width)), mode="valid").astype(np.float32)
     return np.concatenate((tone[:before], samples, tone[before:]))
 
