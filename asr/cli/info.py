@@ -45,7 +45,8 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
     lines = {
         "name": facts["name"],
         "what it knows": facts["description"],
-        "trained on": f"{facts['dataset']}, language {facts['language']}",
+        "trained on": f"{facts['dataset']}, language {facts['language']}"
+        f"{', from ' + facts['origin'] if facts['origin'] else ''}",
         "licence": facts["licence"],
         "features": f"{features['n_mels']} log-mel bands, {features['sample_rate']} Hz, "
         f"a frame every {1000 * features['hop_seconds']:g} ms",

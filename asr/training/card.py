@@ -15,13 +15,12 @@ def model_card(bundle: Bundle) -> str:
     """Return ``README.md`` of a bundle, Markdown with a YAML header; its results are those measured so far."""
     features, model = bundle.features, bundle.model
     cell = ("bidirectional " if model.bidirectional else "") + model.cell.upper().replace("_", " ")
-    origin = f" Fine-tuned from {bundle.origin}." if bundle.origin else ""
     return f"""{_header(bundle)}
 # {bundle.name}
 
 {bundle.description}
 
-Trained on {bundle.dataset} (language: {bundle.language}); licence of the weights: {bundle.licence}.{origin}
+{_provenance(bundle)}
 
 - **Features:** {features.n_mels} log-mel bands at {features.sample_rate} Hz, a frame every \
 {1000 * features.hop_seconds:g} ms
@@ -68,6 +67,13 @@ def _result(bundle: Bundle, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _provenance(bundle: Bundle) -> str:
+    origin = f" Fine-tuned from {bundle.origin}." if bundle.origin else ""
+    return (
+        f"Trained on {bundle.dataset} (language: {bundle.language}); licence of the weights: {bundle.licence}.{origin}"
+    )
+
+
 def _results_table(bundle: Bundle) -> str:
     if not bundle.results:
         return ""
@@ -102,9 +108,7 @@ def onnx_card(bundle: Bundle, precision: Precision) -> str:
         name=bundle.name,
         precision=precision,
         description=bundle.description,
-        dataset=bundle.dataset,
-        language=bundle.language,
-        licence=bundle.licence,
+        provenance=_provenance(bundle),
         n_mels=config.n_mels,
         vocabulary=len(bundle.tokenizer),
         reduction=bundle.model.time_reduction,
@@ -113,7 +117,6 @@ def onnx_card(bundle: Bundle, precision: Precision) -> str:
         rate=config.sample_rate,
         window=config.window_samples,
         hop=config.hop_samples,
-        half_window=config.window_samples // 2,
         floor=f"{config.floor:g}",
         normalisation=normalisation,
         normalise=code,
@@ -131,7 +134,7 @@ _ONNX_CARD = Template("""# $name, ONNX, $precision
 
 $description
 
-Trained on $dataset (language: $language); licence of the weights: $licence.
+$provenance
 
 | tensor of `model.onnx` | shape | type | what |
 |---|---|---|---|

@@ -41,16 +41,16 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
     """
     state = model.state_dict()
     weights = {name: np.ascontiguousarray(value.detach().cpu().half().numpy()) for name, value in state.items()}
-    content = save(weights)
-    bundle = replace(bundle, directory=directory, weights_sha256=hashlib.sha256(content).hexdigest())
+    saved = save(weights)
+    bundle = replace(bundle, directory=directory, weights_sha256=hashlib.sha256(saved).hexdigest())
     with atomic_directory(directory) as new:
-        (new / "model.safetensors").write_bytes(content)
+        (new / "model.safetensors").write_bytes(saved)
         onnx.save(float_graph(bundle, weights), str(new / GRAPHS["float32"]))
         if bundle.model.cell == "lstm":
             onnx.save(int8_graph(bundle, weights), str(new / GRAPHS["int8"]))
         np.save(new / "filterbank.npy", bundle.filterbank)
-        for name, content in bundle.tokenizer.files().items():
-            write_text(new / name, content)
+        for name, text in bundle.tokenizer.files().items():
+            write_text(new / name, text)
         write_text(new / "config.json", bundle.config_json())
         write_text(new / "README.md", card)
     return bundle

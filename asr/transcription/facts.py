@@ -24,6 +24,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
         "dataset": bundle.dataset,
         "language": bundle.language,
         "licence": bundle.licence,
+        "origin": bundle.origin,
         "features": to_dict(bundle.features),
         "network": to_dict(bundle.model),
         "parameters": num_parameters(bundle),
@@ -31,7 +32,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
         "tokens": {
             "kind": bundle.tokenizer.kind,
             "count": len(bundle.tokenizer),
-            "alphabet": "".join(sorted(set("".join(bundle.tokenizer.tokens[1:])))),
+            "alphabet": "".join(sorted(bundle.tokenizer.alphabet)),
         },
         "precisions": list(bundle.precisions),
         "language_model": {"file": LANGUAGE_MODEL, "decoding": bundle.decoding} if own_lm else None,

@@ -19,7 +19,7 @@ from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.files import write_text  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
-from asr.tokenizer import CharTokenizer  # noqa: E402
+from asr.tokenizer import CharTokenizer, SentencePieceTokenizer  # noqa: E402
 from asr.training.card import model_card  # noqa: E402
 from asr.training.export import write_bundle  # noqa: E402
 from asr.training.publish import ONNX_FILES, export_huggingface, export_onnx  # noqa: E402
@@ -28,21 +28,22 @@ from asr.transcription.runtime import TorchRuntime, make_runtime  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 TOKENIZER = CharTokenizer.from_texts(["one two"])
+SUBWORDS = SentencePieceTokenizer(["<blank>", "▁", *"enotw"], [0.0, -2.0, -3.0, -3.0, -3.0, -3.0, -3.0])
 RESULT = {
     "split": "test", "decoder": "beam 100, own LM", "wer": 6.079, "low": 4.2, "high": 8.3, "cer": 2.96,
     "utterances": 130, "words": 773,
 }  # fmt: skip
 
 
-def make_bundle(directory, normalisation="utterance", cell="lstm"):
+def make_bundle(directory, normalisation="utterance", cell="lstm", tokenizer=TOKENIZER):
     torch.manual_seed(1)
     statistics = tuple(np.linspace(-6, -4, 12)) if normalisation == "global" else ()
     features = LogMelConfig(n_mels=12, sample_rate=8000, normalisation=normalisation, mean=statistics, std=statistics)
     if normalisation == "global":
         features = replace(features, std=tuple(np.linspace(1, 2, 12)))
     config = ModelConfig(cell, num_layers=2, hidden_size=16, conv_channels=3)
-    model = AcousticModel(config, 12, len(TOKENIZER)).eval()
-    bundle = Bundle(directory, "tiny", "for tests", features, mel_filterbank(features), config, TOKENIZER)
+    model = AcousticModel(config, 12, len(tokenizer)).eval()
+    bundle = Bundle(directory, "tiny", "for tests", features, mel_filterbank(features), config, tokenizer)
     return write_bundle(bundle, model, model_card(bundle), directory)
 
 
@@ -94,10 +95,12 @@ def test_an_onnx_file_gives_the_same_log_probs(bundle, tmp_path, precision):
     assert metadata["precision"] == precision
 
 
-@pytest.mark.parametrize("normalisation", ["utterance", "global", "none"])
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_the_code_in_the_description_gives_our_text(tmp_path, normalisation, precision):
-    bundle = make_bundle(tmp_path / "bundle", normalisation)
+@pytest.mark.parametrize(
+    ("normalisation", "precision", "tokenizer"),
+    [("utterance", "float32", TOKENIZER), ("global", "int8", TOKENIZER), ("none", "float32", SUBWORDS)],
+)
+def test_the_code_in_the_description_gives_our_text(tmp_path, normalisation, precision, tokenizer):
+    bundle = make_bundle(tmp_path / "bundle", normalisation, tokenizer=tokenizer)
     export_onnx(bundle, tmp_path / "out", precision)
     samples = 0.1 * np.random.default_rng(1).standard_normal(9_937).astype(np.float32)
     soundfile.write(tmp_path / "out" / "recording.wav", samples, 8000, subtype="FLOAT")
@@ -109,7 +112,7 @@ def test_the_code_in_the_description_gives_our_text(tmp_path, normalisation, pre
         np.load(tmp_path / "out" / "log_probs.npy"), expected, atol=1e-3 if precision == "float32" else 2e-2
     )
     best = expected.argmax(axis=1)
-    text = TOKENIZER.decode(i for i, before in zip(best, [0, *best], strict=False) if i != before)
+    text = tokenizer.decode(i for i, before in zip(best, [0, *best], strict=False) if i != before)
     assert ran.stdout == f"{text}\n"
 
 
@@ -139,6 +142,14 @@ def test_what_is_there_is_not_lost(bundle, tmp_path, export, monkeypatch):
 
 def fail(*_):
     raise OSError("disk full")
+
+
+def test_subwords_travel_with_the_model(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle", tokenizer=SUBWORDS)
+    export_huggingface(bundle, tmp_path / "out")
+    copy = Bundle.load(tmp_path / "out").tokenizer
+    assert (copy.kind, copy.tokens) == (SUBWORDS.kind, SUBWORDS.tokens)
+    assert copy.encode("one two") == SUBWORDS.encode("one two")
 
 
 def test_a_bundle_gets_its_int8_graph_in_place(bundle):
