@@ -117,6 +117,7 @@ def test_subwords_are_cut_as_the_library_cuts_them(subwords):
     theirs = library(subwords)
 
     @given(WORDS)
+    @settings(deadline=None)
     def agree(words):
         text = " ".join(words)
         ids = subwords.encode(text)
@@ -134,7 +135,7 @@ def test_the_decoder_writes_what_the_tokenizer_cut(subwords):
 
 
 @given(order=st.permutations(SPOKEN))
-@settings(max_examples=3)
+@settings(max_examples=3, deadline=None)
 def test_subwords_do_not_depend_on_the_order_of_texts(subwords, order):
     again = SentencePieceTokenizer.from_texts(order, subwords.kind, len(subwords))
     assert again.files() == subwords.files()

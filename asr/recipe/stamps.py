@@ -10,6 +10,7 @@ from asr.errors import UsageError
 from asr.files import write_text
 from asr.recipe.recipe import Run
 from asr.settings import to_dict
+from asr.training.config import FREE_SETTINGS
 
 STAMPS = "stages.json"
 SETTINGS = "settings.json"
@@ -19,10 +20,6 @@ FIXED = ("features", "global_normalisation", "tokenizer", "init", "model")
 LOOSE = ("model.dropout", "model.variational_dropout")
 # What may change but must be meant; the other settings are those of stages that are simply done again.
 MEANT = ("corpus", "train", "dev", "waveforms", "speeds", "training")
-# Settings of a run that do not change what is learned.
-FREE = tuple(
-    f"training.{name}" for name in ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
-)
 
 
 def read_stamps(out: Path) -> dict[str, Any]:
@@ -53,7 +50,7 @@ def learned_settings(run: Run) -> dict[str, Any]:
     """Return all settings that decide what is learned, nested as in the recipe."""
     values: dict[str, Any] = json.loads(json.dumps(to_dict(run.recipe)))
     settings = {name: values[name] for name in (*FIXED, *MEANT)}
-    settings["training"] = {name: value for name, value in values["training"].items() if f"training.{name}" not in FREE}
+    settings["training"] = {name: value for name, value in values["training"].items() if name not in FREE_SETTINGS}
     return settings
 
 

@@ -3,6 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+from asr.files import write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits, data_stamp
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from asr.evaluation.evaluate import Store
     from asr.model import AcousticModel
     from asr.tokenizer import Tokenizer
+    from asr.training.batches import BatchSource
+
+# Ids of utterances that cannot be trained on.
+LEFT_OUT = "left_out.txt"
 
 
 def train(run: Run) -> None:
     """Feature stores → bundle."""
     recipe, config = run.recipe, run.recipe.training
-    origin = check_origin(run)
+    check_origin(run)
     stores = check_splits(run)
     tokenizer = load_tokenizer(run)
     check_letters(tokenizer, stores)
@@ -37,23 +42,28 @@ def train(run: Run) -> None:
         BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
     )
     if is_first():
-        _introduce(run, stores[0], model, sources[0].too_short)
+        _introduce(run, stores[0], model, sources[0])
         write_settings(run)
     trainer = Trainer(model, tokenizer, *sources, config, run.out)
     best = trainer.run(accept_changes=run.allow_changes)
-    if not is_first():
-        return
+    if is_first():
+        _write_bundle(run, stores[0], tokenizer, best)
+        write_stamp(run.out, "train", stamp)
+        print(f"wrote {run.bundle}", file=sys.stderr)
 
+
+def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "AcousticModel") -> None:
     from asr.training.card import model_card
     from asr.training.export import write_bundle
     from asr.transcription.bundle import Bundle
 
+    recipe, origin = run.recipe, run.origin
     bundle = Bundle(
         directory=run.bundle,
         name=recipe.name,
         description=recipe.description,
-        features=stores[0].config,
-        filterbank=stores[0].filterbank,
+        features=store.config,
+        filterbank=store.filterbank,
         model=recipe.model,
         tokenizer=tokenizer,
         dataset=recipe.corpus,
@@ -61,9 +71,7 @@ def train(run: Run) -> None:
         language=recipe.language,
         origin=f"{origin.name} (data: {origin.dataset}; licence: {origin.licence})" if origin else "",
     )
-    write_bundle(bundle, best, model_card(bundle), run.bundle)
-    write_stamp(run.out, "train", stamp)
-    print(f"wrote {run.bundle}", file=sys.stderr)
+    write_bundle(bundle, model, model_card(bundle), run.bundle)
 
 
 def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") -> dict[str, Any]:
@@ -88,19 +96,27 @@ def _model(run: Run, store: "Store", tokenizer: "Tokenizer") -> "AcousticModel":
     model = AcousticModel(run.recipe.model, store.config.n_mels, len(tokenizer))
     if run.origin:
         shared = start_from(run.origin, model, tokenizer)
-        print(
-            f"starting from {run.origin.name}: outputs for {shared} of {len(tokenizer)} tokens are taken over",
-            file=sys.stderr,
-        )
+        if is_first():
+            print(
+                f"starting from {run.origin.name}: outputs for {shared} of {len(tokenizer)} tokens are taken over",
+                file=sys.stderr,
+            )
     return model
 
 
-def _introduce(run: Run, store: "Store", model: "AcousticModel", too_short: list[str]) -> None:
-    if too_short:
-        ids = ", ".join(too_short[:5])
+def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchSource") -> None:
+    if source.too_short:
+        path = run.out / LEFT_OUT
+        write_text(path, "".join(f"{name}\n" for name in source.too_short))
         print(
-            f"left out {len(too_short)} of {len(store)} utterances, whose transcripts need more frames than they "
-            f"have: {ids}{', …' if len(too_short) > 5 else ''}",
+            f"left out {len(source.too_short)} of {len(store)} utterances, whose transcripts need more frames than "
+            f"they have: {', '.join(source.too_short[:5])}{', …' if len(source.too_short) > 5 else ''} (all in {path})",
+            file=sys.stderr,
+        )
+    if source.too_long:
+        print(
+            f"{len(source.too_long)} utterances are longer than training.batch_seconds, each is a batch of its own: "
+            f"{', '.join(source.too_long[:5])}{', …' if len(source.too_long) > 5 else ''}",
             file=sys.stderr,
         )
     parameters = sum(parameter.numel() for parameter in model.parameters())

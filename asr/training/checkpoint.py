@@ -17,14 +17,12 @@ from asr.files import atomic_path
 from asr.model import AcousticModel
 from asr.settings import to_dict
 from asr.training.batches import BatchSource
-from asr.training.config import TrainingConfig
+from asr.training.config import FREE_SETTINGS, TrainingConfig
 
 # What reading a damaged file may raise.
 DAMAGED = (
     OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile,
 )  # fmt: skip
-# Settings of a run that do not change what is learned.
-FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
 
 
 @dataclass(frozen=True, order=True)

@@ -6,6 +6,8 @@ from typing import Literal, get_args
 from asr.errors import UsageError
 
 Precision = Literal["float32", "bfloat16"]
+# Settings of a run that do not change what is learned.
+FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
 
 
 @dataclass(frozen=True)

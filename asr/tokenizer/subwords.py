@@ -1,164 +1,21 @@
-"""Text ↔ token ids for CTC: characters, or subwords as SentencePiece makes them. Token 0 is the blank."""
+"""Tokens of several characters, learned by SentencePiece and cut without it."""
 
 import itertools
 import json
-import sys
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import DataError, MissingExtraError, UsageError, did_you_mean
+from asr.errors import DataError, MissingExtraError, UsageError
+from asr.tokenizer.base import BLANK, BLANK_TOKEN, SCORES, Tokenizer, min_frames
 
-BLANK = 0
-BLANK_TOKEN = "<blank>"
 # Stands for the space before a word, at the beginning of the word's first piece.
 WORD_MARK = "▁"
-# Texts whose characters are counted together.
-BLOCK_TEXTS = 8_192
-TOKENS = "tokens.json"
-SCORES = "token_scores.json"
 
 SubwordKind = Literal["unigram", "bpe"]
-Kind = Literal["characters", "unigram", "bpe"]
-
-
-class Tokenizer(ABC):
-    """Text ↔ token ids.
-
-    Parameters
-    ----------
-    tokens : sequence of str
-        The blank first, each once.
-
-    Raises
-    ------
-    UsageError
-        If the blank is not first, or a token is empty or stands twice.
-    """
-
-    kind: Kind
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        if not tokens or tokens[BLANK] != BLANK_TOKEN:
-            raise UsageError(f"tokens start with {list(tokens[:1])}; expected {BLANK_TOKEN!r} first")
-        twice = [token for token, count in Counter(tokens).items() if count > 1]
-        if twice or "" in tokens:
-            raise UsageError(f"tokens: more than once: {twice}, empty: {'' in tokens}; expected each once, none empty")
-        self.tokens = tuple(tokens)
-        self._ids = {token: index for index, token in enumerate(tokens) if index != BLANK}
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    @property
-    @abstractmethod
-    def alphabet(self) -> frozenset[str]:
-        """The characters of the texts that can be encoded."""
-
-    @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """Return the token ids of `text`.
-
-        Raises
-        ------
-        DataError
-            If a character is not in the alphabet; the message names it.
-        """
-
-    @abstractmethod
-    def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
-        """Return the fewest output frames in which CTC can emit each text, ``(N,)`` int64; see `min_frames`.
-
-        Raises
-        ------
-        DataError
-            As `encode`, for the first text with an unknown character.
-        """
-
-    @abstractmethod
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of token `ids` without blanks; repeats are kept (a decoder has collapsed them)."""
-
-    def files(self) -> dict[str, str]:
-        """Return the files from which `read_tokenizer` makes the tokenizer anew: name → content."""
-        return {TOKENS: json.dumps(self.tokens, ensure_ascii=False) + "\n"}
-
-    def _refuse(self, text: str) -> DataError:
-        unknown = sorted(set(text) - self.alphabet)
-        names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown)
-        return DataError(
-            f"transcript {text!r} has characters outside the model's alphabet: {names}; expected only "
-            f"{''.join(sorted(self.alphabet))!r}: normalise the transcript, or train with these characters"
-        )
-
-
-class CharTokenizer(Tokenizer):
-    """One token a character; the space is a token like any other and separates words.
-
-    Parameters
-    ----------
-    tokens : sequence of str
-        The blank first, then single characters, each once.
-
-    Raises
-    ------
-    UsageError
-        If the blank is not first, a token is not one character, or a token stands twice.
-    """
-
-    kind = "characters"
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        super().__init__(tokens)
-        wrong = [token for token in tokens[1:] if len(token) != 1]
-        if wrong:
-            raise UsageError(f"tokens: not one character: {wrong}; expected single characters after the blank")
-
-    @classmethod
-    def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
-        """Return the tokenizer of all characters in `texts`, in the order of their code points."""
-        occurs = np.zeros(sys.maxunicode + 1, dtype=bool)
-        for _, codes in _blocks(texts):
-            occurs[codes] = True
-        return cls([BLANK_TOKEN, *map(chr, np.flatnonzero(occurs).tolist())])
-
-    @cached_property
-    def alphabet(self) -> frozenset[str]:
-        """The tokens but the blank."""
-        return frozenset(self._ids)
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of the characters of `text`; see `Tokenizer.encode`."""
-        try:
-            return [self._ids[character] for character in text]
-        except KeyError:
-            raise self._refuse(text) from None
-
-    def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:
-        """Return the fewest output frames for each text, ``(N,)`` int64; see `Tokenizer.min_frames`."""
-        needed = [np.zeros(0, dtype=np.int64)]
-        unknown = np.ones(sys.maxunicode + 1, dtype=bool)
-        unknown[[ord(character) for character in self._ids]] = False
-        for block, codes in _blocks(texts):
-            if unknown[codes].any():
-                self.encode(next(text for text in block if not self.alphabet.issuperset(text)))
-            lengths = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
-            repeats = np.append(0, np.cumsum(codes[1:] == codes[:-1]))
-            ends = np.cumsum(lengths)
-            # Character i repeats the one before it where repeats[i] is more than repeats[i - 1].
-            last, first = np.maximum(ends - 1, 0), np.minimum(ends - lengths, max(0, len(codes) - 1))
-            needed.append(lengths + np.where(lengths > 0, repeats[last] - repeats[first], 0))
-        return np.concatenate(needed)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the characters of `ids` without blanks; see `Tokenizer.decode`."""
-        return "".join(self.tokens[index] for index in ids if index != BLANK)
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -316,35 +173,3 @@ def _train_pieces(texts: list[str], kind: SubwordKind, vocab_size: int) -> dict[
         ) from None
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     return {pieces.id_to_piece(index): pieces.get_score(index) for index in range(1, len(pieces))}
-
-
-def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
-    """Return the tokenizer whose `Tokenizer.files` are in `folder`.
-
-    Raises
-    ------
-    UsageError
-        If the kind is unknown, or the tokens are not as they should be.
-    OSError, ValueError
-        If a file is missing, or is not JSON.
-    """
-    known = get_args(Kind)
-    if kind not in known:
-        raise UsageError(f"the tokenizer is {kind!r}; expected {', '.join(known)}{did_you_mean(kind, known)}")
-    tokens = json.loads((folder / TOKENS).read_text(encoding="utf-8"))
-    if kind == "characters":
-        return CharTokenizer(tokens)
-    scores = json.loads((folder / SCORES).read_text(encoding="utf-8")) if kind == "unigram" else ()
-    return SentencePieceTokenizer(tokens, scores)
-
-
-def _blocks(texts: Iterable[str]) -> Iterator[tuple[list[str], NDArray[np.uint32]]]:
-    """Yield some texts at a time, with the code points of all their characters in a row."""
-    iterator = iter(texts)
-    while block := list(itertools.islice(iterator, BLOCK_TEXTS)):
-        yield block, np.frombuffer("".join(block).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-
-
-def min_frames(ids: Sequence[int]) -> int:
-    """Return the fewest output frames in which CTC can emit `ids`: one each, one more between equal neighbours."""
-    return len(ids) + sum(first == second for first, second in itertools.pairwise(ids))

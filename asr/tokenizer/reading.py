@@ -1,0 +1,30 @@
+"""Files → tokenizer."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+from asr.errors import UsageError, did_you_mean
+from asr.tokenizer.base import SCORES, TOKENS, Kind, Tokenizer
+from asr.tokenizer.characters import CharTokenizer
+from asr.tokenizer.subwords import SentencePieceTokenizer
+
+
+def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
+    """Return the tokenizer whose `Tokenizer.files` are in `folder`.
+
+    Raises
+    ------
+    UsageError
+        If the kind is unknown, or the tokens are not as they should be.
+    OSError, ValueError
+        If a file is missing, or is not JSON.
+    """
+    known = get_args(Kind)
+    if kind not in known:
+        raise UsageError(f"the tokenizer is {kind!r}; expected {', '.join(known)}{did_you_mean(kind, known)}")
+    tokens = json.loads((folder / TOKENS).read_text(encoding="utf-8"))
+    if kind == "characters":
+        return CharTokenizer(tokens)
+    scores = json.loads((folder / SCORES).read_text(encoding="utf-8")) if kind == "unigram" else ()
+    return SentencePieceTokenizer(tokens, scores)
