@@ -1,0 +1,263 @@
+"""Training speed: our steps beside those of ``nn.LSTM(bidirectional=True)``, on the same batches, in one run.
+
+    python benchmarks/training.py [--data data/an4/train] [--full]
+    python benchmarks/training.py --device cuda
+
+The peers have the same convolutions, as many recurrent layers and units, the same loss, clipping and optimiser, and
+are written the usual way: (a) packs the sequences, as a bidirectional net must so that padding does not reach the
+utterances; (b) runs over the padding as well, which is wrong but the least there is to compute. They take turns, batch
+by batch; the sum over the batches of each one's best time counts. Then: loading alone, what a step spends beside the
+model's own forward, loss and backward, and whether memory stays flat while epochs are loaded.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import ctc_loss
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from asr.data.store import FeatureStore
+from asr.model import AcousticModel, ConvFrontEnd
+from asr.model_config import ModelConfig
+from asr.tokenizer import BLANK, CharTokenizer
+from asr.training.batches import Batch, BatchSource
+from asr.training.config import AugmentConfig, TrainingConfig
+from asr.training.distributed import Ranks
+from asr.training.prefetch import prefetched
+from asr.training.steps import Schedule, Stepper
+
+MODEL = ModelConfig(cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3)
+# As the recipe of AN4 has it.
+AUGMENT = AugmentConfig(time_stretch=0.15, time_masks_per_second=0.7)
+GPU_MODELS = ((4, 512), (5, 1024))
+
+
+class UsualModel(nn.Module):
+    """Convolutions, ``nn.LSTM`` of several layers in both directions, a linear layer."""
+
+    def __init__(self, config: ModelConfig, n_mels: int, vocab_size: int, *, packed: bool) -> None:
+        super().__init__()
+        self.packed = packed
+        self.front_end = ConvFrontEnd(config, n_mels)
+        self.lstm = nn.LSTM(
+            self.front_end.output_size,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            dropout=config.dropout,
+            bidirectional=True,
+        )
+        self.output = nn.Linear(2 * config.hidden_size, vocab_size)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `AcousticModel`."""
+        x, lengths = self.front_end(features, lengths)
+        if self.packed:
+            sequence = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            x, _ = pad_packed_sequence(self.lstm(sequence)[0], batch_first=True)
+        else:
+            x, _ = self.lstm(x)
+        return self.output(x).log_softmax(dim=-1), lengths
+
+
+class UsualStep:
+    """A training step as tutorials have it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model.train()
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def __call__(self, batch: Batch) -> float:
+        """Change the model by one batch."""
+        self.optimizer.zero_grad()
+        log_probs, lengths = self.model(batch.features, batch.feature_lengths)
+        loss = ctc_loss(log_probs.transpose(0, 1), batch.targets, lengths, batch.target_lengths, blank=BLANK)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
+        return loss.item()
+
+
+def our_step(model: AcousticModel, config: TrainingConfig) -> Callable[[Batch], float]:
+    stepper = Stepper(model, config, Ranks())
+    numbers = itertools.count()
+
+    def step(batch: Batch) -> float:
+        # As in the loop: once in twenty steps the change of the weights is measured.
+        number = next(numbers)
+        return float(stepper([batch], Schedule(1e-4, (number,), measure=number % 20 == 0))[0])
+
+    return step
+
+
+def best_seconds(
+    steps: dict[str, Callable[[Batch], object]], batches: Sequence[Batch], rounds: int
+) -> dict[str, float]:
+    """Return for each system the sum over the batches of its shortest time on each; they take turns."""
+    best = {name: np.full(len(batches), np.inf) for name in steps}
+    for _ in range(rounds):
+        for index, batch in enumerate(batches):
+            for name, step in steps.items():
+                start = time.perf_counter()
+                step(batch)
+                best[name][index] = min(best[name][index], time.perf_counter() - start)
+    return {name: float(times.sum()) for name, times in best.items()}
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def compare_steps(source: BatchSource, arguments: argparse.Namespace) -> float:
+    """Print the speeds of steps; return ours, in hours of audio a second."""
+    n_mels, vocab_size = source.store.config.n_mels, len(source.tokenizer)
+    plan = source.plan(1, 0)[: arguments.batches]
+    batches = [source.batch(planned, 1, 0) for planned in plan]
+    hours = sum(float(batch.feature_lengths.sum()) for batch in batches) * source.store.config.hop_seconds / 3600
+    config = TrainingConfig(device="cpu")
+    model = AcousticModel(MODEL, n_mels, vocab_size)
+    bare = Stepper(model, config, Ranks())
+
+    def passes_alone(batch: Batch) -> None:
+        model.train()
+        log_probs, lengths = model(batch.features, batch.feature_lengths)
+        loss = ctc_loss(log_probs.transpose(0, 1), batch.targets, lengths, batch.target_lengths, reduction="sum")
+        bare.gradient.flat.zero_()
+        loss.backward()
+
+    systems: dict[str, Callable[[Batch], object]] = {
+        "ours": our_step(AcousticModel(MODEL, n_mels, vocab_size), config),
+        "ours, bfloat16": our_step(AcousticModel(MODEL, n_mels, vocab_size), replace(config, precision="bfloat16")),
+        "forward, loss, backward alone": passes_alone,
+        "(a) nn.LSTM, packed": UsualStep(UsualModel(MODEL, n_mels, vocab_size, packed=True)),
+        "(b) nn.LSTM, padded": UsualStep(UsualModel(MODEL, n_mels, vocab_size, packed=False)),
+    }
+    seconds = best_seconds(systems, batches, arguments.rounds)
+    padding = 1 - sum(float(b.feature_lengths.sum()) for b in batches) / sum(
+        b.features[..., 0].numel() for b in batches
+    )
+    print(
+        f"{len(batches)} batches, {sum(len(b.ids) for b in batches)} utterances, {100 * padding:.0f} % padding, LSTM "
+        f"{MODEL.num_layers} × {MODEL.hidden_size}, {torch.get_num_threads()} thread(s)"
+    )
+    for name, value in seconds.items():
+        print(f"  {name:32}{1000 * value / len(batches):8.0f} ms a step  {hours / value:.4f} hours/s")
+    ours = seconds["ours"]
+    print(f"ours against (a) packed: {seconds['(a) nn.LSTM, packed'] / ours:.2f} × (aim 1.4)")
+    print(f"ours against (b) padded: {seconds['(b) nn.LSTM, padded'] / ours:.2f} × (aim 0.9)")
+    rest = 1 - seconds["forward, loss, backward alone"] / ours
+    print(f"share of the step beside forward, loss and backward: {100 * rest:.1f} % (aim under 5)")
+    return hours / min(ours, seconds["ours, bfloat16"])
+
+
+def compare_loading(source: BatchSource, training_speed: float, epochs: int) -> None:
+    """Print the speed of loading alone, and the memory after each tenth of the epochs."""
+    hop = source.store.config.hop_seconds
+    frames, seconds, resident = 0.0, 0.0, [resident_mib()]
+    for epoch in range(epochs):
+        start = time.perf_counter()
+        for planned in source.plan(1, epoch):
+            frames += float(source.batch(planned, 1, epoch).feature_lengths.sum())
+        seconds += time.perf_counter() - start
+        if (epoch + 1) % max(1, epochs // 10) == 0:
+            resident.append(resident_mib())
+    speed = frames * hop / 3600 / seconds
+    print(
+        f"loading alone, augmented: {speed:.2f} hours/s, {speed / training_speed:.0f} × the speed of training "
+        "(aim 20)\n"
+        f"resident memory over {epochs} epochs of loading, MiB: {' '.join(f'{value:.0f}' for value in resident)}"
+    )
+
+
+def measure_loop(source: BatchSource) -> None:
+    """Print what an epoch costs beside its steps, when batches are made on a thread."""
+    plan = source.plan(1, 0)
+    config = TrainingConfig(device="cpu", precision="bfloat16")
+    step = our_step(AcousticModel(MODEL, source.store.config.n_mels, len(source.tokenizer)), config)
+    start, waited = time.perf_counter(), 0.0
+    with prefetched(lambda planned: source.batch(planned, 1, 0), plan) as loaded:
+        while True:
+            asked = time.perf_counter()
+            batch = next(loaded, None)
+            waited += time.perf_counter() - asked
+            if batch is None:
+                break
+            step(batch)
+    total = time.perf_counter() - start
+    print(f"an epoch of bfloat16 steps waits for batches {100 * waited / total:.1f} % of its {total:.1f} s")
+
+
+def measure_device(name: str, n_mels: int, vocab_size: int) -> None:
+    """Print the speed and memory of larger models on a GPU, and the cost as batch and length grow."""
+    device = torch.device(name)
+
+    def run(config: ModelConfig, precision: str, batch_size: int, seconds: float, steps: int = 12) -> None:
+        T, S = round(seconds / 0.01), round(seconds * 8)
+        model = AcousticModel(config, n_mels, vocab_size).to(device)
+        stepper = Stepper(model, TrainingConfig(precision=precision), Ranks())
+        batch = Batch(
+            torch.randn(batch_size, T, n_mels).pin_memory(),
+            torch.full((batch_size,), T),
+            torch.randint(1, vocab_size, (batch_size, S)),
+            torch.full((batch_size,), S),
+            ("noise",) * batch_size,
+        )
+        log_probs_seconds = []
+        torch.cuda.reset_peak_memory_stats()
+        for timed in (stepper, lambda batches, schedule: stepper._accumulate(batches, (0,))):
+            for number in range(steps):
+                if number == 3:
+                    torch.cuda.synchronize()
+                    start = time.perf_counter()
+                timed([batch], Schedule(1e-4, (number,)))
+            torch.cuda.synchronize()
+            log_probs_seconds.append((time.perf_counter() - start) / (steps - 3))
+        whole, passes = log_probs_seconds
+        print(
+            f"  LSTM {config.num_layers} × {config.hidden_size}, {precision:8}, {batch_size:4} × {seconds:4.0f} s: "
+            f"{1000 * whole:7.1f} ms, {batch_size * seconds / 3600 / whole:.3f} hours/s, rest of the step "
+            f"{100 * (1 - passes / whole):.1f} %, {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
+        )
+
+    print(torch.cuda.get_device_name(device))
+    for (layers, hidden), precision in itertools.product(GPU_MODELS, ("float32", "bfloat16")):
+        run(replace(MODEL, num_layers=layers, hidden_size=hidden), precision, 32, 15.0)
+    for batch_size, seconds in ((8, 15.0), (32, 15.0), (128, 15.0), (32, 5.0), (32, 30.0)):
+        run(replace(MODEL, num_layers=4, hidden_size=512), "bfloat16", batch_size, seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, default=Path("data/an4/train"), help="a feature store")
+    parser.add_argument("--device", default="cpu", help="cuda: larger models there")
+    parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="all batches of an epoch, 100 epochs of loading")
+    arguments = parser.parse_args()
+    if arguments.device != "cpu":
+        measure_device(arguments.device, 80, 30)
+        return
+    if arguments.full:
+        arguments.batches = 10**9
+    store = FeatureStore.open(arguments.data)
+    tokenizer = CharTokenizer.from_texts(store.texts)
+    source = BatchSource(store, tokenizer, MODEL, round(40 / store.config.hop_seconds), AUGMENT)
+    speed = compare_steps(source, arguments)
+    compare_loading(source, speed, 100 if arguments.full else 10)
+    measure_loop(source)
+
+
+if __name__ == "__main__":
+    main()
