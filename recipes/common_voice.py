@@ -1,15 +1,12 @@
-"""Mozilla Common Voice, English: sentences read by volunteers into their own microphones.
+"""Mozilla Common Voice, English: sentences read by volunteers into microphones of their own.
 
     python recipes/common_voice.py --archive cv-corpus-21.0-2025-03-14-en.tar.gz
 
-Of another language: prepare it by ``data_prep/common_voice.py --profile verbatim``, then
-``--stage tokenizer --stage train … --data FOLDER --set language=de``.
+NOT measured on a release with official splits, for want of one: run from corpus to table with a small net, for one epoch,
+on a part of release 1, split by sentence.
 
-NOT measured here on a release with official splits, for want of one: run for a few steps on a part of release 1, split by
-sentence.
-
-As librispeech_100.py; recordings differ more, so features are stretched in time and frequency, and floors of noise and
-pauses are put in. 500 subwords learned from the transcripts.
+As librispeech_100.py. Since recordings differ more, features are stretched in time and frequency, and pauses and floors
+of noise are put in; 3-grams that occur once are left out of the language model.
 """
 
 from asr.features import LogMelConfig

@@ -11,6 +11,9 @@ from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import digest, is_current, write_stamp
 
+# Characters of a line in a log file.
+PIPE_WIDTH = 120
+
 
 def evaluate(run: Run) -> None:
     """Bundle, dev and test stores → WER table; the dev set has chosen the epoch and the decoder's weights."""
@@ -33,7 +36,7 @@ def evaluate(run: Run) -> None:
             *(str(row[key]) for key in ("split", "decoder", "utterances", "words")),
             f"{row['wer']:.2f}", f"{row['low']:.1f}–{row['high']:.1f}", f"{row['cer']:.2f}",
         )  # fmt: skip
-    Console().print(table)
+    print_table(table)
 
 
 def _measure(run: Run, bundle: Any, splits: list[str], *, has_lm: bool) -> Any:
@@ -56,3 +59,11 @@ def _measure(run: Run, bundle: Any, splits: list[str], *, has_lm: bool) -> Any:
     write_text(bundle.directory / "config.json", bundle.config_json())
     write_text(bundle.directory / "README.md", model_card(bundle))
     return bundle
+
+
+def print_table(table: Table) -> None:
+    """Print a table on the standard output, in full width where that is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(table)

@@ -6,11 +6,11 @@ import statistics
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from asr.errors import UsageError
 from asr.files import atomic_directory, write_text
+from asr.recipe.evaluation import print_table
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stages import run_stages
@@ -64,7 +64,7 @@ def run_seeds(run: Run, seeds: tuple[int, ...]) -> None:
     for row in rows:
         numbers = [f"{value:.2f}" for value in (*row["wer"], row["mean"])]
         table.add_row(row["split"], row["decoder"], *numbers, f"{min(row['wer']):.2f}–{max(row['wer']):.2f}")
-    Console().print(table)
+    print_table(table)
     print(f"word error rates in per cent; {run.bundle} is that of seed {best}, the best on {run.recipe.dev}")
 
 
