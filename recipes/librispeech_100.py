@@ -2,14 +2,15 @@
 
     python recipes/librispeech_100.py
 
-NOT measured, for want of the corpus: run from corpus to table on three speakers of train-clean-100, with a small net, for
-one epoch. Published, test-clean, greedy, bidirectional LSTMs with CTC on characters and these 100 hours: about 23 % WER.
+NOT measured, for want of the corpus: run from corpus to table on three speakers of train-clean-100, with a small net,
+for one epoch. Published, test-clean, greedy, bidirectional LSTMs with CTC on characters and these 100 hours: about 23
+% WER.
 
-Five bidirectional layers of 512 units as in Zeyer et al. 2017, "A comprehensive study of deep bidirectional LSTM RNNs for
-acoustic modeling in speech recognition", with more dropout for fewer hours; 500 subwords as in icefall's CTC recipes; an
-intermediate CTC loss weighed as by Lee & Watanabe 2021; masks that cover about as much as SpecAugment's LibriSpeech
-policies (Park et al. 2019), their number growing with the length (Park et al. 2020); the speeds of Ko et al. 2015. Meant
-for a GPU of 24 GB; for others lower ``training.batch_seconds``.
+Five bidirectional layers of 512 units as in Zeyer et al. 2017, "A comprehensive study of deep bidirectional LSTM RNNs
+for acoustic modeling in speech recognition", with more dropout for fewer hours; 500 subwords as in icefall's CTC
+recipes; an intermediate CTC loss weighed as by Lee & Watanabe 2021; masks that cover about as much as SpecAugment's
+LibriSpeech policies (Park et al. 2019), their number growing with the length (Park et al. 2020); the speeds of Ko et
+al. 2015. Meant for a GPU of 24 GB; for others lower ``training.batch_seconds``.
 """
 
 from asr.features import LogMelConfig

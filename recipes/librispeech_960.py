@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 4 recipes/librispeech_960.py
 
 NOT measured, for want of the corpus: run from corpus to table on the 6 hours of it at hand, with a small net, for one
-epoch. Published, test-clean, recurrent networks with CTC and these 960 hours: 10.46 % WER greedy (deepspeech.pytorch),
-6.73 % with a language model (PaddleSpeech, DeepSpeech 2).
+epoch. Published, test-clean, recurrent networks with CTC and these 960 hours: 10.46 % WER greedy
+(deepspeech.pytorch), 6.73 % with a language model (PaddleSpeech, DeepSpeech 2).
 
 As librispeech_100.py, with six layers of 1024 units as in the encoder of Zeyer et al. 2018, "Improved training of
 end-to-end attention models for speech recognition", and less dropout for more hours. 3-grams that occur once are left

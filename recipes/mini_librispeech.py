@@ -2,12 +2,13 @@
 
     python recipes/mini_librispeech.py
 
-NOT measured on its own dev set, for want of it: run from corpus to table with a small net, for one epoch, on train-clean-5
-with its speakers shared out:
+NOT measured on its own dev set, for want of it: run from corpus to table with a small net, for one epoch, on
+train-clean-5 with its speakers shared out:
 
     python recipes/mini_librispeech.py --set train=speaker_train --set dev=speaker_dev --set test=speaker_test
 
-Five hours do not suffice for read prose: one word in eight of the held-out speakers does not occur in the training text.
+Five hours do not suffice for read prose: one word in seven of the held-out speakers does not occur in the training
+text.
 
 Three bidirectional layers, 320 units each as in mobvoi's lstm_ctc; characters, since most subwords would be seen too
 seldom; one dropout mask an utterance (Gal & Ghahramani 2016); an intermediate CTC loss (Lee & Watanabe 2021).
