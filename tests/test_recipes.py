@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from asr.recipe import Recipe, seeds
 from asr.recipe.checks import check_letters, check_splits
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import check_settings, write_settings
+from asr.recipe.tokens import transcripts
 from asr.settings import override
 from asr.tokenizer import BLANK_TOKEN, CharTokenizer
 from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
@@ -134,6 +136,12 @@ def test_the_language_model_has_seen_the_training_transcripts_alone(out):
     shipped = NGramModel.read(out / "exp" / "bundle" / LANGUAGE_MODEL)
     assert shipped.perplexity(texts).with_oov == pytest.approx(expected.perplexity(texts).with_oov, rel=1e-5)
     assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta"}
+
+
+def test_speed_perturbed_copies_are_no_more_text():
+    store = SimpleNamespace(ids=["a", "sp0.9-a", "sp1.1-a"], texts=["one"] * 3, header={"speeds": [0.9, 1.1]})
+    assert transcripts(store) == ["one"]
+    assert transcripts(SimpleNamespace(ids=["sp0.9-a"], texts=["one"], header={"speeds": []})) == ["one"]
 
 
 def test_settings_that_a_folder_was_not_trained_with_are_named(out, tmp_path):

@@ -15,6 +15,7 @@ from asr.files import atomic_path, write_text
 from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import digest, is_current, read_stamps, write_stamp
+from asr.recipe.tokens import transcripts
 
 if TYPE_CHECKING:
     from asr.decoder import BeamSearchDecoder, NGramModel
@@ -37,18 +38,19 @@ def lm(run: Run) -> None:
     if not config.order:
         return
     store = run.store(run.recipe.train)
-    stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(list(store.texts))}
+    texts = transcripts(store)
+    stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(texts)}
     if is_current(run.out, "lm", stamp, path):
         return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = estimate(store.texts, config.order, config.cutoffs)
+        model = estimate(texts, config.order, config.cutoffs)
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         print(f"language model: {message}", file=sys.stderr)
     dev_texts = run.store(run.recipe.dev).texts
     perplexity = model.perplexity(dev_texts)
     print(
-        f"language model: {config.order}-gram of {len(store)} transcripts, perplexity {perplexity.with_oov:.1f} on "
+        f"language model: {config.order}-gram of {len(texts)} transcripts, perplexity {perplexity.with_oov:.1f} on "
         f"{run.recipe.dev} ({perplexity.without_oov:.1f} without its {perplexity.num_oov} unknown words of "
         f"{perplexity.num_tokens - len(dev_texts)})",
         file=sys.stderr,

@@ -1,6 +1,7 @@
 """The stage ``tokenizer``: training transcripts → ``<out>/tokenizer``."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from asr.errors import DataError
 from asr.files import atomic_directory, write_text
@@ -10,15 +11,19 @@ from asr.recipe.stamps import digest, is_current, write_stamp
 from asr.settings import to_dict
 from asr.tokenizer import TOKENS, CharTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
 
+if TYPE_CHECKING:
+    from asr.evaluation.evaluate import Store
+
 
 def tokenizer(run: Run) -> None:
     """Training transcripts → tokens, which can write those of the dev split too."""
     config = run.recipe.tokenizer
     origin = check_origin(run)
     stores = check_splits(run)
+    texts = transcripts(stores[0])
     stamp = {
         "tokenizer": to_dict(config),
-        "texts": digest(list(stores[0].texts)),
+        "texts": digest(texts),
         "init": digest(origin.tokenizer.files()) if origin and config.kind == "init" else "",
     }
     folder = run.out / "tokenizer"
@@ -27,15 +32,24 @@ def tokenizer(run: Run) -> None:
         if config.kind == "init" and origin:
             made = origin.tokenizer
         elif config.kind == "unigram" or config.kind == "bpe":
-            made = SentencePieceTokenizer.from_texts(stores[0].texts, config.kind, config.vocab_size)
+            made = SentencePieceTokenizer.from_texts(texts, config.kind, config.vocab_size)
         else:
-            made = CharTokenizer.from_texts(stores[0].texts)
+            made = CharTokenizer.from_texts(texts)
         with atomic_directory(folder) as new:
             for name, content in made.files().items():
                 write_text(new / name, content)
         write_stamp(run.out, "tokenizer", stamp)
         print(f"tokenizer: {len(made)} tokens ({made.kind})", file=sys.stderr)
     check_letters(load_tokenizer(run), stores)
+
+
+def transcripts(store: "Store") -> list[str]:
+    """Return the transcripts of a store, those of its speed-perturbed copies left out.
+
+    With them nothing would occur once, and how often something does is what language models are estimated from.
+    """
+    copies = tuple(f"sp{speed:g}-" for speed in store.header["speeds"])
+    return [text for name, text in zip(store.ids, store.texts, strict=True) if not name.startswith(copies)]
 
 
 def load_tokenizer(run: Run) -> Tokenizer:
