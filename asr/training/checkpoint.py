@@ -171,7 +171,9 @@ class CheckpointFolder:
         return None
 
     def discard_newer(self, position: Position) -> None:
-        """Delete checkpoints beyond `position`, which cannot be read: they would pass for the newest."""
+        """Delete checkpoints beyond `position`, which cannot be read and would pass for the newest, and torn writes."""
+        for path in self.directory.glob(".epoch_*.tmp"):
+            path.unlink(missing_ok=True)
         last = f"epoch_{position.epoch:04d}_step_{position.step:06d}.pt"
         for path in self._paths():
             if path.name > last:

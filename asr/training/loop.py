@@ -176,13 +176,12 @@ class Trainer:
             self._check_steps(all_of_them=True)
             self._check_loss()
         self.position = replace(self.position, seconds=at.seconds + time.monotonic() - started)
-        self._end_epoch()
+        self._end_epoch(len(steps))
 
     def _step(self, batches: list[Batch], index: int, num_steps: int) -> None:
         epoch = self.position.epoch
-        progress = (epoch + index / num_steps) / self.config.epochs
-        rate = self.config.learning_rate * schedule(progress, self.config)
         measure = index % MEASURE_EVERY == 0
+        rate = self._learning_rate(index, num_steps)
         values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure))
         self.sums += values
         self.average.update()
@@ -192,7 +191,11 @@ class Trainer:
         if measure and index:
             self._check_loss()
 
-    def _end_epoch(self) -> None:
+    def _learning_rate(self, index: int, num_steps: int) -> float:
+        progress = (self.position.epoch + index / num_steps) / self.config.epochs
+        return self.config.learning_rate * schedule(progress, self.config)
+
+    def _end_epoch(self, num_steps: int) -> None:
         """Evaluate, keep what is among the best, and note the epoch as done."""
         epoch = self.position.epoch
         with self.average.applied():
@@ -201,7 +204,10 @@ class Trainer:
             best = self.best_weights.rank((*self.position.best, score))
             if score in best and self.ranks.first:
                 self.best_weights.write(self.model, score, best=score == best[0])
-        self.history.append(self._log_row(result.loss, result.wer))
+        # That of the last step, also in a run that was killed after it and had no step since.
+        rate = self._learning_rate(num_steps - 1, num_steps)
+        row = {"learning_rate": rate, "dev_loss": result.loss, "dev_wer": result.wer, **self._log_row()}
+        self.history.append(row)
         self.samples = result.samples
         self.monitor.end_epoch(self.history, result, best=score == best[0])
         self.position = replace(self.position, epoch=epoch + 1, step=0, seconds=0.0, best=best)
@@ -229,14 +235,11 @@ class Trainer:
             self.position = replace(self.position, first_loss=row["train_loss"])
         self.health.check_loss(row["train_loss"], self.position.first_loss)
 
-    def _log_row(self, dev_loss: float = np.nan, dev_wer: float = np.nan) -> dict[str, float]:
+    def _log_row(self) -> dict[str, float]:
         """Return what the epoch has come to until now."""
         sums = self.sums.tolist()
         frames, seconds = sums[self.stepper.names.index("input_frames")], self.position.seconds
         return {
-            "learning_rate": self.stepper.optimizer.param_groups[0]["lr"],
-            "dev_loss": dev_loss,
-            "dev_wer": dev_wer,
             **log_row(self.stepper.names, sums),
             "seconds": seconds,
             "hours_per_second": frames * self.train.store.config.hop_seconds / 3600 / max(1e-9, seconds),

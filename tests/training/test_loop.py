@@ -1,21 +1,34 @@
 """The training loop: an interrupted run ends as an undisturbed one, and every setting does what it says."""
 
+import errno
+import itertools
+import json
+import os
+import re
+import signal
+import threading
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
+from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from torch._inductor.exc import InductorError  # noqa: E402
 
-from asr.errors import ModelError, UsageError  # noqa: E402
+from asr.errors import DataError, ModelError, UsageError  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
+from asr.training.health import Health  # noqa: E402
 from asr.training.optimizer import schedule  # noqa: E402
-from asr.training.steps import Schedule, Stepper  # noqa: E402
+from asr.training.prefetch import prefetched  # noqa: E402
+from asr.training.steps import Outcomes, Schedule, Stepper  # noqa: E402
+from asr.training.validation import Validator  # noqa: E402
 from tests.training.small_run import (  # noqa: E402
     CONFIG,
     MODEL,
@@ -38,15 +51,19 @@ class KilledError(Exception):
     pass
 
 
-def kill_at_step(patch, number):
-    """Let the process die in its step `number`, counted from 1, after its gradient is there."""
+def die():
+    raise KilledError
+
+
+def at_step(patch, number, act):
+    """Have `act` called in step `number`, counted from 1, after its gradient is there."""
     count, original = 0, Stepper._update
 
     def update(*arguments):
         nonlocal count
         count += 1
         if count == number:
-            raise KilledError
+            act()
         return original(*arguments)
 
     patch.setattr(Stepper, "_update", update)
@@ -73,7 +90,7 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_weights_and_log(tmp_path
     for kill_at in rng.choice(np.arange(2, steps), 2, replace=False):
         directory = tmp_path / f"killed_{kill_at}"
         with monkeypatch.context() as patch:
-            kill_at_step(patch, kill_at)
+            at_step(patch, kill_at, die)
             with pytest.raises(KilledError):
                 make_trainer(directory, config).run()
         resumed = make_trainer(directory, config)
@@ -83,6 +100,21 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_weights_and_log(tmp_path
         assert read_log(directory) == read_log(tmp_path / "undisturbed")
         expected, got = (load_file(path / "best.safetensors") for path in (tmp_path / "undisturbed", directory))
         assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_killed_after_the_last_step_of_an_epoch_it_goes_on_the_same(tmp_path, monkeypatch):
+    config = replace(CONFIG, checkpoint_minutes=1e-12)
+    undisturbed = make_trainer(tmp_path / "undisturbed", config)
+    undisturbed.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "__call__", lambda self: die())
+        with pytest.raises(KilledError):
+            make_trainer(tmp_path / "killed", config).run()
+    resumed = make_trainer(tmp_path / "killed", config)
+    resumed.run()
+    states = undisturbed.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert read_log(tmp_path / "killed") == read_log(tmp_path / "undisturbed")
 
 
 def test_a_finished_run_is_not_trained_again_and_logs_each_epoch_once(tmp_path):
@@ -221,3 +253,208 @@ def test_the_learning_rate_rises_then_falls():
 def test_an_unknown_device_is_refused(tmp_path):
     with pytest.raises(UsageError, match="expected auto, cpu"):
         make_trainer(tmp_path, replace(CONFIG, device="gpu"))
+
+
+def test_ctrl_c_and_sigterm_end_the_step_write_a_checkpoint_and_leave(tmp_path, monkeypatch, capfd):
+    undisturbed = make_trainer(tmp_path / "undisturbed")
+    undisturbed.run()
+    for number, leaves in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
+        directory = tmp_path / str(number)
+        with monkeypatch.context() as patch:
+            at_step(patch, 3, lambda number=number: signal.raise_signal(number))
+            handler = signal.getsignal(number)
+            with pytest.raises(leaves) as caught:
+                make_trainer(directory).run()
+            assert signal.getsignal(number) is handler
+        if leaves is SystemExit:
+            assert caught.value.code == 143
+        assert "stopped at epoch 1, after 3 steps of it; run the same command again" in capfd.readouterr().err
+        resumed = make_trainer(directory)
+        resumed.run()
+        states = undisturbed.model.state_dict(), resumed.model.state_dict()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert read_log(directory) == read_log(tmp_path / "undisturbed")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        original, count = torch.save, 0
+
+        def save(values, file):
+            nonlocal count
+            count += 1
+            original(values, FullDisk(file) if count == 2 else file)
+
+        patch.setattr("asr.training.checkpoint.torch.save", save)
+        with pytest.raises(ModelError, match="No space left on device"):
+            make_trainer(tmp_path).run()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch_0001_step_000000.pt"]
+    trainer = make_trainer(tmp_path)
+    trainer.run()
+    assert len(trainer.history) == 3
+
+
+class FullDisk:
+    """A file on a disk that is full after its first hundred bytes."""
+
+    def __init__(self, file) -> None:
+        self.file = file
+
+    def write(self, content):
+        self.file.write(content[:100])
+        if len(content) > 100 or self.file.tell() > 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return len(content)
+
+    def flush(self):
+        self.file.flush()
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Stepper, "__call__", None)
+    with pytest.raises(UsageError, match="cannot be written to"):
+        make_trainer(tmp_path / "file" / "run").run()
+
+
+def test_sets_with_different_features_are_refused(tmp_path):
+    other = MemoryStore(14, 1)
+    other.config = replace(other.config, hop_seconds=0.02)
+    with pytest.raises(DataError, match=r"hop_seconds: 0\.02 → 0\.01"):
+        make_trainer(tmp_path, train=other)
+
+
+def test_batches_left_out_are_kept_and_counted(tmp_path, monkeypatch):
+    original = Stepper.loss
+
+    def loss(self, batch):
+        total, counts = original(self, batch)
+        return (total * float("nan"), counts) if "u3" in batch.ids else (total, counts)
+
+    monkeypatch.setattr(Stepper, "loss", loss)
+    trainer = make_trainer(tmp_path)
+    trainer.run()
+    assert [row["skipped"] for row in trainer.history] == [1, 1, 1]
+    kept = sorted((tmp_path / "skipped").iterdir())
+    assert len(kept) == 3
+    with safe_open(kept[0], "pt") as file:
+        assert "u3" in json.loads(file.metadata()["ids"])[0]
+        assert file.get_tensor("features.0").shape[2] == 12
+
+
+def test_a_far_too_large_learning_rate_ends_in_a_message(tmp_path):
+    # SGD, clipped: weights that have gone far away have a loss that is finite and huge.
+    config = replace(CONFIG, epochs=20, learning_rate=100.0, optimizer="sgd", precision="float32")
+    with pytest.raises(ModelError, match=r"training does not learn: .*lower training\.learning_rate \(now 100\)"):
+        make_trainer(tmp_path, config).run()
+
+
+def rows_of(**columns):
+    """Log rows of five epochs; what is not given is that of a healthy run."""
+    healthy = {
+        "train_loss": [3.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.1],
+        "dev_wer": [1.0, 0.9, 0.5, 0.3, 0.2, 0.1, 0.1],
+        "clipped": [0.5, 0.1, 0, 0, 0, 0, 0],
+        "gradient_norm": [90, 50, 20, 10, 9, 8, 8],
+        "gradient_norm.front_end": [60, 30, 10, 5, 5, 5, 5],
+        "gradient_norm.layers.0": [60, 30, 10, 5, 5, 5, 5],
+        "update.layers.0": [0.003, 0.002, 0.002, 0.001, 0.001, 0.001, 0.001],
+        "blank": [0.5, 0.9, 0.8, 0.7, 0.7, 0.7, 0.7],
+    }
+    columns = {**healthy, **{key.replace("__", "."): value for key, value in columns.items()}}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "warning"),
+    [
+        ({}, None),
+        ({"gradient_norm__layers.0": [1e-3] * 7}, "gradients vanish in layers.0"),
+        ({"clipped": [1.0] * 7, "gradient_norm": [1e5] * 7}, "gradients explode: 100 % of the steps"),
+        ({"update__layers.0": [0.3] * 7}, "each step changes the weights of layers.0 by 30.0 %"),
+    ],
+)
+def test_warnings_say_what_is_wrong_once(tmp_path, columns, warning):
+    said = []
+    health = Health(replace(CONFIG, epochs=50), tmp_path, 30, said.append)
+    rows = rows_of(**columns)
+    for count in range(1, len(rows) + 1):
+        health.check_epoch(rows[:count])
+    assert [warning in text for text in said] == [True] * (warning is not None)
+
+
+def test_a_run_that_stands_still_is_stopped_and_a_slow_one_is_not(tmp_path):
+    health = Health(replace(CONFIG, epochs=50), tmp_path, 30, pytest.fail)
+    still = rows_of(dev_wer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.9, 2.89, 2.89, 2.89])
+    slow = rows_of(dev_wer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.86, 2.83, 2.81, 2.8])
+    heard = rows_of(dev_wer=[1.0, 1.0, 0.9, 1.0, 1.0, 1.0, 1.0], train_loss=[3.0] * 7)
+    for rows in (still[:5], slow, heard):
+        health.check_epoch(rows)
+    with pytest.raises(ModelError, match="for 5 epochs nothing has been recognised"):
+        health.check_epoch(still)
+
+
+def test_a_gpu_is_asked_late_how_its_steps_went_and_no_answer_is_lost():
+    outcomes = Outcomes(torch.device("cpu"), lag=2)
+    answers, asked = [], []
+    for step in range(5):
+        outcomes.add(torch.tensor(float(step == 1)), step)
+        answers += outcomes.known()
+        asked.append(len(answers))
+    answers += outcomes.known(all_of_them=True)
+    assert asked == [0, 0, 1, 2, 3]
+    assert answers == [(step == 1, step) for step in range(5)]
+
+
+def test_prefetching_keeps_the_order_and_raises_where_the_result_would_come():
+    def make(number):
+        if number == 5:
+            raise DataError("five")
+        return number * number
+
+    with prefetched(make, range(9), ahead=2) as made:
+        assert [next(made) for _ in range(5)] == [0, 1, 4, 9, 16]
+        with pytest.raises(DataError, match="five"):
+            next(made)
+    before = threading.active_count()
+    # Left in the middle: the thread ends.
+    with prefetched(make, itertools.repeat(2), ahead=2) as made:
+        next(made)
+    assert threading.active_count() == before
+
+
+def test_the_front_end_is_compiled_where_it_is_asked_for(tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_module(self, **options):
+        compiled.append((self, options))
+
+        def fail(*arguments):
+            raise InductorError(RuntimeError("no compiler"), None)
+
+        self._compiled_call_impl = fail
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_module)
+    trainer = make_trainer(tmp_path, replace(CONFIG, compile_front_end=True))
+    assert compiled == [(trainer.model.front_end, {"dynamic": True})]
+    with pytest.raises(UsageError, match=r"training\.compile_front_end: torch\.compile failed .*no compiler"):
+        trainer.run()
+
+
+def test_events_and_a_page_of_curves_are_written(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("matplotlib")
+    monkeypatch.undo()
+    make_trainer(tmp_path, replace(CONFIG, tensorboard=True)).run()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    logged = [float(row["dev_loss"]) for row in read_log(tmp_path)]
+    assert [event.value for event in events.Scalars("dev_loss")] == pytest.approx(logged, rel=1e-5)
+    page = (tmp_path / "training.html").read_text(encoding="utf-8")
+    assert "training.learning_rate<td>0.001" in page
+    assert page.count("<svg") == 1
+    # Nothing is loaded from anywhere.
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?!#)\w+:""", page.replace('xlink:href="#', ""))
+    ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
