@@ -61,6 +61,7 @@ CORPUS = Corpus(
     markers=("train-*/*/*/*.trans.txt", "dev-*/*/*/*.trans.txt", "test-*/*/*/*.trans.txt"),
     splits=(*CHECKSUMS, WHOLE, *BY_SPEAKER),
     on_request=(WHOLE, *BY_SPEAKER),
+    at_hand=BY_SPEAKER,
     train_splits=("train-clean-100", "train-clean-360", "train-other-500", WHOLE, "speaker_train"),
     parse=parse,
 )

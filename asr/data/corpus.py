@@ -52,6 +52,9 @@ class Corpus:
         That `parse` may yield, in the order in which they are prepared.
     on_request : tuple of str
         Those of `splits` that are prepared only if they are asked for.
+    at_hand : tuple of str
+        Of `on_request`, those that are made of whichever of their archives are at hand; of other splits all archives
+        are needed.
     train_splits : tuple of str
         Of `splits`, those that speed-perturbed copies and global statistics are made from.
     archives : tuple of Archive
@@ -77,6 +80,7 @@ class Corpus:
     citation: str = ""
     version: str = "1"
     on_request: tuple[str, ...] = ()
+    at_hand: tuple[str, ...] = ()
     train_splits: tuple[str, ...] = ("train",)
     archives: tuple[Archive, ...] = ()
     embedded: Path | None = None

@@ -68,7 +68,7 @@ def _cluster(address: str) -> Iterator[Executor]:
         # The scheduler is gone (CancelledError, CommClosedError), a task took several workers with it (KilledWorker),
         # or a worker has another version of this package (whatever that raises).
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            reason = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
             raise DataError(
                 f"--cluster {address}: the scheduler or its workers failed ({reason}): what is finished is kept; see "
                 "that they run, with this version of the package and memory enough, and run the same command again, "

@@ -56,16 +56,12 @@ def _archive_paths(corpus: "Corpus", cache: Path, options: PrepareOptions, progr
 
 
 def _needed(corpus: "Corpus", options: PrepareOptions, found: set[Archive]) -> list[Archive]:
-    """Return the archives that the wanted splits are in.
-
-    A split that is prepared on request only is a choice among what is at hand: of its archives those that are found
-    will do.
-    """
+    """Return the archives of the wanted splits, in the order of the corpus; see `asr.data.corpus.Corpus.at_hand`."""
     wanted = options.splits or tuple(split for split in corpus.splits if split not in corpus.on_request)
     needed = set()
     for split in wanted:
         serving = {archive for archive in corpus.archives if not archive.splits or split in archive.splits}
-        needed |= (serving & found if split in corpus.on_request else set()) or serving
+        needed |= (serving & found if split in corpus.at_hand else set()) or serving
     return [archive for archive in corpus.archives if archive in needed]
 
 

@@ -61,14 +61,15 @@ def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tm
         for row in toy.parse(root):
             yield from (row, replace(row, split="extra"))
 
-    corpus = replace(toy, embedded=None, archives=parts, parse=parse)
+    corpus = replace(toy, embedded=None, archives=parts, parse=parse, at_hand=("extra",))
     options = replace(QUICK, archive=here)
-    # A split on request is made of what is at hand.
-    assert prepare(corpus, tmp_path / "a", replace(options, splits=("extra",))).splits["extra"].utterances == 18
+    extra = replace(options, splits=("extra",))
+    assert prepare(corpus, tmp_path / "a", extra).splits["extra"].utterances == 18
     summary = prepare(corpus, tmp_path / "a", options)
     assert {name: split.utterances for name, split in summary.splits.items()} == {"train": 18, "test": 5}
     assert (tmp_path / "downloads" / "test.tar").exists()
     assert not (tmp_path / "downloads" / "train.tar").exists()
+    assert prepare(replace(corpus, at_hand=()), tmp_path / "c", extra).splits["extra"].utterances == 23
     # What cannot be fetched is an error that says what is at hand; without an address it matters only if asked for.
     (served / "test.tar").unlink()
     with pytest.raises(DataError, match=r"cannot be fetched.*at hand are train.tar: ask with --splits"):

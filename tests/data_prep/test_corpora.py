@@ -49,6 +49,7 @@ def test_facts(name: str) -> None:
     assert corpus.licence
     assert corpus.archives or corpus.embedded
     assert set(corpus.on_request) | set(corpus.train_splits) <= set(corpus.splits)
+    assert set(corpus.at_hand) <= set(corpus.on_request)
     for archive in corpus.archives:
         assert archive.url.startswith(("http://", "https://")) or archive.how_to_get
         assert archive.checksum == "" or archive.checksum.split(":")[0] in ("md5", "sha256")
