@@ -4,7 +4,7 @@ import hashlib
 import json
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,13 @@ class CheckpointFolder:
                 "folder to start anew"
             )
         return None
+
+    def other_settings(self, changed: Sequence[str]) -> ModelError:
+        """Return the error of a run whose settings are not those of its checkpoints, of which some are `changed`."""
+        return ModelError(
+            f"{self.directory}: its run had other settings ({'; '.join(changed)}); expected the same: go back to them, "
+            "choose another output directory, accept the changes (--allow-changes of a recipe), or delete the folder"
+        )
 
     def discard_newer(self, position: Position) -> None:
         """Delete checkpoints beyond `position`, which cannot be read and would pass for the newest, and torn writes."""

@@ -39,12 +39,14 @@ class Ranks:
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank = rank
         self.count = count
+        # How many times the others have had to wait for the first.
+        self._works = 0
 
     @classmethod
     def join(cls, timeout: timedelta = TIMEOUT) -> Self:
-        """Return this process's rank, which it shares with those that torchrun started beside it.
+        """Return this process's rank among those that torchrun started; a second call finds them joined already.
 
-        A second call returns the same. Sums of tensors on a GPU go through NCCL, all others through gloo.
+        Sums of tensors on a GPU go through NCCL, all others through gloo.
 
         Raises
         ------
@@ -117,7 +119,7 @@ class Ranks:
             work()
             return
         store = dist.distributed_c10d._get_default_store()
-        self._works = getattr(self, "_works", 0) + 1
+        self._works += 1
         key = f"asr/work/{self._works}"
         if self.first:
             work()

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from asr.model import AcousticModel
 from asr.settings import to_dict
 from asr.tokenizer import Tokenizer
 from asr.training.averaging import BestWeights, MovingAverage
-from asr.training.batches import Batch, BatchSource, PlannedBatch
+from asr.training.batches import Batch, BatchSource
 from asr.training.checkpoint import (
     Checkpoint,
     CheckpointFolder,
@@ -29,12 +28,12 @@ from asr.training.checkpoint import (
     run_settings,
 )
 from asr.training.config import TrainingConfig
-from asr.training.distributed import Ranks, deal
+from asr.training.distributed import Ranks
+from asr.training.feed import Feed
 from asr.training.health import Health
 from asr.training.interrupts import StopRequest, stop_requests
 from asr.training.monitor import Monitor, log_row
 from asr.training.optimizer import choose_device, schedule
-from asr.training.prefetch import prefetched
 from asr.training.report import write_report
 from asr.training.steps import LAG, Outcomes, Schedule, Stepper
 from asr.training.validation import Validator
@@ -93,6 +92,7 @@ class Trainer:
         self.model = model.to(self.device)
         if config.compile_front_end:
             self.model.front_end.compile(dynamic=True)
+        self.feed = Feed(train, config, self.ranks, self.device)
         self.stepper = Stepper(self.model, config, self.ranks)
         self.outcomes: Outcomes[Done] = Outcomes(self.device, LAG if self.device.type == "cuda" else 0)
         self.average = MovingAverage(self.model, config.ema_decay)
@@ -159,9 +159,9 @@ class Trainer:
 
     def _run_epoch(self, stop: StopRequest) -> None:
         at = self.position
-        steps = self._steps(at.epoch)
+        steps = self.feed.steps(at.epoch)
         started = saved = time.monotonic()
-        with self.monitor.epoch(at.epoch, len(steps)), prefetched(self._load, steps[at.step :]) as loaded:
+        with self.monitor.epoch(at.epoch, len(steps)), self.feed.load(steps[at.step :], at.epoch) as loaded:
             for index, batches in enumerate(loaded, start=at.step):
                 self._step(batches, index, len(steps))
                 seconds = at.seconds + time.monotonic() - started
@@ -250,19 +250,6 @@ class Trainer:
             report = self.directory / "training.html"
             write_report(report, self.history, self.position, self.settings, self.samples)
 
-    def _steps(self, epoch: int) -> list[list[PlannedBatch]]:
-        """Return the batches of each step of an epoch, of this rank."""
-        seed = self.config.seed
-        plan = deal(self.train.plan(seed, epoch), self.ranks, np.random.default_rng((seed, epoch)))
-        size = self.config.accumulate
-        return [plan[first : first + size] for first in range(0, len(plan), size)]
-
-    def _load(self, planned: list[PlannedBatch]) -> list[Batch]:
-        # Of this epoch: the position moves on to the next only when all its batches are used up.
-        epoch = self.position.epoch
-        batches = [self.train.batch(one, self.config.seed, epoch) for one in planned if len(one)]
-        return [batch.pin() for batch in batches] if self.device.type == "cuda" else batches
-
     def _finished(self) -> bool:
         at, patience = self.position, self.config.patience
         waited = at.epoch - 1 - at.best[0].epoch if at.best else 0
@@ -294,10 +281,7 @@ class Trainer:
         ranks = checkpoint.settings["ranks"] if self._finished() else self.ranks.count
         changed = differences(checkpoint.settings, {**self.settings, "ranks": ranks})
         if changed and not accept_changes:
-            raise ModelError(
-                f"{self.checkpoints.directory}: its run had other settings ({'; '.join(changed)}); expected the same: "
-                "go back to them, choose another output directory, accept the changes, or delete the folder"
-            )
+            raise self.checkpoints.other_settings(changed)
         self.model.load_state_dict(checkpoint.model)
         groups = self.stepper.optimizer.state_dict()["param_groups"]
         self.stepper.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})

@@ -1,6 +1,7 @@
 """The optimiser, its learning rate over time, and the device."""
 
 import math
+import os
 
 import torch
 
@@ -46,12 +47,19 @@ def choose_device(name: str) -> torch.device:
     UsageError
         If it is unknown or not available.
     """
+    # Each of the processes that torchrun starts on a host has a GPU of its own.
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(own if name == "cuda" else name)
     except RuntimeError:
         raise UsageError(f"training.device is {name!r}; expected auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"training.device is {name!r}, but torch sees no CUDA device; expected cpu or auto")
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise UsageError(
+            f"training.device is {device}, but there are {torch.cuda.device_count()} CUDA devices, counted from 0; "
+            "expected one of them: start as many ranks on a host as it has"
+        )
     return device

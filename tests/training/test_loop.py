@@ -84,7 +84,7 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_weights_and_log(tmp_path
     config = replace(CONFIG, checkpoint_minutes=1e-12, **changes)
     undisturbed = make_trainer(tmp_path / "undisturbed", config)
     undisturbed.run()
-    steps = sum(len(undisturbed._steps(epoch)) for epoch in range(config.epochs))
+    steps = sum(len(undisturbed.feed.steps(epoch)) for epoch in range(config.epochs))
     assert steps >= 2 * config.epochs
     rng = np.random.default_rng(3)
     for kill_at in rng.choice(np.arange(2, steps), 2, replace=False):
