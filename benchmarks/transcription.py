@@ -9,6 +9,8 @@ greedy decoder. int8 runs one utterance a call; of a batch, the threads take one
 pocketsphinx decodes with the English model and dictionary that it ships, an open vocabulary, in one process a thread.
 It needs `pip install pocketsphinx`, in this environment or in that of the interpreter PYTHON; where it is missing it
 is left out. The WER of float32 and int8 is that of data/an4/test, where it has been prepared.
+
+On a busy machine, `--threads 1 --cpu-time` counts the time of the CPU, which others' work does not lengthen.
 """
 
 # ruff: noqa: E402 - NumPy reads its number of threads when it is imported
@@ -47,17 +49,17 @@ Network = Callable[[Sequence[Any]], Sequence[Any]]
 POCKETSPHINX = """
 import json, sys, time
 from pocketsphinx import Decoder
-decoder = Decoder(loglevel="FATAL")
+decoder, clock = Decoder(loglevel="FATAL"), getattr(time, sys.argv[1])
 seconds, words = 0.0, 0
 for path in json.load(sys.stdin):
     with open(path, "rb") as file:
         pcm = file.read()
-    start = time.perf_counter()
+    start = clock()
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     words += len(decoder.hyp().hypstr.split()) if decoder.hyp() else 0
-    seconds += time.perf_counter() - start
+    seconds += clock() - start
 print(json.dumps([seconds, words]))
 """
 
@@ -91,22 +93,22 @@ def with_int8(bundle: Bundle) -> Iterator[Bundle]:
 
 
 def measure(
-    networks: dict[str, Network], bundle: Bundle, recordings: list[Samples], rounds: int
+    networks: dict[str, Network], bundle: Bundle, recordings: list[Samples], rounds: int, clock: str
 ) -> dict[tuple[str, int], tuple[float, float]]:
     """Return the best seconds of each network and batch size: of the network alone, and from samples to words."""
     decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
-    log_mel = bundle.log_mel
+    log_mel, now = bundle.log_mel, getattr(time, clock)
     best: dict[tuple[str, int], tuple[float, float]] = {}
     for _, size, name in itertools.product(range(rounds), BATCH_SIZES, networks):
-        alone, start = 0.0, time.perf_counter()
+        alone, start = 0.0, now()
         for batch in cut(recordings, size):
             features = [log_mel(samples) for samples in batch]
-            before = time.perf_counter()
+            before = now()
             log_probs = networks[name](features)
-            alone += time.perf_counter() - before
+            alone += now() - before
             for rows in log_probs:
                 decoder(rows)
-        whole = time.perf_counter() - start
+        whole = now() - start
         old = best.get((name, size), (np.inf, np.inf))
         best[name, size] = (min(old[0], alone), min(old[1], whole))
     return best
@@ -116,7 +118,7 @@ def cut(recordings: list[Samples], size: int) -> list[list[Samples]]:
     return [recordings[first : first + size] for first in range(0, len(recordings), size)]
 
 
-def run_pocketsphinx(python: str, recordings: list[Samples], processes: int) -> tuple[float, int] | None:
+def run_pocketsphinx(python: str, recordings: list[Samples], processes: int, clock: str) -> tuple[float, int] | None:
     """Return seconds and words of pocketsphinx, or None where it is missing; loading its model is not counted."""
     if subprocess.run([python, "-c", "import pocketsphinx"], capture_output=True).returncode:
         return None
@@ -125,12 +127,23 @@ def run_pocketsphinx(python: str, recordings: list[Samples], processes: int) -> 
         for path, samples in zip(paths, recordings, strict=True):
             Path(path).write_bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        running = [subprocess.Popen([python, "-c", POCKETSPHINX], **pipes) for _ in range(processes)]
+        running = [subprocess.Popen([python, "-c", POCKETSPHINX, clock], **pipes) for _ in range(processes)]
         for index, process in enumerate(running):
             process.stdin.write(json.dumps(paths[index::processes]))
             process.stdin.close()
         results = [json.loads(process.stdout.read()) for process in running]
     return max(seconds for seconds, _ in results), sum(words for _, words in results)
+
+
+def print_speeds(best: dict[tuple[str, int], tuple[float, float]], audio_seconds: float) -> None:
+    print("\n                     network alone          samples to words")
+    print("            batch   × real time  × torch   × real time  × torch")
+    for (name, size), (alone, whole) in sorted(best.items(), key=lambda item: item[0][1]):
+        torch_alone, torch_whole = best["torch", size]
+        print(
+            f"{name:12}{size:>5}{audio_seconds / alone:>14,.0f}{torch_alone / alone:>9.2f}"
+            f"{audio_seconds / whole:>14,.0f}{torch_whole / whole:>9.2f}"
+        )
 
 
 def print_word_error_rates(networks: dict[str, Network], bundle: Bundle) -> None:
@@ -162,7 +175,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--recordings", type=int, default=0, help="about so many of them; 0: all")
     parser.add_argument("--pocketsphinx", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--cpu-time", action="store_true")
     arguments = parser.parse_args()
+    if arguments.cpu_time and arguments.threads != 1:
+        parser.error("--cpu-time is for --threads 1: the time of several adds up")
+    clock = "process_time" if arguments.cpu_time else "perf_counter"
     import torch
 
     from asr.transcription.runtime import TorchRuntime, make_runtime
@@ -173,27 +190,20 @@ def main() -> None:
     # Spread over all lengths.
     recordings = recordings[:: max(1, len(recordings) // (arguments.recordings or len(recordings)))]
     audio_seconds = sum(map(len, recordings)) / bundle.features.sample_rate
-    print(f"{len(recordings)} recordings, {audio_seconds:.0f} s; {arguments.threads} threads; model {bundle.name}")
+    print(f"{len(recordings)} recordings, {audio_seconds:.0f} s; {arguments.threads} threads; {clock}")
     with with_int8(bundle) as bundle:
         networks: dict[str, Network] = {"torch": TorchRuntime(bundle, "cpu")}
         for precision in ("float32", "int8"):
             networks[precision] = make_runtime(bundle, threads=arguments.threads, precision=precision)
-        measure(networks, bundle, recordings[-16:], 1)  # Before anything is timed, all is loaded.
-        best = measure(networks, bundle, recordings, arguments.rounds)
-        print("\n                     network alone          samples to words")
-        print("            batch   × real time  × torch   × real time  × torch")
-        for (name, size), (alone, whole) in sorted(best.items(), key=lambda item: item[0][1]):
-            torch_alone, torch_whole = best["torch", size]
-            print(
-                f"{name:12}{size:>5}{audio_seconds / alone:>14,.0f}{torch_alone / alone:>9.2f}"
-                f"{audio_seconds / whole:>14,.0f}{torch_whole / whole:>9.2f}"
-            )
-        sphinx = run_pocketsphinx(arguments.pocketsphinx, recordings, arguments.threads)
+        measure(networks, bundle, recordings[-16:], 1, clock)  # Before anything is timed, all is loaded.
+        best = measure(networks, bundle, recordings, arguments.rounds, clock)
+        print_speeds(best, audio_seconds)
+        sphinx = run_pocketsphinx(arguments.pocketsphinx, recordings, arguments.threads, clock)
         if sphinx is None:
             print("pocketsphinx is not installed: pip install pocketsphinx, or name an interpreter by --pocketsphinx")
         else:
             seconds, words = sphinx
-            print(f"pocketsphinx    1{'':>23}{audio_seconds / seconds:>14,.0f}   ({words} words)")
+            print(f"pocketsphinx    1{'':>23}{audio_seconds / seconds:>14,.1f}   ({words} words)")
             for name in networks:
                 print(f"{name}, batch 1: {seconds / best[name, 1][1]:.1f} × pocketsphinx")
         print_word_error_rates(networks, bundle)
