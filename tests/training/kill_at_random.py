@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m tests.training.kill_at_random [--kills 20] [--ranks 1]
 
-Processes are forked after the imports, so that most kills fall into the training itself.
+The moment is drawn from the time after the first checkpoint, one of which is written after each step.
 """
 
 import argparse
@@ -51,6 +51,13 @@ def start(directory: Path, ranks: int) -> list[int]:
     return children
 
 
+def first_checkpoint(directory: Path) -> float:
+    """Wait until a run has written its first checkpoint, and return the time."""
+    while not any(directory.glob("checkpoints/epoch_*")):
+        time.sleep(0.002)
+    return time.monotonic()
+
+
 def wait(children: list[int]) -> list[int]:
     return [os.waitpid(child, 0)[1] for child in children]
 
@@ -71,15 +78,17 @@ def main() -> None:
     asr.training.report.draw = lambda rows: "<svg></svg>"
     rng = random.Random(arguments.seed)
     folder = Path(tempfile.mkdtemp())
-    began = time.monotonic()
-    assert wait(start(folder / "undisturbed", arguments.ranks)) == [0] * arguments.ranks
+    children = start(folder / "undisturbed", arguments.ranks)
+    began = first_checkpoint(folder / "undisturbed")
+    assert wait(children) == [0] * arguments.ranks
     seconds = time.monotonic() - began
     expected = digest(folder / "undisturbed")
     same = 0
     for number in range(arguments.kills):
         directory = folder / f"killed_{number}"
         children = start(directory, arguments.ranks)
-        moment = rng.uniform(0.05, 0.95) * seconds
+        first_checkpoint(directory)
+        moment = rng.uniform(0, 1) * seconds
         time.sleep(moment)
         victim = rng.choice(children)
         os.kill(victim, signal.SIGKILL)
