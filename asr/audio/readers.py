@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.sources import float_samples
+from asr.audio.sources import check_shape, float_samples
 from asr.errors import AudioError, MissingExtraError
 
 # Samples of each channel that are read at once (1 MB in mono).
@@ -48,13 +48,16 @@ class ArrayReader:
     """Samples of any real dtype; see `asr.audio.sources.float_samples`."""
 
     def __init__(self, array: NDArray[Any], sample_rate: int) -> None:
+        check_shape(array)
         self._array = array
         self.sample_rate = sample_rate
-        self.stated_seconds = len(array) / sample_rate if array.ndim else 0.0
+        self.stated_seconds = len(array) / sample_rate
 
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield samples; see `Reader`."""
-        yield float_samples(self._array)[first:last]
+        end = len(self._array) if last is None else min(last, len(self._array))
+        for begin in range(first, end, BLOCK_SAMPLES):
+            yield float_samples(self._array[begin : min(end, begin + BLOCK_SAMPLES)])
 
     def missing_seconds(self, num_read: int) -> float:
         """Return 0."""

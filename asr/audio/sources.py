@@ -80,13 +80,12 @@ def _spool(source: Any) -> BinaryIO:
     return cast(BinaryIO, spooled)
 
 
-def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale an array of any real dtype to float32 in [-1, 1].
+def check_shape(array: NDArray[Any]) -> None:
+    """Refuse an array whose shape is not that of samples.
 
     Raises
     ------
     AudioError
-        If its shape or its values are not those of samples.
     """
     if array.ndim not in (1, 2):
         raise AudioError(f"got samples of shape {array.shape}; expected (num_samples,) or (num_samples, channels)")
@@ -95,6 +94,16 @@ def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
             f"got samples of shape {array.shape}, more channels than samples; expected (num_samples, channels): "
             "transpose the array"
         )
+
+
+def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale an array of any real dtype to float32 in [-1, 1].
+
+    Raises
+    ------
+    AudioError
+        If its values are not those of samples.
+    """
     if not array.size:
         return np.zeros(0, dtype=np.float32)
     if array.dtype.kind == "i":

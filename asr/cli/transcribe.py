@@ -87,7 +87,9 @@ def transcribe(
         left = [recording for recording in recordings if not (skip_existing and outputs.are_there(recording))]
         skipped, recordings = len(recordings) - len(left), left
     failed = 0
-    with JobProgress([recording.num_bytes for recording in recordings], quiet=quiet) as progress:
+    # Text that scrolls by on a terminal is progress enough, and a bar would run into it.
+    is_bare = quiet or (outputs is None and sys.stdout.isatty())
+    with JobProgress([recording.num_bytes for recording in recordings], quiet=is_bare) as progress:
         for result in run_job(recordings, options, in_order=outputs is None, progress=progress.update):
             recording = recordings[result.index]
             if result.transcript is None:

@@ -5,26 +5,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asr.audio import AudioSource
-from asr.errors import AsrError, UsageError
+from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
 from asr.transcription.bundle import Precision
 from asr.transcription.decoding import DecodingOptions, load
 from asr.transcription.inputs import STANDARD_INPUT, Recording
-from asr.transcription.transcribe import Transcriber
+from asr.transcription.transcribe import Progress, Transcriber
 from asr.transcription.transcript import Transcript
 
 # A process is given so much at once: enough for batches of recordings of similar length, and to start no queue of its
 # own; few enough that all processes end at about the same time.
 GROUP_FILES = 32
 GROUP_BYTES = 64 << 20
-
-# Called with a recording's index, the share of it that is done, and how many seconds of audio that is.
-Progress = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,9 @@ def run_job(
     if options.jobs < 1:
         raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more")
     if options.jobs == 1 or len(recordings) < 2:
-        transcriber = JobOptions(**{**options.__dict__, "jobs": 1}).transcriber()
-        yield from _transcribe(transcriber, list(enumerate(recordings)), progress)
+        if recordings:
+            transcriber = replace(options, jobs=1).transcriber()
+            yield from _transcribe(transcriber, list(enumerate(recordings)), progress)
         return
     if any(recording.path == STANDARD_INPUT for recording in recordings):
         raise UsageError("the standard input cannot be shared by several processes: leave out - or --jobs")
@@ -113,8 +111,9 @@ def _transcribe(
     transcripts = transcriber.transcribe_many(sources, progress=report)
     for (index, recording), transcript in zip(recordings, transcripts, strict=True):
         if isinstance(transcript, AsrError):
-            message = str(transcript)
-            yield Result(index, None, message if recording.path in message else f"{recording.path}: {message}")
+            # Errors of the audio name their file, those of the decoder do not.
+            is_named = isinstance(transcript, AudioError | MissingExtraError)
+            yield Result(index, None, str(transcript) if is_named else f"{recording.path}: {transcript}")
         else:
             yield Result(index, transcript)
 
