@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.data.plan import SplitPlan
-from asr.data.shards import FORMAT, HEADER, INDEX, REJECTED
+from asr.data.shards import FORMAT, HEADER, INDEX, REJECTED, arrow_array
 from asr.data.store import read_arrow
 from asr.data.tasks import ShardTask
 from asr.errors import DataError
@@ -159,7 +159,7 @@ def write_index(path: Path, shards: list[Path], measures: Iterable[list[list[Any
             arrays = [_join(table.column(name)) for name in columns]
             measured = zip(*rows, strict=True) if rows else [() for _ in MEASURES]
             arrays += [
-                pa.array(values, type=layout.field(name).type) for name, values in zip(MEASURES, measured, strict=True)
+                arrow_array(values, layout.field(name).type) for name, values in zip(MEASURES, measured, strict=True)
             ]
             writer.write_batch(pa.record_batch(arrays, schema=layout))
     return seconds
@@ -168,4 +168,4 @@ def write_index(path: Path, shards: list[Path], measures: Iterable[list[list[Any
 def _join(column: Any) -> Any:
     import pyarrow as pa
 
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=column.type)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else arrow_array([], column.type)

@@ -14,6 +14,7 @@ Nothing has its final name before it is complete, and ``store.json`` is there on
 
 import hashlib
 import json
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,18 +96,42 @@ class ShardWriter:
         import pyarrow as pa
 
         columns = [
-            pa.array(values, type=self._layout.field(index).type)
+            arrow_array(values, self._layout.field(index).type)
             for index, values in enumerate(zip(*self._rows, strict=True))
         ]
-        offsets = np.zeros(len(self._payload) + 1, dtype=np.int32)
-        np.cumsum([len(item) for item in self._payload], out=offsets[1:])
         flat = np.concatenate(self._payload)
-        values = pa.array(flat.reshape(-1))
+        values = _numbers(flat.reshape(-1), pa.float16() if flat.ndim == 2 else pa.int16())
         if flat.ndim == 2:
             values = pa.FixedSizeListArray.from_arrays(values, flat.shape[1])
-        columns.append(pa.ListArray.from_arrays(pa.array(offsets), values))
+        columns.append(pa.ListArray.from_arrays(_numbers(_offsets(self._payload), pa.int32()), values))
         self._writer.write_batch(pa.record_batch(columns, schema=self._layout))
         self._rows, self._payload, self._bytes = [], [], 0
+
+
+def arrow_array(values: Sequence[Any], kind: Any) -> Any:
+    """Return an Arrow array of strings, doubles, floats or 32-bit integers, none of them missing.
+
+    It is put together from buffers: ``pyarrow.array`` would import pandas, where there is one, in every worker.
+    """
+    import pyarrow as pa
+
+    if kind != pa.string():
+        return _numbers(np.array(values, dtype={"double": "f8", "float": "f4", "int32": "i4"}[str(kind)]), kind)
+    encoded = [value.encode() for value in values]
+    buffers = [None, pa.py_buffer(_offsets(encoded)), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(kind, len(encoded), buffers)
+
+
+def _numbers(values: NDArray[Any], kind: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _offsets(items: Sequence[Sized]) -> NDArray[np.int32]:
+    """Return where each of `items` begins in their concatenation, and where the last ends: ``(N + 1,)``."""
+    lengths = np.fromiter((0, *map(len, items)), dtype=np.int64, count=len(items) + 1)
+    return np.cumsum(lengths).astype(np.int32)
 
 
 def file_checksum(path: Path) -> str:

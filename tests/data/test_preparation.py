@@ -2,6 +2,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 
 from asr.audio import load_audio, resample
+from asr.data import driver, executors
 from asr.data.corpus import Corpus, PrepareOptions, RawUtterance, load_corpus, prepare
 from asr.data.store import AudioStore, FeatureStore
+from asr.data.tasks import ShardTask
 from asr.errors import DataError, UsageError
 from asr.features import LogMel, LogMelConfig
 from asr.text import TextProfile
@@ -127,8 +130,6 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(source: Path, tmp_path: P
 
 
 def test_what_is_finished_is_not_read_again(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from asr.data import driver, executors
-
     run, seen = executors.run_tasks, []
 
     def some(tasks, *rest):  # type: ignore[no-untyped-def]
@@ -146,6 +147,25 @@ def test_what_is_finished_is_not_read_again(toy: Corpus, source: Path, tmp_path:
     prepare(toy, tmp_path / "out", QUICK)
     # Seven shards, two done before the interruption; nothing at all the third time.
     assert seen == [7, 5, 0]
+
+
+def test_a_worker_loads_nothing_heavy(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keep(tasks: list[ShardTask], *_: object) -> None:
+        (tmp_path / "task").write_bytes(pickle.dumps(tasks[0]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "run_tasks", keep)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(toy, tmp_path / "out", QUICK)
+    code = (
+        "import pathlib, pickle, sys; import asr.data.executors as executors; "
+        "receipt = executors.prepare_shard(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())); "
+        "heavy = {'librosa', 'matplotlib', 'PIL', 'torch', 'numba', 'scipy.signal', 'rich', 'pandas'}; "
+        "print(len(receipt['measures']), heavy & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "task")]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
+    assert output.strip() == "4 set()"
 
 
 def test_other_options_are_refused_and_force_replaces(toy: Corpus, tmp_path: Path) -> None:
@@ -280,8 +300,6 @@ def test_a_half_extracted_corpus_is_refused(toy: Corpus, source: Path, tmp_path:
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from asr.data import driver, executors
-
     run = executors.run_tasks
 
     def meddle(*arguments):  # type: ignore[no-untyped-def]

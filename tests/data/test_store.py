@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr.data.corpus import Corpus, PrepareOptions, prepare
-from asr.data.shards import file_checksum
+from asr.data.shards import arrow_array, file_checksum
 from asr.data.store import FeatureStore, open_store, shard_metadata
 from asr.errors import DataError
 
@@ -30,6 +32,17 @@ def test_a_store_is_a_sequence(folder: Path) -> None:
     with pytest.raises(IndexError):
         store[18]
     assert store.hours == pytest.approx(sum(utterance.duration_seconds for utterance in everything) / 3600)
+
+
+@given(st.lists(st.text()), st.lists(st.floats(width=32, allow_nan=False)), st.lists(st.integers(-(2**31), 2**31 - 1)))
+def test_columns_are_those_that_pyarrow_makes(texts: list[str], floats: list[float], integers: list[int]) -> None:
+    import pyarrow as pa
+
+    columns = ((texts, pa.string()), (floats, pa.float64()), (floats, pa.float32()), (integers, pa.int32()))
+    for values, kind in columns:
+        column = arrow_array(values, kind)
+        column.validate(full=True)
+        assert column.equals(pa.array(values, type=kind))
 
 
 def test_shards_describe_themselves(folder: Path) -> None:
