@@ -50,6 +50,8 @@ class Position:
         Spent on this epoch until now.
     first_loss : float
         In nats a token, of the run's first steps; 0 before it is known.
+    changed : int
+        The epoch at which settings were changed last.
     best : tuple of Score
         The best epochs, best first.
     """
@@ -59,6 +61,7 @@ class Position:
     skipped: int = 0
     seconds: float = 0.0
     first_loss: float = 0.0
+    changed: int = 0
     best: tuple[Score, ...] = ()
 
 

@@ -26,7 +26,7 @@ VANISHED = 1e-3
 # Share of clipped steps from which on the length of a step says nothing about the gradient any more.
 MOSTLY_CLIPPED = 0.9
 # Weights of which a step changes this part forget in as many steps what they have learned.
-LARGE_UPDATE = 0.05
+LARGE_UPDATE = 0.02
 # Batches left out that are kept for inspection.
 KEPT_BATCHES = 10
 

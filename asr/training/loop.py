@@ -216,7 +216,11 @@ class Trainer:
         if self.ranks.first:
             # Only now: a run killed before goes on from a checkpoint that still needs the others.
             self.best_weights.prune(best)
-        self.health.check_epoch(self.history)
+        self._check_health()
+
+    def _check_health(self) -> None:
+        if rows := self.history[self.position.changed :]:
+            self.health.check_epoch(rows)
 
     def _check_steps(self, *, all_of_them: bool = False) -> None:
         """Look at how steps went, as far as it is known."""
@@ -288,11 +292,14 @@ class Trainer:
         self.average.load_state(checkpoint.average)
         self.sums = checkpoint.sums.to(self.device)
         if changed:
-            # The batches of the epoch may be others now.
-            self.position, self.sums = replace(self.position, step=0, seconds=0.0), self._no_sums()
+            # The batches of the epoch may be others now, and the health of the run too.
+            at = self.position
+            self.position = Position(epoch=at.epoch, best=at.best, changed=at.epoch)
+            self.sums = self._no_sums()
         if self.ranks.first:
             self.checkpoints.discard_newer(checkpoint.position)
         if not self._finished():
+            self._check_health()
             self.monitor.say(f"going on at epoch {self.position.epoch + 1}, after {self.position.step} steps of it")
 
     def _no_sums(self) -> Tensor:

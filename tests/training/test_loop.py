@@ -394,6 +394,22 @@ def test_a_run_that_stands_still_is_stopped_and_a_slow_one_is_not(tmp_path):
         health.check_epoch(still)
 
 
+def test_a_run_that_was_stopped_stays_so_until_its_settings_change(tmp_path, monkeypatch):
+    config = replace(CONFIG, epochs=4, learning_rate=1e-30)
+    with monkeypatch.context() as patch:
+        patch.setattr("asr.training.health.STANDSTILL_EPOCHS", 1)
+        # The losses of so few utterances differ from epoch to epoch.
+        patch.setattr("asr.training.health.STANDSTILL_FALL", -1.0)
+        with pytest.raises(ModelError, match="nothing has been recognised"):
+            make_trainer(tmp_path, config).run()
+        patch.setattr(Stepper, "__call__", None)
+        with pytest.raises(ModelError, match="nothing has been recognised"):
+            make_trainer(tmp_path, config).run()
+    changed = make_trainer(tmp_path, replace(config, learning_rate=0.01))
+    changed.run(accept_changes=True)
+    assert changed.position.epoch == 4
+
+
 def test_a_gpu_is_asked_late_how_its_steps_went_and_no_answer_is_lost():
     outcomes = Outcomes(torch.device("cpu"), lag=2)
     answers, asked = [], []
