@@ -17,7 +17,7 @@ from asr.training.config import TrainingConfig
 DIVERGED = 2.0
 # A run stands still when for this part of its epochs, and no fewer than so many, it recognises almost nothing and
 # its loss falls by less than so much. CTC begins with a plateau of blanks, which healthy runs leave sooner.
-STANDSTILL_PART = 0.1
+STANDSTILL_PART = 0.15
 STANDSTILL_EPOCHS = 5
 STANDSTILL_WER = 0.95
 STANDSTILL_FALL = 0.02

@@ -384,7 +384,7 @@ def test_warnings_say_what_is_wrong_once(tmp_path, columns, warning):
 
 
 def test_a_run_that_stands_still_is_stopped_and_a_slow_one_is_not(tmp_path):
-    health = Health(replace(CONFIG, epochs=50), tmp_path, 30, pytest.fail)
+    health = Health(replace(CONFIG, epochs=30), tmp_path, 30, pytest.fail)
     still = rows_of(dev_wer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.9, 2.89, 2.89, 2.89])
     slow = rows_of(dev_wer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.86, 2.83, 2.81, 2.8])
     heard = rows_of(dev_wer=[1.0, 1.0, 0.9, 1.0, 1.0, 1.0, 1.0], train_loss=[3.0] * 7)
@@ -399,7 +399,7 @@ def test_a_run_that_was_stopped_stays_so_until_its_settings_change(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr("asr.training.health.STANDSTILL_EPOCHS", 1)
         # The losses of so few utterances differ from epoch to epoch.
-        patch.setattr("asr.training.health.STANDSTILL_FALL", -1.0)
+        patch.setattr("asr.training.health.STANDSTILL_FALL", 1.0)
         with pytest.raises(ModelError, match="nothing has been recognised"):
             make_trainer(tmp_path, config).run()
         patch.setattr(Stepper, "__call__", None)
