@@ -153,7 +153,7 @@ VERBATIM = TextProfile()
 ENGLISH = TextProfile(
     name="english",
     case="lower",
-    replacements=TYPOGRAPHY | {"-": " "} | dict.fromkeys(',.;:!?"()[]', ""),
+    replacements=TYPOGRAPHY | {"-": " ", "/": " "} | dict.fromkeys(',.;:!?"()[]', ""),
     alphabet=LETTERS + "' ",
 )
 PROFILES = {profile.name: profile for profile in (VERBATIM, ENGLISH)}

@@ -38,6 +38,7 @@ def test_what_comes_out_is_in_the_alphabet(text: str, unknown: str) -> None:
         ("yes...no hello,world; Well…maybe", "yes no hello world well maybe"),
         ("so?!then \"it!\"is 'Stop!' a:'tis", "so then it is 'stop' a 'tis"),
         ("U.S. e.g. 1,000 10:30", "us eg 1000 1030"),
+        ("and/or he/she", "and or he she"),
     ],
 )
 def test_english(text: str, expected: str) -> None:
