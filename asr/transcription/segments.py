@@ -202,10 +202,12 @@ class _Cutter:
         self._shortest, self._longest = round(MIN_SECONDS * sample_rate), round(MAX_SECONDS * sample_rate)
         self._context = round(CONTEXT_SECONDS * sample_rate / frame_samples) * frame_samples
         self._quiet = max(1, round(QUIET_SECONDS * sample_rate))
-        # What lies before is decided: within a span (which started there, and was loud last at that level), or not.
+        # What lies before is decided: within a span (which started there, was loud last at that level, and is read by
+        # its pieces up to that sample), or not.
         self._position = 0
         self._span_start: int | None = None
         self._last_loud = 0
+        self._read_to = 0
 
     def pieces(self, *, is_end: bool) -> Iterator[tuple[Piece, NDArray[np.float32]]]:
         """Yield what can be decided; all of it at the end of the audio."""
@@ -232,7 +234,7 @@ class _Cutter:
     def _open_span(self, first_loud: int) -> None:
         # A margin at an end of the audio that is shorter than a pause is left as it is.
         begin = 0 if first_loud <= _steps(PAUSE_SECONDS) else first_loud - _steps(MARGIN_SECONDS)
-        self._position = self._span_start = max(self._position, begin * self.window.step)
+        self._position = self._span_start = self._read_to = max(self._position, begin * self.window.step)
         self._last_loud = first_loud
 
     def _next_piece(self, loud: NDArray[np.intp], end: int | None) -> Piece:
@@ -252,8 +254,8 @@ class _Cutter:
         before = loud[loud < cut // self.window.step]
         self._last_loud = int(before[-1]) if len(before) else self._last_loud
         self._position = cut
-        last = cut + self._context if span_end is None else min(span_end, cut + self._context)
-        return Piece(span_start, first - span_start, last - first, is_last=False)
+        self._read_to = cut + self._context if span_end is None else min(span_end, cut + self._context)
+        return Piece(span_start, first - span_start, self._read_to - first, is_last=False)
 
     def _span_end(self, loud: NDArray[np.intp], end: int | None) -> int | None:
         """Return the sample at which the span ends, or None if it goes on for as long as can be seen."""
@@ -265,8 +267,8 @@ class _Cutter:
         seen = self._position // self.window.step + _steps(LOOK_AHEAD_SECONDS)
         if not len(breaks) and end is None and last + _steps(PAUSE_SECONDS) >= seen:
             return None
-        # By what has been heard since, what was loud may count as quiet: then the span ends where it was cut.
-        return max((last + 1 + _steps(MARGIN_SECONDS)) * self.window.step, self._position + 1)
+        # By what has been heard since, what was loud may count as quiet: then the span ends with the piece before.
+        return max((last + 1 + _steps(MARGIN_SECONDS)) * self.window.step, self._read_to)
 
 
 def _steps(seconds: float) -> int:

@@ -132,3 +132,25 @@ def test_dead_air_is_filled_with_faint_noise_and_the_rest_is_untouched():
     np.testing.assert_array_equal(filled[1000:2000], samples[1000:2000])
     assert 0 < np.abs(np.concatenate((filled[:1000], filled[2000:]))).max() < 0.01
     np.testing.assert_array_equal(fill_dead_air(np.zeros(500, np.float32), 1000), 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(-75, -5), st.integers(5, 60)), min_size=2, max_size=8), st.integers(0, 99))
+def test_where_levels_change_a_span_still_ends_with_what_its_pieces_have_read(stretches, seed):
+    rng = np.random.default_rng(seed)
+    samples = np.concatenate([10 ** (db / 20) * rng.standard_normal(sec * RATE) for db, sec in stretches])
+    samples[:: RATE // 5] = 0
+    with pytest.MonkeyPatch.context() as patch:
+        # The threshold changes from piece to piece, as it does in hours of audio.
+        patch.setattr(segments, "LOOK_AHEAD_SECONDS", 40.0)
+        patch.setattr(segments, "LOOK_BACK_SECONDS", 20.0)
+        spans, pieces = spans_of(samples.astype(np.float32))
+    for before, after in itertools.pairwise(pieces):
+        if after.offset:
+            assert after.span_start == before.span_start
+            assert before.end - after.span_start - after.offset == pytest.approx(4 * RATE, abs=FRAME)
+            assert after.end >= before.end
+        else:
+            assert before.is_last
+            assert after.span_start >= before.end
+    assert sum(piece.is_last for piece in pieces) == len(spans)
