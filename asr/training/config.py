@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from asr.errors import UsageError
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "auto"]
 # Settings of a run that do not change what is learned.
 FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
 
@@ -131,9 +131,9 @@ class TrainingConfig:
         Audio of a batch in seconds, padding included.
     accumulate : int
         Batches whose gradients are summed for one step.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "auto"}
         Of the network's matrix products; the loss is in float32 always. bfloat16 is faster on GPUs since Ampere and on
-        CPUs with AMX.
+        CPUs with AMX; "auto" takes it there, and float32 elsewhere.
     compile_front_end : bool
         Whether the convolutions go through ``torch.compile``.
     intermediate_ctc : float
@@ -196,7 +196,7 @@ class TrainingConfig:
             if getattr(self, name) < 0:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 or more")
         if self.precision not in get_args(Precision):
-            raise UsageError(f"training.precision is {self.precision!r}; expected {' or '.join(get_args(Precision))}")
+            raise UsageError(f"training.precision is {self.precision!r}; expected {', '.join(get_args(Precision))}")
         for name in ("warmup", "momentum", "intermediate_ctc", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")

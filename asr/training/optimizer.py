@@ -7,7 +7,7 @@ import torch
 
 from asr.errors import UsageError
 from asr.model import AcousticModel
-from asr.training.config import TrainingConfig
+from asr.training.config import Precision, TrainingConfig
 
 
 def schedule(progress: float, config: TrainingConfig) -> float:
@@ -63,3 +63,13 @@ def choose_device(name: str) -> torch.device:
             "expected one of them: start as many ranks on a host as it has"
         )
     return device
+
+
+def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Return whether matrix products are computed in bfloat16; "auto": where `device` is made for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(capabilities.get("amx_bf16"))

@@ -20,7 +20,7 @@ from asr.tokenizer import BLANK
 from asr.training.batches import Batch
 from asr.training.config import TrainingConfig
 from asr.training.distributed import Ranks
-from asr.training.optimizer import make_optimizer
+from asr.training.optimizer import computes_in_bfloat16, make_optimizer
 
 Note = TypeVar("Note")
 
@@ -152,6 +152,7 @@ class Stepper:
         self.config = config
         self.ranks = ranks
         self.device = next(model.parameters()).device
+        self.bfloat16 = computes_in_bfloat16(config.precision, self.device)
         self.optimizer = make_optimizer(model, config)
         self.gradient = FlatGradient(model)
         layers = tuple(self.gradient.layers)
@@ -234,7 +235,7 @@ class Stepper:
         """
         moved = batch.to(self.device)
         weight = self.config.intermediate_ctc
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             if weight:
                 log_probs, middle, lengths = self.model.forward_intermediate(moved.features, moved.feature_lengths)
             else:

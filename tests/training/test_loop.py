@@ -25,7 +25,7 @@ from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
 from asr.training.health import Health  # noqa: E402
-from asr.training.optimizer import schedule  # noqa: E402
+from asr.training.optimizer import computes_in_bfloat16, schedule  # noqa: E402
 from asr.training.prefetch import prefetched  # noqa: E402
 from asr.training.steps import Outcomes, Schedule, Stepper  # noqa: E402
 from asr.training.validation import Validator  # noqa: E402
@@ -474,3 +474,12 @@ def test_events_and_a_page_of_curves_are_written(tmp_path, monkeypatch):
     # Nothing is loaded from anywhere.
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?!#)\w+:""", page.replace('xlink:href="#', ""))
     ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+
+
+def test_auto_precision_asks_the_processor(monkeypatch):
+    cpu = torch.device("cpu")
+    for amx in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx}, raising=False)
+        assert computes_in_bfloat16("auto", cpu) == amx
+        assert computes_in_bfloat16("bfloat16", cpu)
+        assert not computes_in_bfloat16("float32", cpu)
