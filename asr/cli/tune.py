@@ -39,7 +39,6 @@ def tune(
     from asr.evaluation.surface import draw_surface
     from asr.evaluation.tune import Search
     from asr.evaluation.tune_bundle import (
-        PICTURE,
         TuningOptions,
         cached_log_probs,
         install,
@@ -49,7 +48,7 @@ def tune(
         tuning_decoder,
     )
     from asr.training.card import model_card
-    from asr.transcription.bundle import Bundle
+    from asr.transcription.bundle import PICTURE, Bundle
     from asr.transcription.runtime import make_runtime
 
     bundle, store = Bundle.load(model), open_store(data)

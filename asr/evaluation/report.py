@@ -159,17 +159,20 @@ def _groups(evaluation: Evaluation) -> str:
 
 
 def _group(title: str, what: str, groups: dict[str, Evaluation]) -> str:
-    intervals = {name: group.interval(samples=1000) for name, group in groups.items()}
+    # References without a word have no rate, and so no interval.
+    intervals = {name: group.interval(samples=1000) for name, group in groups.items() if group.words.reference_length}
     longest = max((high for _, high in intervals.values()), default=0.0) or 1.0
     rows = []
     for name, group in groups.items():
-        (low, high), rate = intervals[name], group.words.rate
-        left, width = 100 * low / longest, 100 * (high - low) / longest
-        bar = (
-            f'<div class="bar" title="95 % interval {100 * low:.1f}–{100 * high:.1f} %">'
-            f'<i style="width:{100 * (rate or 0.0) / longest:.1f}%"></i>'
-            f'<b style="left:{left:.1f}%;width:{width:.1f}%"></b></div>'
-        )
+        rate, bar = group.words.rate, ""
+        if rate is not None:
+            low, high = intervals[name]
+            left, width = 100 * low / longest, 100 * (high - low) / longest
+            bar = (
+                f'<div class="bar" title="95 % interval {100 * low:.1f}–{100 * high:.1f} %">'
+                f'<i style="width:{100 * rate / longest:.1f}%"></i>'
+                f'<b style="left:{left:.1f}%;width:{width:.1f}%"></b></div>'
+            )
         rows.append(
             f'<tr><th scope="row">{html.escape(name)}</th><td class="n">{len(group.utterances):,}</td>'
             f'<td class="n">{group.words.reference_length:,}</td><td class="n">{group.words.errors:,}</td>'

@@ -110,7 +110,7 @@ class SignTest(NamedTuple):
 
 
 def sign_test(pairs: Iterable[tuple[int, int]]) -> SignTest:
-    """Test whether the smaller number of pairs is on one side more often than a coin would have it.
+    """Test whether the smaller of a pair is on one side more often than a coin would have it.
 
     Of word errors it is the sign test on utterances; of 0 (right) and 1 (wrong) it is McNemar's test, exact.
     """

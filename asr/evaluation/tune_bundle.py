@@ -18,13 +18,9 @@ from asr.evaluation.evaluate import Store, check_store, features_of
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
 from asr.files import atomic_directory, write_text
-from asr.transcription.bundle import FILES, LANGUAGE_MODEL, OPTIONAL_FILES, SHIPPED, Bundle
+from asr.transcription.bundle import LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
 from asr.transcription.decoding import DecodingOptions, make_decoder
 from asr.transcription.runtime import Runtime
-
-# Beside the bundle's own files: what was tried, and a picture of it.
-TRIALS = "tuning.json"
-PICTURE = "tuning.png"
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
 OWN = "own LM"
@@ -248,9 +244,10 @@ def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Cal
     """
     if folder != bundle.directory:
         with atomic_directory(folder) as new:
-            for name in (*FILES, *OPTIONAL_FILES):
-                if (bundle.directory / name).is_file():
-                    shutil.copyfile(bundle.directory / name, new / name)
+            for path in bundle.files:
+                # What an earlier tuning tried is not what this one did.
+                if path.name not in (TRIALS, PICTURE):
+                    shutil.copyfile(path, new / path.name)
             return _update(bundle, tuned, lm, new, card)
     return _update(bundle, tuned, lm, folder, card)
 

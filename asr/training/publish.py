@@ -32,13 +32,17 @@ def export_onnx(bundle: Bundle, directory: Path, precision: Precision = "float32
     Raises
     ------
     UsageError
-        If the directory is in use, or the model cannot be had in this precision.
+        If the directory is in use, if it is the bundle's own, or the model cannot be had in this precision.
     ModelError
         If the bundle is damaged.
     MissingExtraError
         If the package onnx is not installed.
     """
     check_precision(bundle, precision)
+    if directory.resolve() == bundle.directory.resolve():
+        raise UsageError(
+            f"{directory} is the model's own folder, whose weights an ONNX export would replace; give another folder"
+        )
     _check_free(directory, force)
     graph = _build(bundle, precision)
     with atomic_directory(directory) as new:

@@ -9,6 +9,7 @@ README.md           the model card
 model.int8.onnx     the network quantised, for LSTMs (optional)
 lm.arpa.gz          a language model (optional)
 token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
+tuning.json         what `asr tune` has tried, and tuning.png, a picture of it (optional)
 """
 
 import json
@@ -33,9 +34,12 @@ LANGUAGE_MODEL = "lm.arpa.gz"
 
 Precision = Literal["float32", "int8"]
 GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
-OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES)
+# Of `asr tune`: what was tried, and a picture of it.
+TRIALS, PICTURE = "tuning.json", "tuning.png"
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, TRIALS, PICTURE)
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
+DECODING_KEYS = ("alpha", "beta", "beam_size")
 RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
 
 # Bundles that ship in the package.
@@ -86,8 +90,8 @@ class Bundle:
 
     @property
     def frame_seconds(self) -> float:
-        """Seconds from one output frame to the next."""
-        return self.features.hop_seconds * self.model.time_reduction
+        """Seconds from one output frame to the next: of whole samples, which ``hop_seconds`` need not be."""
+        return self.features.hop_samples * self.model.time_reduction / self.features.sample_rate
 
     @property
     def log_mel(self) -> LogMel:
@@ -189,9 +193,7 @@ class Bundle:
                 weights_sha256=str(config.get(WEIGHTS_SHA256, "")),
             )
             bundle.log_mel  # noqa: B018  # Checks the filterbank.
-            rows_lack_keys = any(set(RESULT_KEYS) - set(row) for row in bundle.results)
-            if rows_lack_keys or set(bundle.decoding) - {"alpha", "beta", "beam_size"}:
-                raise ModelError(f"{directory}: config.json has a decoding or results section that is not as expected")
+            _check_sections(bundle)
             return bundle
         except ModelError:
             raise
@@ -199,6 +201,26 @@ class Bundle:
             raise ModelError(f"{directory}: config.json has no {error}; expected it, as a recipe writes it") from None
         except (ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, AsrError) as error:
             raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
+
+
+def _check_sections(bundle: Bundle) -> None:
+    """Refuse decoding weights or results that their users would stumble over."""
+    numbers, words = (int, float), ("split", "decoder")
+    if not isinstance(bundle.decoding, dict) or not all(
+        name in DECODING_KEYS and isinstance(value, numbers) for name, value in bundle.decoding.items()
+    ):
+        raise ModelError(
+            f"{bundle.directory}: config.json has the decoding {bundle.decoding!r}; expected numbers by the names "
+            f"{', '.join(DECODING_KEYS)}: run asr tune, or export the model again"
+        )
+    for row in bundle.results:
+        if not isinstance(row, dict) or not all(
+            isinstance(row.get(key), str if key in words else numbers) for key in RESULT_KEYS
+        ):
+            raise ModelError(
+                f"{bundle.directory}: config.json has the result {row!r}; expected {', '.join(RESULT_KEYS)}, all but "
+                "the first two numbers: export the model again"
+            )
 
 
 def shipped_bundles() -> dict[str, str]:

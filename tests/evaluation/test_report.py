@@ -173,6 +173,15 @@ def test_texts_are_shown_and_not_run():
     assert [step[0] for step in rows[0]["alignment"]] == hostile.split()
 
 
+def test_references_without_words_have_no_interval():
+    utterances = [UtteranceResult.scored(f"u{i}", "a b", "a" if i % 2 else "a b") for i in range(9)]
+    silent = UtteranceResult.scored("silent", "", "a b c d e f")
+    bars = re.findall(r'class="bar" title="([^"]*)"', render(HEADING, Evaluation((*utterances, silent))))
+    # Of the two lengths of references, one has a rate.
+    assert bars == re.findall(r'class="bar" title="([^"]*)"', render(HEADING, Evaluation(tuple(utterances))))
+    assert len(bars) == 1
+
+
 def test_large_sets_are_bounded(monkeypatch):
     monkeypatch.setattr(report, "MAX_UTTERANCES", 10)
     utterances = tuple(UtteranceResult.scored(f"u{i}", "a b", "a" if i % 3 else "a b") for i in range(60))

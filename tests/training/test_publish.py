@@ -160,6 +160,21 @@ def test_a_bundle_gets_its_int8_graph_in_place(bundle):
         np.testing.assert_array_equal(x, y)
 
 
+def test_a_tuned_bundle_keeps_its_trials_in_place(bundle):
+    write_text(bundle.directory / "tuning.json", "trials")
+    export_huggingface(bundle, bundle.directory, "int8", force=True)
+    assert (bundle.directory / "tuning.json").read_text() == "trials"
+
+
+def test_an_onnx_export_does_not_replace_the_model_it_is_made_of(bundle, tmp_path):
+    (tmp_path / "link").symlink_to(bundle.directory)
+    before = {path.name: path.read_bytes() for path in bundle.directory.iterdir()}
+    for folder in (bundle.directory, tmp_path / "link"):
+        with pytest.raises(UsageError, match="the model's own folder"):
+            export_onnx(bundle, folder, force=True)
+    assert {path.name: path.read_bytes() for path in bundle.directory.iterdir()} == before
+
+
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(bundle, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="int8 is for LSTMs"):
