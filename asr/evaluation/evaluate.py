@@ -1,7 +1,7 @@
 """A model and a store → error counts, utterance by utterance."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,9 @@ from asr.evaluation.results import Evaluation, Timing, UtteranceResult
 from asr.features import LogMelConfig
 from asr.settings import to_dict
 from asr.transcription.bundle import Bundle
+from asr.transcription.recognition import batches_by_length
 from asr.transcription.runtime import Runtime
 from asr.transcription.transcribe import Decoder
-
-# Feature frames that go through the network together, padding included.
-BATCH_FRAMES = 6000
 
 Store = FeatureStore | AudioStore
 
@@ -57,7 +55,7 @@ def evaluate(
     network_seconds = decoder_seconds = 0.0
     # First calls compile and allocate, which is no part of the speed.
     decoder(runtime([features_of(store, int(np.argmin(store.num_frames)), bundle)])[0])
-    for indices in _batches(store):
+    for indices in batches_by_length(list(map(int, store.num_frames))):
         features = [features_of(store, index, bundle) for index in indices]
         started = time.perf_counter()
         log_probs = runtime(features)
@@ -132,14 +130,3 @@ def unwritable(store: Store, tokens: Iterable[str]) -> tuple[int, str]:
     known = set("".join(tokens)) | {" "}
     found = [set(text) - known for text in store.texts]
     return sum(map(bool, found)), "".join(sorted(set().union(*found)))
-
-
-def _batches(store: Store) -> Iterator[list[int]]:
-    """Yield utterances of similar length, the longest first, within the frame budget."""
-    order = np.argsort(-np.asarray(store.num_frames), kind="stable")
-    first = 0
-    while first < len(order):
-        longest = max(1, int(store.num_frames[order[first]]))
-        last = first + max(1, BATCH_FRAMES // longest)
-        yield [int(index) for index in order[first:last]]
-        first = last

@@ -121,13 +121,20 @@ def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.float16]]) ->
     """
     if not runtime.batches:
         return runtime(features)
-    order = sorted(range(len(features)), key=lambda index: -len(features[index]))
     results: dict[int, NDArray[np.float32]] = {}
-    while order:
-        size = max(1, BATCH_FRAMES // len(features[order[0]]))
-        batch, order = order[:size], order[size:]
+    for batch in batches_by_length([len(rows) for rows in features]):
         results.update(zip(batch, runtime([features[index] for index in batch]), strict=True))
     return [results[index] for index in range(len(features))]
+
+
+def batches_by_length(num_frames: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the indices of utterances of similar length, the longest first, as many as fit into `BATCH_FRAMES`."""
+    order = sorted(range(len(num_frames)), key=lambda index: -num_frames[index])
+    first = 0
+    while first < len(order):
+        last = first + max(1, BATCH_FRAMES // max(1, num_frames[order[first]]))
+        yield order[first:last]
+        first = last
 
 
 def _windows(events: Iterable[Heard | Ending]) -> Iterator[list[Heard | Ending]]:

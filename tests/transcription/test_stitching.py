@@ -84,5 +84,5 @@ def test_utterances_follow_one_another_and_are_not_too_long():
     for before, after in itertools.pairwise(utterances):
         assert before.end_seconds == after.start_seconds
     lengths = [utterance.end_seconds - utterance.start_seconds for utterance in utterances]
-    assert max(lengths) <= MAX_UTTERANCE_SECONDS + 30
+    assert max(lengths) <= MAX_UTTERANCE_SECONDS
     assert sum(len(utterance.log_probs) for utterance in utterances) == len(truth)
