@@ -1,6 +1,7 @@
 """Where a corpus comes from: an archive at hand, or a download, verified before it has its name."""
 
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -118,7 +119,7 @@ def download(archive: Archive, cache: Path, progress: Callable[[int, int], None]
         with atomic_path(final) as temporary:
             _fetch(archive.url, temporary, progress)
             _verify(archive, temporary)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise DataError(
             f"{archive.url}: cannot be fetched ({reason}): try again, or fetch it by other means and give it with "

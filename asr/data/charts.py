@@ -5,6 +5,7 @@ import html
 import io
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from asr.errors import MissingExtraError
 # In pixels: of a chart, and the room in it for what stands below and above the bars.
 WIDTH, HEIGHT, BELOW, ABOVE = 340, 190, 36, 16
 BINS = 50
+
+# No bar is wider, and a letter of what stands below is about so wide.
+MAX_BAR, LETTER = 56, 6
 TICKS = 5
 
 # A waveform is drawn as the extremes of this many stretches.
@@ -26,20 +30,32 @@ WHITE_PERCENTILE, BLACK_PERCENTILE = 20.0, 99.8
 
 
 def histogram(values: NDArray[Any], label: str) -> str:
-    """Return a chart of how often the `values` ``(N,)`` fall into each of `BINS` equal ranges."""
-    counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins=BINS)
+    """Return a chart of how often the `values` ``(N,)`` fall into each of some equal ranges, the more values the more.
+
+    Ranges of whole numbers hold equally many of them: else some bars would be higher than their neighbours for that.
+    """
+    bins: Any = int(min(BINS, max(8, 2 * math.sqrt(len(values)))))
+    whole = values.dtype.kind in "iu"
+    if whole:
+        first, last = int(values.min()), int(values.max())
+        step = -(-(last - first + 1) // bins)
+        bins = np.arange(first, last + step + 1, step) - 0.5
+    counts, edges = np.histogram(np.asarray(values, dtype=np.float64), bins=bins)
     low, high = float(edges[0]), float(edges[-1])
-    names = [f"{edges[i]:.4g} to {edges[i + 1]:.4g}" for i in range(BINS)]
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
+    if whole:
+        names = [f"{math.ceil(low)} to {math.floor(high)}" for low, high in pairwise(edges)]
     ticks = [((value - low) / (high - low), f"{value:g}") for value in _round_numbers(low, high)]
     return _chart(counts, names, ticks, f"{label}: utterances")
 
 
 def bars(heights: Sequence[int], names: Sequence[str], label: str, *, logarithmic: bool = False) -> str:
-    """Return a chart with a bar for each name, at most one a pixel; names of one character stand below their bars."""
+    """Return a chart with a bar for each name, at most one a pixel; names that fit stand below their bars."""
     # Of a hundred thousand speakers evenly many are drawn, the first and the last among them.
     drawn = np.unique(np.linspace(0, len(names) - 1, min(len(names), WIDTH)).round().astype(int))
-    short = len(names) * 8 < WIDTH and all(len(name) == 1 for name in names)
-    ticks = [((i + 0.5) / len(names), name) for i, name in enumerate(names)] if short else []
+    step = min(WIDTH / max(len(names), 1), MAX_BAR)
+    short = all(len(name) * LETTER <= step for name in names)
+    ticks = [((i + 0.5) * step / WIDTH, name) for i, name in enumerate(names)] if short else []
     return _chart(np.asarray(heights)[drawn], [names[i] for i in drawn], ticks, label, logarithmic=logarithmic)
 
 
@@ -49,7 +65,7 @@ def _chart(
 ) -> str:  # fmt: skip
     """Return an SVG; `ticks` are (position from 0 to 1, text)."""
     highest = max(int(heights.max(initial=0)), 1)
-    room, step = HEIGHT - BELOW - ABOVE, WIDTH / max(len(heights), 1)
+    room, step = HEIGHT - BELOW - ABOVE, min(WIDTH / max(len(heights), 1), MAX_BAR)
     scale = (lambda value: math.log1p(value) / math.log1p(highest)) if logarithmic else (lambda value: value / highest)
     parts = [
         f'<rect x="{i * step:.1f}" y="{ABOVE + room * (1 - scale(value)):.1f}" width="{max(step - 0.5, 0.5):.1f}" '
@@ -64,7 +80,7 @@ def _chart(
         x = min(max(position * WIDTH, 6), WIDTH - 10)
         parts.append(f'<text x="{x:.1f}" y="{base + 13}" class="m">{html.escape(text)}</text>')
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" class="m">{html.escape(label)}</text>')
-    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(parts)}</svg>'
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>'
 
 
 def _round_numbers(low: float, high: float) -> list[float]:

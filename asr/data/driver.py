@@ -87,14 +87,15 @@ def _prepare_splits(
     """Plan all splits, run the shards that are not there, finish each split; return warnings."""
     profile = _profile(corpus, options)
     settings = PlanSettings(roots, profile, options.speeds, corpus.train_splits, options.shard_utterances)
-    utterances = (utterance for root in roots for utterance in _parsed(corpus, root))
+    present: dict[str, None] = {}
+    utterances = (utterance for root in roots for utterance in _parsed(corpus, root, present))
     with progress.planning():
         plans = plan(utterances, folders, settings, allow_missing=options.allow_missing)
     absent = [split for split in folders if split not in plans]
     if absent and options.splits:
         raise DataError(
             f"{corpus.name}: asked for {', '.join(absent)}, but {', '.join(map(str, roots))} has no such utterances; "
-            f"there are: {', '.join(plans) or 'none'}"
+            f"there are: {', '.join(present) or 'none'}"
         )
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")
@@ -128,14 +129,15 @@ def _prepare_splits(
     return warnings
 
 
-def _parsed(corpus: Corpus, root: Path) -> Iterator[RawUtterance]:
-    """Yield what the corpus's parser does, and say of what it trips over where that is."""
+def _parsed(corpus: Corpus, root: Path, present: dict[str, None]) -> Iterator[RawUtterance]:
+    """Yield what the corpus's parser does, noting the splits in `present`; say of what it trips over where that is."""
     place = "at its beginning"
     try:
         for utterance in corpus.parse(root):
             if not isinstance(utterance.text, str):
                 # A table that is cut off in its last line has nothing in its last columns.
                 raise TypeError(f"{utterance.id} has no transcript")
+            present[utterance.split] = None
             yield utterance
             place = f"after {utterance.id}"
     except AsrError:

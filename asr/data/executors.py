@@ -34,7 +34,8 @@ def run_tasks(
         futures = {executor.submit(prepare_shard, task): task for task in tasks}
         try:
             for future in as_completed(futures):
-                on_done(futures[future], future.result())
+                # Forgotten with its receipt: those of all shards would grow with the corpus.
+                on_done(futures.pop(future), future.result())
         except BrokenProcessPool:
             raise DataError(
                 "a worker process died (killed, or out of memory): what it finished is kept; run the same command "

@@ -10,10 +10,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from asr.data.archives import BLOCK_BYTES, SUFFIXES, strip_suffix
+from asr.data.locks import locked
 from asr.errors import DataError
 from asr.files import write_text
 
@@ -40,7 +40,8 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _only_extractor(cache / f".{folder.name}.lock", warn):
+        waited = f"{cache}: another run extracts the same archive: waited for it"
+        with locked(cache / f".{folder.name}.lock", lambda: warn(waited)):
             for left_over in _left_over(folder):
                 shutil.rmtree(left_over, ignore_errors=True)
             # Another run may have extracted it while this one waited.
@@ -54,9 +55,14 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
         ValueError,
     ) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"{path}: cannot be extracted into {cache} ({error.strerror})") from None
+            raise DataError(
+                f"{path}: cannot be extracted into {cache} ({error.strerror}): mend that or choose another --cache, "
+                "then run the same command again"
+            ) from None
+        # What tarfile says of a file that it does not know is a list, a line for each format.
+        reason = str(error).partition("\n")[0].rstrip(":")
         raise DataError(
-            f"{path}: is truncated, damaged, encrypted or not an archive ({error}); expected one of "
+            f"{path}: is truncated, damaged, encrypted or not an archive ({reason}); expected one of "
             f"{', '.join(SUFFIXES)}: fetch it again"
         ) from None
     return folder
@@ -93,23 +99,6 @@ def _extract(path: Path, folder: Path, origin: str, warn: Warn) -> None:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def _only_extractor(path: Path, warn: Warn) -> Iterator[None]:
-    """Wait until no other process extracts the same archive; the lock goes with the process, however it ends."""
-    with path.open("w") as file:
-        try:
-            import fcntl
-        except ImportError:  # Windows: no lock
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            warn(f"{path.parent}: another run extracts the same archive: waited for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 # (name, copy the content to a file) of every regular file.

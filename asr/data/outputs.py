@@ -3,11 +3,12 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asr.data.locks import locked
 from asr.data.plan import WORK, SplitPlan
 from asr.data.shards import HEADER, read_header
 from asr.errors import DataError
@@ -105,21 +106,18 @@ def only_writer(out: Path) -> Iterator[None]:
     DataError
         If another preparation holds it, or the folder cannot be made.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("w")
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written to ({error.strerror}); expected a folder for the stores") from None
-    with file:
+
+    def busy() -> None:
+        raise DataError(f"{out}: another preparation writes to it: wait for it, or choose another --out")
+
+    with ExitStack() as stack:
         try:
-            import fcntl
-        except ImportError:  # Windows: no lock
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{out}: another preparation writes to it: wait for it, or choose another --out") from None
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out / ".lock", busy))
+        except OSError as error:
+            raise DataError(
+                f"{out}: cannot be written to ({error.strerror}); expected a folder for the stores"
+            ) from None
         yield
 
 

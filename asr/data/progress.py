@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A rich progress bar; silent if `quiet`."""
+    """A rich progress bar, on a terminal alone; silent if `quiet`."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
         self._name = name
@@ -23,13 +23,17 @@ class Progress:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
+            console = Console(stderr=True)
+            # A file or a pipe would get an empty line of it.
+            if not (console.is_terminal or console.is_jupyter):
+                return self
             self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=console,
                 transient=True,
             )
             self._bar.start()

@@ -19,6 +19,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 62em;
 h1 { font-size: 1.6em } h2 { border-bottom: 1px solid #ccc; margin-top: 2em } h3 { margin-bottom: .3em }
 table { border-collapse: collapse; margin: .6em 0 } td, th { padding: .25em .8em; text-align: left;
   border-bottom: 1px solid #e4e4e4; vertical-align: top } td.n { text-align: right }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(17em, 1fr)); gap: 1em 1.6em }
 figure img, figure svg { width: 100%; height: 7em } .chart rect { fill: #2a6a9e } .chart rect:hover { fill: #e0a100 }
 .chart path, .wave path { stroke: #555; stroke-width: .7 } .chart text { font: 10px system-ui, sans-serif } .m {
   text-anchor: middle } .warn { background: #fff3d6; padding: .5em .8em; border-left: 4px solid #e0a100 }
@@ -142,7 +143,7 @@ def _charts(index: SplitIndex, facts: dict[str, Any]) -> str:
             histogram(lengths, "characters an utterance"),
             bars([count for _, count in most], names, "characters: how often", logarithmic=True),
         ]
-    return "".join(charts)
+    return f'<div class="charts">{"".join(charts)}</div>'
 
 
 def _examples(store: FeatureStore | AudioStore) -> list[int]:

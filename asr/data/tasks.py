@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -204,7 +205,8 @@ def _audio_reason(error: AsrError) -> str:
         return "needs PyAV"
     if isinstance(error, TruncatedAudioError):
         return "truncated audio"
-    return "empty audio" if "empty" in str(error) or "no samples" in str(error) else "unreadable audio"
+    # With the colon: a file's name may have these words in it too.
+    return "empty audio" if re.search(r": (is empty|holds no samples)", str(error)) else "unreadable audio"
 
 
 def read_planned(planned: dict[str, Any], roots: Sequence[str], rate: int) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import threading
@@ -158,6 +160,23 @@ def test_two_runs_at_once_extract_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert (folder / "corpus" / "a").read_bytes() == b"x"
     assert len(runs) == 1
     assert "another run extracts the same archive" in warnings[0]
+
+
+def test_where_locks_cannot_be_had_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="locks files on POSIX systems only")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    pack_tar(tmp_path / "a.tar", {"corpus/a": b"x"})
+    assert (extract(tmp_path / "a.tar", tmp_path / "cache", never) / "corpus" / "a").read_bytes() == b"x"
+
+
+def test_what_is_no_archive_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_text("<html>404</html>")
+    with pytest.raises(DataError, match=r"\A.*a.tar.gz: is truncated, damaged, encrypted or not an archive .*\Z"):
+        extract(tmp_path / "a.tar.gz", tmp_path / "cache", never)
 
 
 @pytest.mark.parametrize("member", ["../x", "/etc/x", "a/../../x", "..\\x", "C:\\x"])

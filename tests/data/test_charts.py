@@ -34,6 +34,29 @@ def test_every_value_is_in_one_bar_of_a_histogram(values: list[float]) -> None:
         assert height == pytest.approx(tallest * count / highest, abs=0.1)
 
 
+@given(st.lists(st.integers(-1_000, 5_000), min_size=1, max_size=300))
+def test_ranges_of_whole_numbers_hold_equally_many(values: list[int]) -> None:
+    rows = drawn(histogram(np.array(values), "characters"))
+    spans = set()
+    for name, count, _ in rows:
+        low, high = map(float, name.split(" to "))
+        assert count == sum(low <= value <= high for value in values)
+        spans.add(high - low)
+    assert len(spans) == 1
+    assert sum(count for _, count, _ in rows) == len(values)
+
+
+def test_names_that_fit_stand_below_their_bars() -> None:
+    def below(names: list[str]) -> list[str]:
+        texts = ElementTree.fromstring(bars([1] * len(names), names, "label")).iter("text")
+        return [str(text.text) for text in texts][1:-1]
+
+    assert below(["ann", "benjamin"]) == ["ann", "benjamin"]
+    assert below([f"speaker {i}" for i in range(40)]) == []
+    assert below(list("abcdefghij" * 4)) == list("abcdefghij" * 4)
+    assert below(["a name that is wider than any bar"]) == []
+
+
 def test_bars_are_named_and_bounded() -> None:
     rows = drawn(bars([5, 3, 1], ["<", "&", "é"], "characters", logarithmic=True))
     assert [(name, count) for name, count, _ in rows] == [("<", 5), ("&", 3), ("é", 1)]

@@ -27,6 +27,11 @@ def test_the_report_is_of_the_splits_that_are_there(toy: Corpus, tmp_path: Path)
     assert list(json.loads((out / "report.json").read_text())["splits"]) == ["test", "train"]
 
 
+def test_a_split_that_is_not_there_is_answered_with_those_that_are(toy: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"asked for extra, but .* there are: test, train$"):
+        prepare(toy, tmp_path / "out", replace(QUICK, splits=("extra",)))
+
+
 def test_splits_of_several_archives_are_added_one_by_one(toy: Corpus, source: Path, tmp_path: Path) -> None:
     archives, rows = tmp_path / "archives", (source / "list.jsonl").read_text().splitlines()
     archives.mkdir()

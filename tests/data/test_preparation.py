@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +87,7 @@ for line in sys.stdin:
         prepare(corpus, line.strip(), PrepareOptions(quiet=True, shard_utterances=2))
         os._exit(0)
     print(pid, flush=True)
+    sys.stdin.readline()  # until then the id is of no other process, even if this one has ended
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 KILLS = 10
@@ -104,6 +108,7 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(source: Path, tmp_path: P
             return int(parent.stdout.readline())  # type: ignore[union-attr]
 
         def end() -> int:
+            print("wait", file=parent.stdin, flush=True)
             return int(parent.stdout.readline())  # type: ignore[union-attr]
 
         start(tmp_path / "whole")
@@ -263,6 +268,36 @@ def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["splits"]["train"]["rejected"]["empty audio"]["examples"][0].startswith("empty: ")
     assert "text too long for audio" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_what_a_file_is_called_is_not_what_is_wrong_with_it(toy: Corpus, tmp_path: Path) -> None:
+    path = tmp_path / "empty room, no samples.wav"
+    path.write_text("this is no audio at all")
+    rows = [RawUtterance("a", path, "a", "", "train"), RawUtterance("b", path.with_name("b.wav"), "b", "", "train")]
+    path.with_name("b.wav").touch()
+    with pytest.raises(DataError, match="unreadable audio 1, empty audio 1"):
+        prepare(replace(toy, parse=lambda _: rows), tmp_path / "out", QUICK)
+
+
+def test_a_pipe_gets_no_line_of_the_progress_bar(toy: Corpus, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    prepare(toy, tmp_path / "out", replace(QUICK, quiet=False))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [str(tmp_path / "out" / name) for name in ("train", "test")]
+
+
+def test_receipts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Done(Executor):
+        def submit(self, *_: object, **__: object) -> "Future[Any]":
+            future: Future[Any] = Future()
+            future.set_result({})
+            alive.add(future)
+            return future
+
+    alive: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
+    seen: list[int] = []
+    monkeypatch.setattr(executors, "_executor", lambda *_: Done())
+    executors.run_tasks([object()] * 20, 2, "", lambda *_: seen.append(len(alive)))  # type: ignore[list-item]
+    assert seen == list(range(20, 0, -1))
 
 
 def test_characters_outside_the_alphabet_are_never_dropped_silently(toy: Corpus, source: Path, tmp_path: Path) -> None:
