@@ -17,7 +17,7 @@ from asr.errors import MissingExtraError
 WIDTH, HEIGHT, BELOW, ABOVE = 340, 190, 36, 16
 BINS = 50
 
-# No bar is wider, and a letter of what stands below is about so wide.
+# No bar of a name is wider, and a letter of what stands below is about so wide.
 MAX_BAR, LETTER = 56, 6
 TICKS = 5
 
@@ -46,7 +46,7 @@ def histogram(values: NDArray[Any], label: str) -> str:
     if whole:
         names = [f"{math.ceil(low)} to {math.floor(high)}" for low, high in pairwise(edges)]
     ticks = [((value - low) / (high - low), f"{value:g}") for value in _round_numbers(low, high)]
-    return _chart(counts, names, ticks, f"{label}: utterances")
+    return _chart((counts, names), WIDTH / len(counts), ticks, f"{label}: utterances")
 
 
 def bars(heights: Sequence[int], names: Sequence[str], label: str, *, logarithmic: bool = False) -> str:
@@ -56,16 +56,18 @@ def bars(heights: Sequence[int], names: Sequence[str], label: str, *, logarithmi
     step = min(WIDTH / max(len(names), 1), MAX_BAR)
     short = all(len(name) * LETTER <= step for name in names)
     ticks = [((i + 0.5) * step / WIDTH, name) for i, name in enumerate(names)] if short else []
-    return _chart(np.asarray(heights)[drawn], [names[i] for i in drawn], ticks, label, logarithmic=logarithmic)
+    shown = np.asarray(heights)[drawn], [names[i] for i in drawn]
+    return _chart(shown, min(WIDTH / max(len(drawn), 1), MAX_BAR), ticks, label, logarithmic=logarithmic)
 
 
 def _chart(
-    heights: NDArray[Any], names: Sequence[str], ticks: Sequence[tuple[float, str]], label: str, *,
+    rows: tuple[NDArray[Any], Sequence[str]], step: float, ticks: Sequence[tuple[float, str]], label: str, *,
     logarithmic: bool = False,
 ) -> str:  # fmt: skip
-    """Return an SVG; `ticks` are (position from 0 to 1, text)."""
+    """Return an SVG of bars `step` pixels apart; `rows` are heights and names, `ticks` (position from 0 to 1, text)."""
+    heights, names = rows
     highest = max(int(heights.max(initial=0)), 1)
-    room, step = HEIGHT - BELOW - ABOVE, min(WIDTH / max(len(heights), 1), MAX_BAR)
+    room = HEIGHT - BELOW - ABOVE
     scale = (lambda value: math.log1p(value) / math.log1p(highest)) if logarithmic else (lambda value: value / highest)
     parts = [
         f'<rect x="{i * step:.1f}" y="{ABOVE + room * (1 - scale(value)):.1f}" width="{max(step - 0.5, 0.5):.1f}" '

@@ -46,6 +46,20 @@ def test_ranges_of_whole_numbers_hold_equally_many(values: list[int]) -> None:
     assert sum(count for _, count, _ in rows) == len(values)
 
 
+@pytest.mark.parametrize("values", [[16] * 90 + [18] * 3 + [19], [3], list(range(100))])
+def test_ticks_of_a_histogram_stand_below_their_bars(values: list[int]) -> None:
+    chart = ElementTree.fromstring(histogram(np.array(values), "characters"))
+    bars_drawn = []
+    for rect in chart.iter("rect"):
+        low, high = map(int, str(rect[0].text).split(":")[0].split(" to "))
+        left = float(rect.attrib["x"])
+        bars_drawn.append((low, high, left, left + float(rect.attrib["width"]) + 1))
+    ticks = [(float(str(text.text)), float(text.attrib["x"])) for text in list(chart.iter("text"))[1:-1]]
+    found = [left <= x <= right for value, x in ticks for low, high, left, right in bars_drawn if low <= value <= high]
+    assert found
+    assert all(found)
+
+
 def test_names_that_fit_stand_below_their_bars() -> None:
     def below(names: list[str]) -> list[str]:
         texts = ElementTree.fromstring(bars([1] * len(names), names, "label")).iter("text")
