@@ -43,18 +43,22 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     scheduler = [SCHEDULER, "--host", address, "--no-dashboard"]
     worker = [WORKER, address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", str(folder)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", *arguments],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            stderr=subprocess.DEVNULL,
-        )
-        for arguments in (scheduler, worker, worker)
-    ]
+    log = folder.with_suffix(".log")
+    with log.open("ab") as file:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", *arguments], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=file
+            )
+            for arguments in (scheduler, worker, worker)
+        ]
     try:
         with Client(address, timeout=60) as client:
             client.wait_for_workers(2, timeout=60)
         yield address, processes
+    except BaseException:
+        # What the client is told of a task that cannot be read or run leaves out why.
+        print(log.read_text(errors="replace")[-10_000:], file=sys.stderr)
+        raise
     finally:
         for process in processes:
             process.kill()
