@@ -222,7 +222,10 @@ def test_a_stream_gives_in_blocks_what_is_loaded_at_once(tmp_path):
     np.testing.assert_array_equal(np.concatenate(blocks), load_audio(content, RATE).samples)
 
 
-@pytest.mark.parametrize(("rate", "message"), [(0, "states a sample rate"), (1, "sample rate of 1 Hz")])
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [(0, "states a sample rate"), (1, "sample rate of 1 Hz"), (10**8, "sample rate of 100000000 Hz; expected 1000 to")],
+)
 def test_a_header_with_a_rate_that_cannot_be_is_refused(tmp_path, rate, message):
     content = bytearray(WAV)
     content[24:28] = rate.to_bytes(4, "little")
@@ -233,6 +236,13 @@ def test_a_header_with_a_rate_that_cannot_be_is_refused(tmp_path, rate, message)
 def write(path, content: bytes):
     path.write_bytes(content)
     return path
+
+
+def test_a_closed_file_is_one_clear_error(tmp_path):
+    file = write(tmp_path / "a.wav", WAV).open("rb")
+    file.close()
+    with pytest.raises(AudioError, match=r"a\.wav: cannot be read \(.*closed"):
+        load_audio(file, RATE)
 
 
 NOT_FINITE = np.array([0.0, np.nan, 0.1, np.inf], dtype=np.float32)
@@ -322,7 +332,10 @@ def test_a_bad_array_is_one_clear_error(array, message):
         load_audio(array, RATE, source_rate=RATE)
 
 
-@pytest.mark.parametrize(("rate", "wanted"), [(0, RATE), (-8000, RATE), (RATE, 0), (None, RATE)])
+@pytest.mark.parametrize(
+    ("rate", "wanted"),
+    [(0, RATE), (-8000, RATE), (RATE, 0), (None, RATE), (np.inf, RATE), ("16000", RATE), (10, RATE), (10**9, RATE)],
+)
 def test_a_rate_that_is_none_is_refused(rate, wanted):
     with pytest.raises(AudioError, match="rate"):
         load_audio(tone(0.1), wanted, source_rate=rate)

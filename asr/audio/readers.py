@@ -15,6 +15,8 @@ from asr.errors import AudioError, MissingExtraError
 BLOCK_SAMPLES = 1 << 18
 # Less than this is no speech, and would be blown up to gigabytes by resampling.
 MIN_RATE_HZ = 1000
+# More than this no converter gives: it is a damaged header, by which minutes of speech would last no time at all.
+MAX_RATE_HZ = 10_000_000
 # What is missing at the end of a file is worth a word from here on: encoders pad and trim by less.
 MIN_MISSING_SECONDS = 0.25
 # Sizes from here on are placeholders of programs that wrote to a pipe.
@@ -231,12 +233,23 @@ def open_reader(file: BinaryIO, name: str) -> SoundReader | ContainerReader:
         if not _is_container(head):
             raise AudioError(f"{name}: is not audio in a format that can be read ({reason})") from None
         reader = ContainerReader(file, name)
-    if reader.sample_rate < MIN_RATE_HZ:
+    try:
+        check_recorded_rate(reader.sample_rate, f"{name}: its header states")
+    except AudioError:
         reader.close()
-        raise AudioError(
-            f"{name}: its header states a sample rate of {reader.sample_rate} Hz; expected at least {MIN_RATE_HZ} Hz"
-        )
+        raise
     return reader
+
+
+def check_recorded_rate(rate: float, got: str) -> None:
+    """Refuse a rate in Hz that no recording of speech has; `got` begins the message.
+
+    Raises
+    ------
+    AudioError
+    """
+    if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
+        raise AudioError(f"{got} a sample rate of {rate} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
 
 
 def starts_too_late(name: str, start_seconds: float, end_seconds: float = 0.0) -> str:

@@ -68,7 +68,10 @@ def _open_path(name: str) -> BinaryIO:
 def _spool(source: Any) -> BinaryIO:
     """Return a copy of a file: libsndfile needs to seek, which a pipe cannot, and the caller's file stays open."""
     read = getattr(source, "read", None)
-    content = read(SPOOL_BYTES) if read else None
+    try:
+        content = read(SPOOL_BYTES) if read else None
+    except ValueError as error:
+        raise AudioError(f"{getattr(source, 'name', 'file object')}: cannot be read ({error})") from None
     if not isinstance(content, bytes):
         raise AudioError(f"got a {type(source).__name__}; expected a path, bytes, a binary file or an array")
     assert read is not None

@@ -1,7 +1,9 @@
 """Audio block by block, in bounded memory: mono, finite, at the wanted rate."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import BinaryIO, Self
 
 import numpy as np
@@ -12,6 +14,7 @@ from asr.audio.readers import (
     ArrayReader,
     Reader,
     SoundReader,
+    check_recorded_rate,
     open_reader,
     starts_too_late,
 )
@@ -86,6 +89,7 @@ class AudioStream:
                 raise AudioError("an array of samples says nothing of its rate: give source_rate in Hz")
             check_rate(source_rate)
             self.name = f"array of shape {source.shape}"
+            check_recorded_rate(source_rate, f"{self.name}: got")
             self._reader = ArrayReader(source, source_rate)
             return
         self.name, self._file = open_source(source)
@@ -196,8 +200,8 @@ def check_rate(rate: int) -> None:
     ------
     AudioError
     """
-    if not rate > 0:
-        raise AudioError(f"got a sample rate of {rate} Hz; expected a positive number")
+    if not (isinstance(rate, Real) and 0 < rate < math.inf):
+        raise AudioError(f"got a sample rate of {rate!r} Hz; expected a positive number")
 
 
 def resample_blocks(

@@ -38,6 +38,9 @@ def evaluate(
     lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
     alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
     beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
+    oov: Annotated[
+        Literal["allow", "penalise", "forbid"] | None, typer.Option(help="Words that the n-gram model does not know.")
+    ] = None,
     hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
     lexicon: Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")] = "",
 ) -> None:
@@ -55,17 +58,18 @@ def evaluate(
     from asr.evaluation.report import Heading
     from asr.transcription.bundle import Bundle
     from asr.transcription.decoding import DecodingOptions, describe, make_decoder
+    from asr.transcription.inputs import make_folder
     from asr.transcription.runtime import make_runtime
 
     bundle, store = Bundle.load(model), open_store(data)
     options = DecodingOptions(
-        beam_size, lm, alpha, beta, hotwords=hotword_weights(hotword) if hotword else (), lexicon=lexicon
+        beam_size, lm, alpha, beta, hotwords=hotword_weights(hotword or []), lexicon=lexicon, oov=oov
     )
     decoder, runtime = make_decoder(bundle, options), make_runtime(bundle, device, threads, precision)
     # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out, "--out")
     with typer.progressbar(length=len(store), label="evaluating", file=typer.get_text_stream("stderr")) as bar:
         result = evaluate_store(store, bundle, runtime, decoder, bar.update)
     _warn_of_unwritable(store, bundle)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def transcribe(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Audio files, glob patterns, folders; - for the standard input.", show_default=False),
+        typer.Argument(metavar="INPUT...", help="Audio files, glob patterns, folders; - for the standard input."),
     ],
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
     output_format: Annotated[
@@ -99,7 +99,9 @@ def transcribe(
             for warning in result.transcript.warnings:
                 progress.message(f"asr: warning: {warning}")
             if outputs:
-                outputs.write(recording, result.transcript)
+                if message := outputs.write(recording, result.transcript):
+                    failed += 1
+                    progress.message(f"asr: {message}")
             else:
                 _print(recording, result.transcript, as_json=json_lines, named=len(recordings) > 1)
                 if word_timestamps:

@@ -5,13 +5,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from asr.decoder import GreedyDecoder
 from asr.errors import DecodingError, UsageError, did_you_mean
 from asr.tokenizer import BLANK
 from asr.transcription.bundle import LANGUAGE_MODEL, Bundle, Precision
 from asr.transcription.transcribe import Decoder, Transcriber
+
+if TYPE_CHECKING:
+    from asr.decoder import Hotwords
 
 # Of a beam search that was asked for without a size, by a bundle that has none of its own.
 BEAM_SIZE = 100
@@ -62,7 +65,7 @@ class DecodingOptions:
                 raise UsageError(f"the {name} is {value}; expected 1 or more (a beam of 1 is greedy decoding)")
         weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
         if self.lm == "none" and weighs:
-            raise UsageError(f"{', '.join(weighs)} weigh a language model, and --lm none means without one")
+            raise UsageError(f"{', '.join(weighs)}: for a language model, and --lm none means without one")
         if self.beam_size == 1 and self.needs_beam:
             raise UsageError(
                 f"{', '.join(self._of_beam_search())} is for beam search, and a beam size of 1 means greedy decoding: "
@@ -166,6 +169,8 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     tuned = bundle.decoding if path and not options.lm else {}
     chosen = {"alpha": options.alpha, "beta": options.beta, "oov": options.oov}
     given = {name: value for name, value in chosen.items() if value is not None}
+    if options.lexicon and not Path(options.lexicon).is_file():
+        raise UsageError(f"{options.lexicon}: no such lexicon; expected a file of words")
     if given and path is None:
         raise UsageError(
             f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by --lm"
@@ -186,10 +191,27 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
                 options=beam,
                 lm=NGramModel.read(path) if path else None,
                 lexicon=Lexicon.read(options.lexicon) if options.lexicon else None,
-                hotwords=options.hotwords,
+                hotwords=_hotwords(bundle, options),
             )
         except UserWarning as warning:
             raise DecodingError(f"{path}: does not fit model {bundle.name}: {warning}") from None
+
+
+def _hotwords(bundle: Bundle, options: DecodingOptions) -> "Hotwords":
+    from asr.decoder import Hotwords
+
+    try:
+        hotwords = Hotwords(options.hotwords)
+    except DecodingError as error:
+        raise UsageError(str(error)) from None
+    letters = {letter for token in bundle.tokenizer.tokens[1:] for letter in token}
+    for phrase in hotwords.weights:
+        if unknown := sorted(set("".join(phrase)) - letters):
+            raise UsageError(
+                f"hotword {' '.join(phrase)!r} has characters that model {bundle.name} cannot write: "
+                f"{''.join(unknown)!r}; expected only {''.join(sorted(letters - {' '}))!r}"
+            )
+    return hotwords
 
 
 def _language_model(bundle: Bundle, options: DecodingOptions) -> Path | None:
@@ -210,5 +232,6 @@ def describe(bundle: Bundle, options: DecodingOptions) -> str:
         return "greedy"
     path = _language_model(bundle, options)
     lm = "no LM" if path is None else options.lm or "own LM"
-    hotwords = f", {len(options.hotwords)} hotwords" if options.hotwords else ""
+    count = len(options.hotwords)
+    hotwords = f", {count} hotword{'s' if count > 1 else ''}" if count else ""
     return f"beam {beam_size}, {lm}{hotwords}{', a lexicon' if options.lexicon else ''}"

@@ -1,5 +1,6 @@
 """What the command line names → the recordings to transcribe, and where their transcripts go."""
 
+import errno
 import glob
 import os
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.errors import UsageError
+from asr.errors import AsrError, UsageError
 from asr.files import write_text
 from asr.transcription.transcript import Transcript
 from asr.transcription.writers import WRITERS
@@ -23,6 +24,8 @@ AUDIO_SUFFIXES = frozenset(
         *(".3gp", ".aac", ".amr", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".weba", ".webm", ".wma"),
     ]
 )
+# What is wrong with one output is then wrong with all that follow.
+NO_SPACE = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 # What a process that was killed leaves of a file that it was writing; see `asr.files.atomic_path`.
 LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
@@ -72,10 +75,25 @@ class Outputs:
         """Tell whether all of a recording's files exist."""
         return all(path.is_file() for path in self.paths(recording).values())
 
-    def write(self, recording: Recording, transcript: Transcript) -> None:
-        """Write a recording's files, each whole or not at all."""
+    def write(self, recording: Recording, transcript: Transcript) -> str:
+        """Write a recording's files, each whole or not at all; return what is wrong if one cannot be, else "".
+
+        Raises
+        ------
+        AsrError
+            If there is no space left, so that no other recording's files can be written.
+        """
         for name, path in self.paths(recording).items():
-            write_text(path, WRITERS[name](transcript, recording.stem))
+            # A file's name need not be UTF-8, and stands in what is written.
+            text = WRITERS[name](transcript, recording.stem).encode("utf-8", "backslashreplace").decode()
+            try:
+                write_text(path, text)
+            except OSError as error:
+                message = f"{recording.path}: {path} cannot be written ({error.strerror or error})"
+                if error.errno in NO_SPACE:
+                    raise AsrError(f"{message}; make room, and go on by --skip-existing") from None
+                return message
+        return ""
 
     def prepare(self, recordings: Sequence[Recording]) -> None:
         """Make the folder, and refuse what would go wrong later; remove what a killed job left.
@@ -95,21 +113,32 @@ class Outputs:
                 f"inputs with the same name would overwrite each other's transcripts: {'; '.join(clashes[:5])}{more}: "
                 "rename them, or transcribe them into different folders (--output-dir)"
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise UsageError(
-                f"the output folder {self.folder} cannot be written to ({error.strerror or error}); give another by "
-                "--output-dir"
-            ) from None
+        make_folder(self.folder, "--output-dir")
         names = {path.name for recording in recordings for path in self.paths(recording).values()}
         for folder in {self.folder / recording.folder for recording in recordings}:
             if folder.is_dir():
                 for path in folder.iterdir():
                     if (left := LEFTOVER.fullmatch(path.name)) and left[1] in names:
                         path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make the folder that `option` gives, before any work is done for what cannot be written there.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise UsageError(
+            f"the output folder {folder} cannot be written to ({reason}); give another by {option}"
+        ) from None
 
 
 def find_recordings(given: Iterable[str], *, recursive: bool = False) -> list[Recording]:

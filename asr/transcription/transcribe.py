@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioSource
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
-from asr.errors import AsrError, DecodingError
+from asr.errors import AsrError, DecodingError, UsageError
 from asr.tokenizer import BLANK
 from asr.transcription.bundle import Bundle, Precision
 from asr.transcription.recognition import Ending, Heard, Recogniser
@@ -111,7 +111,14 @@ class Transcriber:
             The rate of arrays in Hz.
         progress : callable, optional
             ``(index of the source, share of it that is done, seconds of audio that are)``.
+
+        Raises
+        ------
+        UsageError
+            If `sources` is a single recording.
         """
+        if isinstance(sources, str | bytes | os.PathLike | np.ndarray):
+            raise UsageError(f"sources is one {type(sources).__name__}; expected several, as a list of it")
         events = (event for source in sources for event in self._recogniser.listen(source, source_rate))
         segments: list[Segment] = []
         index, error = 0, None

@@ -1,6 +1,7 @@
 """Many recordings: what is wrong with one is told, the others' transcripts are the same however the job is run."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -172,9 +173,12 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(recordings, 
         (["--skip-existing"], "--skip-existing is for files"),
         (["--nbest", "3"], "--nbest is for JSON"),
         (["--beam-size", "1", "--lm", "none", "--hotword", "a"], "lm, hotwords is for beam search"),
-        (["--lm", "none", "--alpha", "1"], "alpha weigh a language model"),
+        (["--lm", "none", "--alpha", "1"], "alpha: for a language model"),
         (["--beam-size", "0"], "beam size is 0"),
         (["--lm", "missing.arpa"], "no such language model"),
+        (["--lexicon", "missing.txt"], "no such lexicon"),
+        (["--hotword", "NINE"], "hotword 'NINE' has characters that model an4 cannot write: 'EIN'"),
+        (["--hotword", "nine=inf"], "hotword 'nine' with weight inf"),
         (["-f", "doc"], "unknown output format 'doc'"),
         (["-", "--jobs", "2"], "standard input cannot be shared"),
     ],
@@ -221,6 +225,40 @@ def test_what_inputs_name(tmp_path):
     outputs = Outputs(tmp_path / "out", ("txt",))
     outputs.prepare(find_recordings([root], recursive=True))
     assert outputs.paths(Recording("x/below/a.wav", "below")) == {"txt": tmp_path / "out" / "below" / "a.txt"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_name_that_is_not_utf8_costs_no_transcript(recordings, tmp_path):
+    odd = tmp_path / os.fsdecode(b"odd\xff.wav")
+    odd.write_bytes((recordings / "good8.wav").read_bytes()[:-20_000])  # Truncated: its name is in a warning, too.
+    asr(odd, "-o", tmp_path / "out")
+    made = contents(tmp_path / "out")
+    assert len(made) == 7
+    assert made[os.fsdecode(b"odd\xff.ctm")].startswith(rb"odd\udcff 1 ")
+    (warning,) = json.loads(made[os.fsdecode(b"odd\xff.json")])["warnings"]
+    assert warning.startswith(str(odd))
+
+
+def test_an_output_that_cannot_be_written_is_named_and_the_rest_goes_on(recordings, tmp_path):
+    (tmp_path / "good1.txt").mkdir()
+    errors = asr(recordings / "good1.wav", recordings / "good8.wav", "-o", tmp_path, "-f", "txt", status=1)[1]
+    assert f"asr: {recordings / 'good1.wav'}: {tmp_path / 'good1.txt'} cannot be written (Is a directory)" in errors
+    assert "1 written, 1 failed" in errors
+    assert list(contents(tmp_path)) == ["good8.txt"]
+
+
+def test_a_full_disk_ends_the_job_and_names_the_file(recordings, tmp_path, monkeypatch):
+    written = []
+
+    def write(path, text):
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+
+    monkeypatch.setattr("asr.transcription.inputs.write_text", write)
+    with pytest.raises(AsrError, match=r"good\d\.wav: .*\.txt cannot be written \(No space left.*--skip-existing"):
+        asr(*(recordings / f"good{index}.wav" for index in range(3)), "-o", tmp_path, "-f", "txt")
+    assert len(written) == 1
 
 
 def test_what_a_truncated_recording_lacks_is_told_and_kept(tmp_path):

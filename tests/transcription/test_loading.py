@@ -103,6 +103,12 @@ def test_where_nobody_speaks_there_is_hardly_a_word(transcriber, name):
     assert transcript.duration == pytest.approx(len(NOBODY_SPEAKS[name]) / RATE)
 
 
+def test_one_recording_is_not_several(transcriber, example):
+    for one in ("call.wav", b"RIFF", example):
+        with pytest.raises(UsageError, match="expected several"):
+            list(transcriber.transcribe_many(one))
+
+
 def test_keywords_are_the_options():
     assert list(DecodingKeywords.__annotations__) == [field.name for field in dataclasses.fields(DecodingOptions)]
     with pytest.raises(UsageError, match=r"unknown option 'beamsize' \(did you mean 'beam_size'\?\)"):
