@@ -238,6 +238,18 @@ def write(path, content: bytes):
     return path
 
 
+def test_a_film_without_sound_says_so(tmp_path):
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "mute.mkv"), "w") as film:
+        stream = film.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for packet in [*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode()]:
+            film.mux(packet)
+    with pytest.raises(AudioError, match=r"mute\.mkv: is not audio that can be read \(it has no audio stream\)"):
+        load_audio(tmp_path / "mute.mkv", RATE)
+
+
 def test_a_closed_file_is_one_clear_error(tmp_path):
     file = write(tmp_path / "a.wav", WAV).open("rb")
     file.close()

@@ -170,7 +170,8 @@ class ContainerReader:
             self._container = av.open(file)
             self._stream = self._container.streams.audio[0]
         except (av.FFmpegError, IndexError) as error:
-            raise AudioError(f"{name}: is not audio that can be read ({error})") from None
+            reason = "it has no audio stream" if isinstance(error, IndexError) else error.strerror or error
+            raise AudioError(f"{name}: is not audio that can be read ({reason})") from None
         self.sample_rate = int(self._stream.rate)
         # Containers state what encoders padded, and live recordings nothing.
         self.stated_seconds = 0.0
@@ -195,7 +196,8 @@ class ContainerReader:
                 yield np.concatenate(parts)
         except self._av.FFmpegError as error:
             raise AudioError(
-                f"{self._name}: is damaged after {position / self.sample_rate:.1f} s ({error}); expected a whole file"
+                f"{self._name}: is damaged after {position / self.sample_rate:.1f} s ({error.strerror or error}); "
+                "expected a whole file"
             ) from None
 
     def missing_seconds(self, num_read: int) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def transcribe(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Audio files, glob patterns, folders; - for the standard input."),
+        typer.Argument(metavar="INPUT", help="Audio files, glob patterns, folders; - for the standard input."),
     ],
     model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
     output_format: Annotated[
