@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 # In the order of the flow: a part imports only itself and parts before it.
 PARTS = [
-    "errors", "console", "files", "settings", "audio", "features", "text", "tokenizer", "model_config", "model",
-    "decoder", "data", "transcription", "evaluation", "training", "recipe", "cli", "__main__",
+    "errors", "cores", "console", "files", "settings", "audio", "features", "text", "tokenizer", "model_config",
+    "model", "decoder", "data", "transcription", "evaluation", "training", "recipe", "cli", "__main__",
 ]  # fmt: skip
 
 HEAVY = ["torch", "torchaudio", "librosa", "matplotlib", "pyarrow.dataset"]

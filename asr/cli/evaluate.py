@@ -52,6 +52,7 @@ def evaluate(
     model = require_model(model)
     if audio is not None and out is None:
         raise UsageError("--audio is for the report, and there is none without --out: give --out DIR too")
+    from asr.cli.progress import counted
     from asr.data.store import open_store
     from asr.evaluation.details import Details
     from asr.evaluation.evaluate import evaluate as evaluate_store
@@ -70,8 +71,8 @@ def evaluate(
     close_range = Details(store, bundle, runtime, audio)
     if out is not None:
         make_folder(out, "--out")
-    with typer.progressbar(length=len(store), label="evaluating", file=typer.get_text_stream("stderr")) as bar:
-        result = evaluate_store(store, bundle, runtime, decoder, bar.update)
+    with counted(len(store), "evaluating") as advance:
+        result = evaluate_store(store, bundle, runtime, decoder, advance)
     _warn_of_unwritable(store, bundle)
     description = describe(bundle, options)
     _print(result, description, show=show)

@@ -1,6 +1,5 @@
 """``asr tune``."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,8 +34,10 @@ def tune(
     same seed gives the same weights.
     """
     model = require_model(model)
+    from asr.cli.progress import counted
+    from asr.cores import num_cores
     from asr.data.store import open_store
-    from asr.evaluation.surface import draw_surface
+    from asr.evaluation.surface import draw_surface, require_matplotlib
     from asr.evaluation.tune import Search
     from asr.evaluation.tune_bundle import (
         TuningOptions,
@@ -49,11 +50,12 @@ def tune(
     )
     from asr.training.card import model_card
     from asr.transcription.bundle import PICTURE, Bundle
+    from asr.transcription.inputs import make_folder
     from asr.transcription.runtime import make_runtime
 
     bundle, store = Bundle.load(model), open_store(data)
     refuse_test_set(store)
-    workers = (threads or os.cpu_count() or 1) if device == "cpu" else 1
+    workers = (threads or num_cores()) if device == "cpu" else 1
     options = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers)
     folder = None if dry_run else target_folder(bundle, out)
     tuning_decoder(bundle, options)  # So that a bad language model is told before the work.
@@ -63,11 +65,14 @@ def tune(
             "too, its weight comes out too heavy",
             file=sys.stderr,
         )
-    stderr = typer.get_text_stream("stderr")
-    with typer.progressbar(length=len(store), label="log-probs", file=stderr) as bar:
-        log_probs = cached_log_probs(store, bundle, make_runtime(bundle, device, threads), bar.update)
-    with typer.progressbar(length=options.trials, label="decoding", file=stderr) as bar:
-        tuned = tune_bundle(store, bundle, log_probs, options, bar.update)
+    if picture is not None or folder is not None:
+        require_matplotlib()
+    if picture is not None:
+        make_folder(picture.absolute().parent, "--picture")
+    with counted(len(store), "log-probs") as advance:
+        log_probs = cached_log_probs(store, bundle, make_runtime(bundle, device, threads), advance)
+    with counted(options.trials, "decoding") as advance:
+        tuned = tune_bundle(store, bundle, log_probs, options, advance)
     _print(tuned)
     if folder is not None:
         for note in install(bundle, tuned, lm, folder, model_card):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
+from asr.cores import num_cores
 from asr.data.tasks import ShardTask, prepare_shard
 from asr.errors import AsrError, DataError, MissingExtraError
 
@@ -98,7 +99,7 @@ def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
         return
     # Not fork: this process has threads (the progress bar, BLAS).
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(jobs or num_cores(), mp_context=context, initializer=_start_worker) as pool:
         yield pool
 
 

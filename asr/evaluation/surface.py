@@ -1,5 +1,6 @@
 """A picture of what tuning tried: WER over the weights, WER and time over the beam."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,24 @@ from asr.evaluation.tune_bundle import TunedBundle
 from asr.files import atomic_path
 
 
-def draw_surface(tuned: TunedBundle, path: Path) -> None:
-    """Write a PNG.
+def require_matplotlib() -> None:
+    """Say before the work, and not after it, that no picture can be drawn.
 
     Raises
     ------
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "data", "a picture of the tuning") from None
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "data", "a picture of the tuning")
+
+
+def draw_surface(tuned: TunedBundle, path: Path) -> None:
+    """Write a PNG. Raises as `require_matplotlib`."""
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4.2), dpi=110, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))

@@ -43,7 +43,7 @@ def align_audio(
         If the model has subwords, and the text characters that are in none of them.
     """
     bundle = transcriber.bundle
-    utterances = list(transcriber.utterances(source, source_rate=source_rate))
+    utterances, duration_seconds = transcriber.utterances(source, source_rate=source_rate)
     if not utterances:
         raise AudioError("the recording is silent; expected one in which the text is said")
     log_probs = np.concatenate([utterance.log_probs for utterance in utterances])
@@ -70,4 +70,5 @@ def align_audio(
         for word in alignment.words
     )
     end = utterances[-1].end_seconds
-    return Transcript((Segment(utterances[0].start_seconds, end, " ".join(word.text for word in words), words),), end)
+    segment = Segment(utterances[0].start_seconds, end, " ".join(word.text for word in words), words)
+    return Transcript((segment,), duration_seconds)

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
 from asr.audio import AudioSource
+from asr.cores import num_cores
 from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
 from asr.transcription.bundle import Precision
 from asr.transcription.decoding import DecodingOptions, load
@@ -50,7 +51,7 @@ class JobOptions:
         """Return what does the work in one process."""
         threads = self.threads
         if self.jobs > 1 and not threads and self.device == "cpu":
-            threads = max(1, (os.cpu_count() or 1) // self.jobs)
+            threads = max(1, num_cores() // self.jobs)
         decoding = {name: getattr(self.decoding, name) for name in DecodingOptions.__dataclass_fields__}
         return load(self.model, device=self.device, threads=threads, precision=self.precision, **decoding)
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.cores import num_cores
 from asr.errors import MissingExtraError, ModelError, UsageError, did_you_mean
 from asr.transcription.bundle import GRAPHS, SHIPPED, WEIGHTS_SHA256, Bundle, Precision
 
@@ -64,7 +65,7 @@ class OnnxRuntime:
         self._path = _graph_path(bundle, precision)
         # The scales of int8 are taken over the whole input: together, an utterance's values would depend on others.
         self.batches = precision == "float32"
-        self._workers = 1 if self.batches else threads or _num_cores()
+        self._workers = 1 if self.batches else threads or num_cores()
         self._session = self._open(threads if self.batches else 1, device)
         self._check(bundle)
         self.name = f"ONNX Runtime {_onnxruntime().__version__}, {precision}, on {_place(device)}"
@@ -285,11 +286,6 @@ def _device_index(device: str) -> int:
     if device != "cuda" and not (device.startswith("cuda:") and index.isdecimal()):
         raise UsageError(f"device {device!r} cannot be used; expected cpu, cuda or cuda:N")
     return int(index or 0)
-
-
-def _num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _place(device: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioSource
+from asr.cores import num_cores
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import AsrError, DecodingError, UsageError
 from asr.tokenizer import BLANK
@@ -64,7 +65,7 @@ class Transcriber:
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
         self._runtime: Runtime = make_runtime(self.bundle, device, threads, precision)
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or num_cores()
         labels = Labels(self.bundle.tokenizer.tokens, BLANK)
         self._decoder = decoder or GreedyDecoder(labels, frame_seconds=self.bundle.frame_seconds)
         features = self.bundle.features
@@ -144,19 +145,30 @@ class Transcriber:
         """Return natural log-probabilities ``(T', V)`` of samples ``(num_samples,)`` at the model's rate, uncut."""
         return self._runtime([self._recogniser.features(samples)])[0]
 
-    def utterances(self, source: AudioSource, *, source_rate: int | None = None) -> Iterator[Utterance]:
-        """Yield the utterances of a recording with their log-probabilities, as `transcribe` decodes them.
+    def utterances(self, source: AudioSource, *, source_rate: int | None = None) -> tuple[list[Utterance], float]:
+        """Return the utterances of a recording with their log-probabilities, as `transcribe` decodes them.
+
+        Returns
+        -------
+        utterances : list of Utterance
+        duration_seconds : float
+            Of the whole recording.
 
         Raises
         ------
         AudioError
             If the source is not usable audio.
         """
+        found: list[Utterance] = []
+        duration_seconds = 0.0
         for window in self._recogniser.windows(self._recogniser.listen(source, source_rate)):
             for event, utterances in window:
-                yield from utterances
-                if isinstance(event, Ending) and event.error is not None:
-                    raise event.error
+                found += utterances
+                if isinstance(event, Ending):
+                    duration_seconds = event.duration_seconds
+                    if event.error is not None:
+                        raise event.error
+        return found, duration_seconds
 
     def _transcript(self, segments: list[Segment], ending: Ending) -> Transcript:
         return Transcript(tuple(segments), ending.duration_seconds, self.bundle.language, ending.warnings)
