@@ -55,7 +55,9 @@ def main() -> None:
             continue
         texts[name] = [result.text for result in results if not isinstance(result, AsrError)]
         print(f"{name:22} {word_errors([recording.text for recording in recordings], texts[name]).kaldi_line()}")
-    print(f"wav and flac give the same words: {texts['wav, 16 bit'] == texts['flac']}")
+    if texts["wav, 16 bit"] != texts["flac"]:
+        sys.exit("wav and flac give different words")
+    print("wav and flac give the same words")
 
 
 if __name__ == "__main__":

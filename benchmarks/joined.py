@@ -11,12 +11,12 @@ where forced alignment of the separate recording with its transcript has them.
 
 import argparse
 
-import jiwer
 import numpy as np
 from an4_recordings import SAMPLE_RATE, Recording, read_test_set
 from numpy.typing import NDArray
 
 import asr
+from asr.evaluation.alignment import align_words
 from asr.evaluation.wer import word_errors
 from asr.transcription.aligning import align_audio
 
@@ -36,15 +36,15 @@ def pause(kind: str, recording: Recording, rng: np.random.Generator) -> NDArray[
     return (level * rng.standard_normal(size)).astype(np.float32)
 
 
-def hits(reference: list[str], hypothesis: list[str]) -> list[tuple[int, int]]:
+def hits(reference: str, hypothesis: str) -> list[tuple[int, int]]:
     """Return the places in both of each word that is recognised correctly."""
-    aligned = jiwer.process_words(" ".join(reference), " ".join(hypothesis)).alignments[0]
-    return [
-        (chunk.ref_start_idx + i, chunk.hyp_start_idx + i)
-        for chunk in aligned
-        if chunk.type == "equal"
-        for i in range(chunk.ref_end_idx - chunk.ref_start_idx)
-    ]
+    places, said, heard = [], 0, 0
+    for word in align_words(reference, hypothesis):
+        if word.reference == word.hypothesis:
+            places.append((said, heard))
+        said += word.reference is not None
+        heard += word.hypothesis is not None
+    return places
 
 
 def main() -> None:
@@ -64,12 +64,12 @@ def main() -> None:
             parts += [recording.samples, pause(kind, recording, rng)]
             now += len(parts[-2]) + len(parts[-1])
         transcript = transcriber.transcribe(np.concatenate(parts), source_rate=SAMPLE_RATE)
-        said = " ".join(references).split()
-        right = hits(said, transcript.text.split())
+        said = " ".join(references)
+        right = hits(said, transcript.text)
         times = np.array([expected[i] for i, _ in right])
         found = np.array([(transcript.words[j].start, transcript.words[j].end) for _, j in right])
         near = 100 * (np.abs(times - found) <= TOLERANCE_SECONDS).mean(axis=0)
-        counts = word_errors([" ".join(said)], [transcript.text])
+        counts = word_errors([said], [transcript.text])
         print(
             f"{kind:16} {counts.kaldi_line()}; of {len(right)} correct words {near[0]:.1f} % begin and {near[1]:.1f} % "
             f"end within {TOLERANCE_SECONDS} s"

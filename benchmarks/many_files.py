@@ -92,6 +92,8 @@ def main() -> None:
         same = digests(root / "again") == digests(root / "out")
         print(f"killed with {left} files written, run again: exit status {ran.returncode}, the same folder: {same}")
         print(f"  {ran.stderr.splitlines()[-1]}")
+        if not same:
+            sys.exit("the resumed job has other files than the undisturbed one")
 
 
 if __name__ == "__main__":

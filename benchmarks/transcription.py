@@ -25,7 +25,6 @@ import itertools
 import json
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,9 +33,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from an4_recordings import SAMPLE_RATE, read_test_set
 from numpy.typing import NDArray
 
-from asr.audio import load_audio
+from asr.audio import resample
 from asr.decoder import GreedyDecoder
 from asr.tokenizer import BLANK
 from asr.transcription.bundle import Bundle
@@ -62,21 +62,6 @@ for path in json.load(sys.stdin):
     seconds += clock() - start
 print(json.dumps([seconds, words]))
 """
-
-
-def read_recordings(folder: Path, sample_rate: int) -> list[Samples]:
-    """Return the test recordings in an archive of AN4, longest first."""
-    archives = sorted(folder.glob("an4_sphere.tar.*"))
-    if not archives:
-        sys.exit(f"{folder} holds no an4_sphere.tar.*: set ASR_ARCHIVES to a folder that does")
-    recordings = []
-    with tarfile.open(archives[0]) as archive:
-        for member in archive:
-            if "an4test_clstk/" in member.name and Path(member.name).suffix in (".sph", ".flac", ".opus"):
-                file = archive.extractfile(member)
-                assert file is not None
-                recordings.append(load_audio(file.read(), sample_rate).samples)
-    return sorted(recordings, key=len, reverse=True)
 
 
 @contextmanager
@@ -186,7 +171,8 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     bundle = Bundle.load(arguments.model)
-    recordings = read_recordings(Path(os.environ.get("ASR_ARCHIVES", "../shared/data")), bundle.features.sample_rate)
+    rate = bundle.features.sample_rate
+    recordings = sorted((resample(x.samples, SAMPLE_RATE, rate) for x in read_test_set()), key=len, reverse=True)
     # Spread over all lengths.
     recordings = recordings[:: max(1, len(recordings) // (arguments.recordings or len(recordings)))]
     audio_seconds = sum(map(len, recordings)) / bundle.features.sample_rate

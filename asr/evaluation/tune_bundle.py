@@ -19,11 +19,10 @@ from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
 from asr.files import atomic_directory, write_text
 from asr.transcription.bundle import LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
-from asr.transcription.decoding import DecodingOptions, make_decoder
+from asr.transcription.decoding import OWN_LM, DecodingOptions, make_decoder
 from asr.transcription.runtime import Runtime
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
-OWN = "own LM"
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,7 @@ def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Cal
 
 def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Callable[[Bundle], str]) -> list[str]:
     notes = []
-    results = [row for row in bundle.results if OWN not in row["decoder"]]
+    results = [row for row in bundle.results if OWN_LM not in row["decoder"]]
     if len(results) < len(bundle.results):
         notes.append("removed the results of the earlier weights from the bundle; asr evaluate measures the new ones")
     new = dataclasses.replace(bundle, decoding=tuned.decoding, results=results)

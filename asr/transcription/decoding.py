@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Of a beam search that was asked for without a size, by a bundle that has none of its own.
 BEAM_SIZE = 100
+# What results say of the decoder where it used the bundle's own language model.
+OWN_LM = "own LM"
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def describe(bundle: Bundle, options: DecodingOptions) -> str:
     if beam_size == 1:
         return "greedy"
     path = _language_model(bundle, options)
-    lm = "no LM" if path is None else options.lm or "own LM"
+    lm = "no LM" if path is None else options.lm or OWN_LM
     count = len(options.hotwords)
     hotwords = f", {count} hotword{'s' if count > 1 else ''}" if count else ""
     return f"beam {beam_size}, {lm}{hotwords}{', a lexicon' if options.lexicon else ''}"
