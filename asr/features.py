@@ -7,7 +7,7 @@ need librosa at inference: a bundle carries the filterbank that it was trained w
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,9 +119,13 @@ class LogMelConfig:
         """Upper edge of the highest band in Hz."""
         return self.high_hz or self.sample_rate / 2
 
-    def num_frames(self, num_samples: int) -> int:
+    @overload
+    def num_frames(self, num_samples: int) -> int: ...
+    @overload
+    def num_frames(self, num_samples: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def num_frames(self, num_samples: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
         """Return the number of frames for `num_samples` samples: frame t is centred on sample t · hop."""
-        return 1 + num_samples // self.hop_samples if num_samples > 0 else 0
+        return (1 + num_samples // self.hop_samples) * (num_samples > 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values for JSON."""

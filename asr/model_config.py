@@ -75,3 +75,7 @@ class ModelConfig:
         """Return the number of output frames for `num_frames` feature frames: halved once or twice, rounded up."""
         halved = (num_frames + 1) // 2
         return halved if self.time_reduction == 2 else (halved + 1) // 2
+
+    def input_frames(self, output_frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the fewest feature frames that give as many output frames: the inverse of `output_frames`."""
+        return (output_frames - 1) * self.time_reduction + 1

@@ -1,5 +1,6 @@
 """The acoustic model: batch invariance, gradients, and the reservoir."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the acoustic model needs the [train] extra")
@@ -65,3 +66,12 @@ def test_a_reservoir_keeps_its_recurrent_weights_at_their_spectral_radius(cell):
         for block in value.split(12):
             assert torch.linalg.eigvals(block).abs().max().item() == pytest.approx(0.7, abs=1e-4)
     assert all(value.requires_grad for name, value in model.named_parameters() if name not in recurrent)
+
+
+@pytest.mark.parametrize("time_reduction", [2, 4])
+def test_input_frames_are_the_fewest_for_their_output_frames(time_reduction):
+    config = ModelConfig(time_reduction=time_reduction)
+    wanted = np.arange(1, 50)
+    fewest = config.input_frames(wanted)
+    assert (config.output_frames(fewest) == wanted).all()
+    assert (config.output_frames(fewest - 1) == wanted - 1).all()

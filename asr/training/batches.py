@@ -143,7 +143,7 @@ class BatchSource:
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
         # The fewest frames of which the network makes as many outputs as CTC needs.
-        self._shortest = (tokenizer.min_frames(store.texts) - 1) * model.time_reduction + 1
+        self._shortest = model.input_frames(tokenizer.min_frames(store.texts))
         fits = self._num_frames >= self._shortest
         self._kept = np.arange(len(store)) if keep_short else np.flatnonzero(fits)
         self.too_short = [] if keep_short else self._names(~fits)

@@ -17,8 +17,6 @@ from asr.training.validation import Validation
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-# Columns of the log that tell of time: all others are the same in a resumed run.
-TIME_COLUMNS = ("seconds", "hours_per_second")
 # Time between two lines within an epoch where there is no terminal, and between two changes of the bar's text.
 LINE_SECONDS = 600.0
 STATUS_SECONDS = 1.0

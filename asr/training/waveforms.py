@@ -53,8 +53,9 @@ class Waveforms:
 
     def num_frames(self, indices: NDArray[np.int64], speed: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the frames of utterances `indices` ``(N,)`` played at `speed` ``(N,)``."""
-        num_samples = played_samples(self._num_samples[indices], speed, self.store.config.sample_rate)
-        return np.where(num_samples > 0, 1 + num_samples // self.store.config.hop_samples, 0)
+        config = self.store.config
+        num_samples: NDArray[np.int64] = played_samples(self._num_samples[indices], speed, config.sample_rate)
+        return config.num_frames(num_samples)
 
     def features(self, index: int) -> NDArray[np.float32]:
         """Return the features ``(T, F)`` of an utterance unaltered, just as a feature store has them."""
