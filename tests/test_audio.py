@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 
 from asr.audio import AudioStream, AudioWarning, audio_duration, load_audio, resample
+from asr.audio.readers import ContainerReader, SoundReader
 from asr.errors import AsrError, AudioError, MissingExtraError
 
 RATE = 16_000
@@ -388,6 +390,28 @@ def test_a_container_is_read_with_pyav(tmp_path, suffix):
     assert np.sqrt(2) * middle.std() == pytest.approx(0.25, rel=0.05)
     part = load_audio(path, RATE, start_seconds=0.25, end_seconds=0.75)
     np.testing.assert_allclose(part.samples[1000:-1000], middle[1000:-1000], atol=1e-3)
+
+
+@pytest.mark.parametrize("reader", [SoundReader, ContainerReader])
+@pytest.mark.parametrize("from_byte", [0, 1_000_000], ids=["opening", "reading"])
+def test_ctrl_c_within_a_library_is_not_lost(reader, from_byte, capfd):
+    class Interrupted(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() >= from_byte and not interruptions:
+                interruptions.append(self.tell())
+                signal.raise_signal(signal.SIGINT)
+            return super().read(size)
+
+    if reader is ContainerReader:
+        pytest.importorskip("av", reason="containers need the [media] extra")
+    interruptions: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    blocks = []
+    with pytest.raises(KeyboardInterrupt):
+        blocks.extend(reader(Interrupted(encoded(tone(60.0), RATE, "WAV")), "a.wav").blocks(0, None))
+    assert sum(map(len, blocks)) < 60 * RATE
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not capfd.readouterr().err
 
 
 def test_importing_reads_no_audio_library():

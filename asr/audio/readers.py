@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.interrupts import interrupts_wait
 from asr.audio.sources import check_shape, float_samples
 from asr.errors import AudioError, MissingExtraError
 
@@ -82,7 +83,8 @@ class SoundReader:
         import soundfile
 
         self._name, self._file = name, file
-        self._sound = soundfile.SoundFile(_Seekable(file))
+        with interrupts_wait():
+            self._sound = soundfile.SoundFile(_Seekable(file))
         self._error = soundfile.LibsndfileError
         self.sample_rate = int(self._sound.samplerate)
         self.stated_seconds = self._sound.frames / self.sample_rate
@@ -100,10 +102,12 @@ class SoundReader:
         position = first
         try:
             if first:
-                self._sound.seek(first)
+                with interrupts_wait():
+                    self._sound.seek(first)
             while last is None or position < last:
                 size = BLOCK_SAMPLES if last is None else min(BLOCK_SAMPLES, last - position)
-                block = self._sound.read(size, "float32", always_2d=True)
+                with interrupts_wait():
+                    block = self._sound.read(size, "float32", always_2d=True)
                 if not len(block):
                     return
                 position += len(block)
@@ -167,7 +171,8 @@ class ContainerReader:
             raise MissingExtraError("PyAV", "media", f"{name}: reading mp4, m4a, webm and similar containers") from None
         self._name, self._av = name, av
         try:
-            self._container = av.open(file)
+            with interrupts_wait():
+                self._container = av.open(file)
             self._stream = self._container.streams.audio[0]
         except (av.FFmpegError, IndexError) as error:
             reason = "it has no audio stream" if isinstance(error, IndexError) else error.strerror or error
@@ -181,7 +186,7 @@ class ContainerReader:
         resampler = self._av.AudioResampler(format="flt")
         position, parts = 0, []
         try:
-            for frame in self._container.decode(self._stream):
+            for frame in self._frames():
                 for part in resampler.resample(frame):
                     block = part.to_ndarray().reshape(-1, len(part.layout.channels))
                     parts.append(block[max(0, first - position) : None if last is None else max(0, last - position)])
@@ -199,6 +204,15 @@ class ContainerReader:
                 f"{self._name}: is damaged after {position / self.sample_rate:.1f} s ({error.strerror or error}); "
                 "expected a whole file"
             ) from None
+
+    def _frames(self) -> Iterator[Any]:
+        frames = self._container.decode(self._stream)
+        while True:
+            with interrupts_wait():
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
 
     def missing_seconds(self, num_read: int) -> float:
         """Return how much the header promises beyond what is there."""

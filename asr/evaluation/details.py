@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import load_audio
+from asr.audio.interrupts import interrupts_wait
 from asr.data.export import parse_source
 from asr.data.store import AudioStore
 from asr.data.utterance import audio_in
@@ -169,7 +170,8 @@ def mp3(samples: NDArray[np.float32]) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), SOUND_RATE_HZ, format="MP3")
+    with interrupts_wait():
+        soundfile.write(buffer, np.clip(samples, -1, 1), SOUND_RATE_HZ, format="MP3")
     return buffer.getvalue()
 
 
