@@ -19,6 +19,7 @@ from asr.data.store import INDEX, FeatureStore
 from asr.errors import DataError, UsageError
 from asr.recipe import Recipe, seeds
 from asr.recipe.checks import check_letters, check_splits
+from asr.recipe.language_model import tune
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import check_settings, write_settings
 from asr.recipe.tokens import transcripts
@@ -136,6 +137,14 @@ def test_the_language_model_has_seen_the_training_transcripts_alone(out):
     shipped = NGramModel.read(out / "exp" / "bundle" / LANGUAGE_MODEL)
     assert shipped.perplexity(texts).with_oov == pytest.approx(expected.perplexity(texts).with_oov, rel=1e-5)
     assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta"}
+
+
+def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_path):
+    shutil.copytree(out / "exp", tmp_path / "exp")
+    tune(replace(digits(out, "lm.order=0"), out=tmp_path / "exp"))
+    bundle = Bundle.load(tmp_path / "exp" / "bundle")
+    assert not bundle.decoding
+    assert not (tmp_path / "exp" / "bundle" / LANGUAGE_MODEL).exists()
 
 
 def test_speed_perturbed_copies_are_no_more_text():

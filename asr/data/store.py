@@ -2,7 +2,6 @@
 
 import bisect
 import io
-import json
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -298,12 +297,3 @@ def read_arrow(path: Path) -> Any:
     # Closing gives the descriptor back; the mapping lives as long as the columns, however many shards there are.
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
-
-
-def shard_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a shard's schema says of itself: corpus, version, split, kind, feature configuration."""
-    values = read_arrow(Path(path)).schema.metadata
-    return {
-        **{key.decode(): value.decode() for key, value in values.items()},
-        "features": json.loads(values[b"features"]),
-    }

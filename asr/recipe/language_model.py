@@ -60,13 +60,20 @@ def lm(run: Run) -> None:
 
 
 def tune(run: Run) -> None:
-    """Bundle, n-gram model and dev store → weights of the model and of the word bonus; both are put into the bundle."""
+    """Bundle, n-gram model and dev store → weights of the model and of the word bonus; both are put into the bundle.
+
+    Where the recipe asks for no n-gram model, one that the bundle has from before is taken out.
+    """
     from asr.decoder.ngram import NGramModel
     from asr.evaluation.tune import tune as tune_weights
     from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.order:
+        if (run.bundle / LANGUAGE_MODEL).is_file():
+            (run.bundle / LANGUAGE_MODEL).unlink()
+            bundle = dataclasses.replace(Bundle.load(run.bundle), decoding={})
+            write_text(run.bundle / "config.json", bundle.config_json())
         return
     if not path.is_file():
         raise DataError(f"{path}: no such language model: run the stage lm first")

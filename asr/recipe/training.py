@@ -1,6 +1,7 @@
 """The stage ``train``: feature stores → bundle."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files import write_text
@@ -75,12 +76,16 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
 
 
 def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") -> dict[str, Any]:
-    recipe = run.recipe
+    from asr.data.store import open_store
+
+    recipe, waveform = run.recipe, run.recipe.training.augment.waveform
+    folders = [Path(folder) for folder in (waveform.noises, waveform.impulse_responses) if folder]
+    materials = [open_store(folder) for folder in folders if (folder / "store.json").is_file()]
     return {
         "settings": digest(learned_settings(run)),
         "named": digest([recipe.name, recipe.description, recipe.licence, recipe.language]),
         "tokens": digest(tokenizer.files()),
-        "data": digest([data_stamp(store) for store in stores]),
+        "data": digest([data_stamp(store) for store in (*stores, *materials)]),
         "init": run.origin.weights_sha256 if run.origin else "",
     }
 

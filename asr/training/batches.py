@@ -148,11 +148,18 @@ class BatchSource:
         self._kept = np.arange(len(store)) if keep_short else np.flatnonzero(fits)
         self.too_short = [] if keep_short else self._names(~fits)
         self.too_long = self._names(self._num_frames > batch_frames)
+        if not len(store):
+            raise DataError(f"{store.path}: the split has no utterance; expected at least one")
         if not len(self._kept):
             raise DataError(
                 f"none of the {len(store)} utterances has enough frames for its transcript at a time reduction of "
                 f"{model.time_reduction}; expected at least one output frame a token"
             )
+
+    @property
+    def stores(self) -> list[FeatureStore | AudioStore]:
+        """All that batches are made of: the store, and those of noises and impulse responses."""
+        return [self.store, *(self._waveforms.materials if self._waveforms else ())]
 
     @property
     def hours(self) -> float:

@@ -210,7 +210,7 @@ def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, con
     """Return all that decides what is learned, for JSON: settings, and digests of tokens, weights' shapes and data."""
     shapes = [list(parameter.shape) for parameter in model.parameters()]
     data = {
-        name: _digest([to_dict(source.store.config), source.store.header["shards"]])
+        name: _digest([part for store in source.stores for part in (to_dict(store.config), store.header["shards"])])
         for name, source in (("train", train), ("dev", dev))
     }
     settings: dict[str, Any] = {

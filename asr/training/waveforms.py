@@ -51,6 +51,11 @@ class Waveforms:
                 f"{self.config.max_snr_db:g}; expected min_snr_db ≤ max_snr_db"
             )
 
+    @property
+    def materials(self) -> list[AudioStore]:
+        """The stores of noises and impulse responses that utterances are mixed with."""
+        return [store for store in (self._noises, self._responses) if store is not None]
+
     def num_frames(self, indices: NDArray[np.int64], speed: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the frames of utterances `indices` ``(N,)`` played at `speed` ``(N,)``."""
         config = self.store.config

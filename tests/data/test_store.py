@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr.data.corpus import Corpus, PrepareOptions, prepare
 from asr.data.shards import arrow_array, file_checksum
-from asr.data.store import FeatureStore, open_store, shard_metadata
+from asr.data.store import FeatureStore, open_store, read_arrow
 from asr.errors import DataError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,9 +47,9 @@ def test_columns_are_those_that_pyarrow_makes(texts: list[str], floats: list[flo
 
 def test_shards_describe_themselves(folder: Path) -> None:
     store = FeatureStore.open(folder)
-    facts = shard_metadata(folder / "shard-00000.arrow")
-    assert facts["features"] == store.config.to_dict()
-    assert (facts["corpus"], facts["split"], facts["kind"]) == ("toy", "train", "features")
+    facts = read_arrow(folder / "shard-00000.arrow").schema.metadata
+    assert json.loads(facts[b"features"]) == store.config.to_dict()
+    assert (facts[b"corpus"], facts[b"split"], facts[b"kind"]) == (b"toy", b"train", b"features")
 
 
 def test_pyarrow_alone_reads_a_shard(folder: Path) -> None:

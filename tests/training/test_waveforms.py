@@ -14,10 +14,12 @@ from asr.data.corpus import Corpus, PrepareOptions, RawUtterance, prepare, read_
 from asr.data.store import AudioStore, FeatureStore  # noqa: E402
 from asr.errors import DataError, UsageError  # noqa: E402
 from asr.features import LogMelConfig  # noqa: E402
+from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
 from asr.settings import override  # noqa: E402
 from asr.tokenizer import CharTokenizer  # noqa: E402
 from asr.training.batches import BatchSource, check_same_features  # noqa: E402
+from asr.training.checkpoint import run_settings  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
 from asr.training.waveforms import add_pauses, piece, play, played_samples, reverberate, scaled_noise  # noqa: E402
 from data_prep.noise import CORPUS as NOISE  # noqa: E402
@@ -115,6 +117,15 @@ def test_lengths_are_as_planned_and_features_normalised_whatever_is_altered(fold
             for x, length in zip(batch.features, batch.feature_lengths.tolist(), strict=True):
                 torch.testing.assert_close(x[:length].mean(0), torch.zeros(20), atol=1e-4, rtol=0)
                 torch.testing.assert_close(x[:length].std(0, correction=0), torch.ones(20), atol=1e-3, rtol=0)
+
+
+def test_other_noises_are_other_data(folder, waveform):
+    store, model = AudioStore.open(folder / "audio/train"), AcousticModel(MODEL, 20, len(TOKENIZER.tokens))
+    dev, settings = source(store, None), []
+    for waveforms in (waveform, replace(waveform, noises=waveform.impulse_responses)):
+        train = source(store, AugmentConfig(waveform=waveforms))
+        settings.append(run_settings(model, train, dev, TrainingConfig()))
+    assert [key for key in settings[0]["data"] if settings[0]["data"][key] != settings[1]["data"][key]] == ["train"]
 
 
 def test_what_is_heard_depends_on_seed_epoch_and_utterance_alone(folder, waveform):
