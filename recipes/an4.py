@@ -21,8 +21,8 @@ RECIPE = Recipe(
     ),
     training=TrainingConfig(
         epochs=90,
-        learning_rate=2e-3,
-        batch_seconds=80.0,
+        learning_rate=1.5e-3,
+        batch_seconds=40.0,
         precision="auto",
         intermediate_ctc=0.3,
         ema_decay=0.995,
