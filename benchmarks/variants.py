@@ -1,0 +1,125 @@
+"""AN4's recipe with one thing left out, and with other cells of as many parameters: dev WER, loss and time.
+
+    python recipes/an4.py --stage prepare
+    python benchmarks/variants.py [--epochs 30] [--out exp/an4_variants] [--only "no masks" …]
+
+Each variant is a run of recipes/an4.py with other settings, in a folder of its own: started again, it goes on, and what
+is done is not done again. Epochs are as many for all, fewer than the recipe's; WER is greedy, on the dev set.
+"""
+
+import argparse
+import csv
+import runpy
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+RECIPE = "recipes/an4.py"
+TOKENS = 28
+AUGMENT = "training.augment"
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "the recipe": (),
+    "no masks": (f"{AUGMENT}.frequency_masks=0", f"{AUGMENT}.time_masks_per_second=0"),
+    "no stretching": (f"{AUGMENT}.time_stretch=0", f"{AUGMENT}.frequency_stretch=0"),
+    "no dropout": ("model.dropout=0",),
+    "no averaged weights": ("training.ema_decay=0",),
+    "no intermediate CTC": ("training.intermediate_ctc=0",),
+    "no pauses, no noise": tuple(
+        f"{AUGMENT}.{name}=0" for name in ("pause_probability", "noise_probability", "noise_utterances")
+    ),
+    "no weight decay": ("training.weight_decay=0",),
+}
+CELLS: dict[str, dict[str, Any]] = {
+    "GRU, bidirectional": {"cell": "gru"},
+    "vanilla RNN (tanh), bidirectional": {"cell": "rnn_tanh"},
+    "LSTM, one direction": {"bidirectional": False},
+    "GRU, one direction": {"cell": "gru", "bidirectional": False},
+    "vanilla RNN (tanh), one direction": {"cell": "rnn_tanh", "bidirectional": False},
+    "LSTM reservoir, bidirectional": {"reservoir": True},
+}
+
+
+def parameters(model: Any, n_mels: int) -> int:
+    from asr.model import AcousticModel
+
+    return sum(parameter.numel() for parameter in AcousticModel(model, n_mels, TOKENS).parameters())
+
+
+def of_equal_size(recipe: Any, changes: dict[str, Any]) -> Any:
+    """Return the recipe's model with another cell, and as many units as give it about as many parameters."""
+    wanted = parameters(recipe.model, recipe.features.n_mels)
+    low, high = 16, 4096
+    while high - low > 8:
+        middle = (low + high) // 2
+        model = replace(recipe.model, **changes, hidden_size=middle)
+        low, high = (middle, high) if parameters(model, recipe.features.n_mels) < wanted else (low, middle)
+    return replace(recipe.model, **changes, hidden_size=high // 8 * 8)
+
+
+def train(name: str, settings: tuple[str, ...], out: Path, data: Path) -> str:
+    """Run the recipe; return what is wrong, if anything."""
+    out.mkdir(parents=True, exist_ok=True)
+    changed = [part for setting in settings for part in ("--set", setting)]
+    command = [
+        sys.executable,
+        RECIPE,
+        "--stage",
+        "tokenizer",
+        "--stage",
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+    ]
+    ran = subprocess.run([*command, *changed], stderr=subprocess.PIPE, text=True)
+    with (out / "train.log").open("a") as log:
+        log.write(ran.stderr)
+    if ran.returncode == 130:
+        raise SystemExit(130)
+    lines = ran.stderr.strip().splitlines()
+    return "" if not ran.returncode else lines[-1] if lines else f"status {ran.returncode}"
+
+
+def best(log: Path) -> dict[str, float]:
+    """Return the best epoch of a run's log, and the median seconds of an epoch."""
+    rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(log.open())]
+    return {
+        **min(rows, key=lambda row: (row["dev_wer"], row["dev_loss"])),
+        "last": rows[-1]["dev_wer"],
+        "seconds": statistics.median(row["seconds"] for row in rows),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/an4"))
+    parser.add_argument("--out", type=Path, default=Path("exp/an4_variants"))
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--only", nargs="*", choices=[*LEFT_OUT, *CELLS], metavar="NAME")
+    arguments = parser.parse_args()
+    recipe = runpy.run_path(RECIPE)["RECIPE"]
+    variants = {name: (recipe.model, settings) for name, settings in LEFT_OUT.items()}
+    for name, changes in CELLS.items():
+        model = of_equal_size(recipe, changes)
+        settings = tuple(f"model.{key}={value}" for key, value in changes.items())
+        variants[name] = (model, (*settings, f"model.hidden_size={model.hidden_size}"))
+    print(f"{'':36} {'units':>5} {'million':>7} {'WER %':>6} {'last':>6} {'loss':>6} {'s/epoch':>7}")
+    for name in arguments.only or variants:
+        model, settings = variants[name]
+        folder = arguments.out / "".join(letter if letter.isalnum() else "_" for letter in name)
+        wrong = train(name, (f"training.epochs={arguments.epochs}", *settings), folder, arguments.data)
+        row = best(folder / "log.csv")
+        size = parameters(model, recipe.features.n_mels) / 1e6
+        print(
+            f"{name:36} {model.hidden_size:5} {size:7.2f} {100 * row['dev_wer']:6.2f} {100 * row['last']:6.2f} "
+            f"{row['dev_loss']:6.3f} {row['seconds']:7.1f}  {wrong}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
