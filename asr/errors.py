@@ -44,6 +44,12 @@ class MissingExtraError(AsrError, ImportError):
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'ctc-asr[{extra}]'")
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what a library's error says, or its kind where it says nothing."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the known name closest to `name`, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

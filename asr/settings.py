@@ -2,7 +2,9 @@
 
 import ast
 import dataclasses
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from asr.errors import UsageError, did_you_mean
@@ -55,6 +57,21 @@ def override(settings: T, assignments: Iterable[str]) -> T:
             value = {"true": True, "false": False}.get(text.strip(), text.strip())
         changes[path.strip()] = value
     return _replace(settings, changes)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between two objects of JSON: dotted key, old and new value; None for one that is not there."""
+    for key in dict.fromkeys((*before, *now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield prefix + key, old, new
+
+
+def digest(values: Any) -> str:
+    """Return 16 hexadecimal digits that stand for a JSON value."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def _replace(settings: T, changes: Mapping[str, Any], section: str = "") -> T:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 RECIPE = "recipes/an4.py"
-TOKENS = 28
 AUGMENT = "training.augment"
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "the recipe": (),
@@ -42,20 +41,21 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 
 
-def parameters(model: Any, n_mels: int) -> int:
+def parameters(model: Any, n_mels: int, num_tokens: int, *, trained: bool = False) -> int:
     from asr.model import AcousticModel
 
-    return sum(parameter.numel() for parameter in AcousticModel(model, n_mels, TOKENS).parameters())
+    every = AcousticModel(model, n_mels, num_tokens).parameters()
+    return sum(parameter.numel() for parameter in every if parameter.requires_grad or not trained)
 
 
-def of_equal_size(recipe: Any, changes: dict[str, Any]) -> Any:
+def of_equal_size(recipe: Any, changes: dict[str, Any], num_tokens: int) -> Any:
     """Return the recipe's model with another cell, and as many units as give it about as many parameters."""
-    wanted = parameters(recipe.model, recipe.features.n_mels)
+    wanted = parameters(recipe.model, recipe.features.n_mels, num_tokens)
     low, high = 16, 4096
     while high - low > 8:
         middle = (low + high) // 2
         model = replace(recipe.model, **changes, hidden_size=middle)
-        low, high = (middle, high) if parameters(model, recipe.features.n_mels) < wanted else (low, middle)
+        low, high = (middle, high) if parameters(model, recipe.features.n_mels, num_tokens) < wanted else (low, middle)
     return replace(recipe.model, **changes, hidden_size=high // 8 * 8)
 
 
@@ -95,6 +95,9 @@ def best(log: Path) -> dict[str, float]:
 
 
 def main() -> None:
+    from asr.data.store import open_store
+    from asr.tokenizer import CharTokenizer
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/an4"))
     parser.add_argument("--out", type=Path, default=Path("exp/an4_variants"))
@@ -102,20 +105,24 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*LEFT_OUT, *CELLS], metavar="NAME")
     arguments = parser.parse_args()
     recipe = runpy.run_path(RECIPE)["RECIPE"]
+    num_tokens = len(CharTokenizer.from_texts(open_store(arguments.data / recipe.train).texts))
     variants = {name: (recipe.model, settings) for name, settings in LEFT_OUT.items()}
     for name, changes in CELLS.items():
-        model = of_equal_size(recipe, changes)
+        model = of_equal_size(recipe, changes, num_tokens)
         settings = tuple(f"model.{key}={value}" for key, value in changes.items())
         variants[name] = (model, (*settings, f"model.hidden_size={model.hidden_size}"))
-    print(f"{'':36} {'units':>5} {'million':>7} {'WER %':>6} {'last':>6} {'loss':>6} {'s/epoch':>7}")
+    print(f"{'':36} {'units':>5} {'million':>7} {'trained':>7} {'WER %':>6} {'last':>6} {'loss':>6} {'s/epoch':>7}")
     for name in arguments.only or variants:
         model, settings = variants[name]
         folder = arguments.out / "".join(letter if letter.isalnum() else "_" for letter in name)
         wrong = train(name, (f"training.epochs={arguments.epochs}", *settings), folder, arguments.data)
+        if not (folder / "log.csv").is_file():
+            raise SystemExit(f"{name}: {wrong}")
         row = best(folder / "log.csv")
-        size = parameters(model, recipe.features.n_mels) / 1e6
+        sizes = [parameters(model, recipe.features.n_mels, num_tokens, trained=part) / 1e6 for part in (False, True)]
+        rates = (100 * row["dev_wer"], 100 * row["last"])
         print(
-            f"{name:36} {model.hidden_size:5} {size:7.2f} {100 * row['dev_wer']:6.2f} {100 * row['last']:6.2f} "
+            f"{name:36} {model.hidden_size:5} {sizes[0]:7.2f} {sizes[1]:7.2f} {rates[0]:6.2f} {rates[1]:6.2f} "
             f"{row['dev_loss']:6.3f} {row['seconds']:7.1f}  {wrong}",
             flush=True,
         )

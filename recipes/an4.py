@@ -1,4 +1,4 @@
-"""CMU AN4: spelled words, numbers and commands, 0.71 h of training speech.
+"""CMU AN4: spelled words, numbers and commands, 0.63 h of training speech.
 
 python recipes/an4.py
 

@@ -22,9 +22,9 @@ from asr.recipe.checks import check_letters, check_splits
 from asr.recipe.language_model import tune
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import check_settings, write_settings
-from asr.recipe.tokens import transcripts
+from asr.recipe.tokens import tokenizer, transcripts
 from asr.settings import override
-from asr.tokenizer import BLANK_TOKEN, CharTokenizer
+from asr.tokenizer import BLANK_TOKEN, TOKENS, CharTokenizer
 from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
 from asr.transcription.runtime import OnnxRuntime
 
@@ -145,6 +145,14 @@ def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_p
     bundle = Bundle.load(tmp_path / "exp" / "bundle")
     assert not bundle.decoding
     assert not (tmp_path / "exp" / "bundle" / LANGUAGE_MODEL).exists()
+
+
+def test_tokens_under_trained_weights_are_not_replaced(out, tmp_path):
+    shutil.copytree(out / "exp", tmp_path / "exp")
+    before = (tmp_path / "exp" / "tokenizer" / TOKENS).read_bytes()
+    with pytest.raises(UsageError, match="began with other tokens"):
+        tokenizer(replace(digits(out, "tokenizer.kind=characters", "tokenizer.vocab_size=0"), out=tmp_path / "exp"))
+    assert (tmp_path / "exp" / "tokenizer" / TOKENS).read_bytes() == before
 
 
 def test_speed_perturbed_copies_are_no_more_text():

@@ -65,3 +65,9 @@ def test_overrides_take_the_types_of_their_fields():
 def test_what_cannot_be_meant_is_refused(assignment, message):
     with pytest.raises(UsageError, match=message):
         override(RECIPE, [assignment])
+
+
+def test_a_recipe_in_python_is_checked_too():
+    for wrong in ({"optimizer": "adam"}, {"decay": "exponential"}, {"learning_rate": float("inf")}):
+        with pytest.raises(UsageError, match=f"training.{next(iter(wrong))} is "):
+            TrainingConfig(**wrong)

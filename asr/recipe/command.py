@@ -13,9 +13,10 @@ from asr.recipe.recipe import Recipe, Run
 from asr.settings import override
 
 
-def _require_training_extra() -> None:
+def _require_training_extra(recipe: Recipe) -> None:
     """Say before the first stage, and not after hours of preparation, that training cannot run."""
-    for package in ("torch", "onnx", "pyarrow", "librosa"):
+    subwords = ("sentencepiece",) if recipe.tokenizer.kind in ("unigram", "bpe") else ()
+    for package in ("torch", "onnx", "pyarrow", "librosa", *subwords):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "train", "training")
 
@@ -38,9 +39,9 @@ def main(recipe: Recipe) -> None:
         for name in stage or ():
             if name not in STAGES:
                 raise UsageError(f"unknown stage {name!r}; expected {', '.join(STAGES)}{did_you_mean(name, STAGES)}")
-        if not stage or "train" in stage:
-            _require_training_extra()
         changed = override(recipe, setting or ())
+        if not stage or "train" in stage:
+            _require_training_extra(changed)
         data, out = data or Path("data", changed.corpus), out or Path("exp", changed.name)
         run = Run(changed, data, out, jobs, archive, allow_changes)
         if seeds:

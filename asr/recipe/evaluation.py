@@ -9,7 +9,8 @@ from rich.table import Table
 from asr.files import write_text
 from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import digest, is_current, write_stamp
+from asr.recipe.stamps import is_current, write_stamp
+from asr.settings import digest
 
 # Characters of a line in a log file.
 PIPE_WIDTH = 120
@@ -17,6 +18,7 @@ PIPE_WIDTH = 120
 
 def evaluate(run: Run) -> None:
     """Bundle, dev and test stores → WER table; the dev set has chosen the epoch and the decoder's weights."""
+    from asr.data.shards import file_checksum
     from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
 
     bundle = Bundle.load(run.bundle)
@@ -25,6 +27,7 @@ def evaluate(run: Run) -> None:
     stamp = {
         "weights": bundle.weights_sha256,
         "decoding": [bundle.decoding, run.recipe.lm.beam_size] if has_lm else None,
+        "lm": file_checksum(run.bundle / LANGUAGE_MODEL) if has_lm else None,
         "data": {split: digest(data_stamp(run.store(split))) for split in splits},
     }
     if not bundle.results or not is_current(run.out, "evaluate", stamp):

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.cores import num_cores
 from asr.errors import DataError
 from asr.files import atomic_path, write_text
 from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import digest, is_current, read_stamps, write_stamp
+from asr.recipe.stamps import is_current, read_stamps, write_stamp
 from asr.recipe.tokens import transcripts
+from asr.settings import digest
 
 if TYPE_CHECKING:
     from asr.decoder import BeamSearchDecoder, NGramModel
     from asr.evaluation.evaluate import Store
     from asr.transcription.bundle import Bundle
-
-THREADS = 2
 
 
 def lm(run: Run) -> None:
@@ -94,7 +94,7 @@ def tune(run: Run) -> None:
         weighted = decoder.with_options(alpha=alpha, beta=beta)
 
         def recognise(utterances: Sequence[NDArray[Any]]) -> list[str]:
-            return [hypotheses[0].text for hypotheses in weighted.decode_batch(utterances, threads=THREADS)]
+            return [hypotheses[0].text for hypotheses in weighted.decode_batch(utterances, threads=num_cores())]
 
         return recognise
 

@@ -1,15 +1,13 @@
 """What was done with what: notes in ``<out>/stages.json``, by which stages know that they are done."""
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from asr.errors import UsageError
 from asr.files import write_text
 from asr.recipe.recipe import Run
-from asr.settings import to_dict
+from asr.settings import differences, to_dict
 from asr.training.config import FREE_SETTINGS
 
 STAMPS = "stages.json"
@@ -41,11 +39,6 @@ def is_current(out: Path, stage: str, stamp: dict[str, Any], *outputs: Path) -> 
     return all(path.exists() for path in outputs) and read_stamps(out).get(stage) == stamp
 
 
-def digest(values: Any) -> str:
-    """Return 16 hexadecimal digits that stand for a JSON value."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
-
-
 def learned_settings(run: Run) -> dict[str, Any]:
     """Return all settings that decide what is learned, nested as in the recipe."""
     values: dict[str, Any] = json.loads(json.dumps(to_dict(run.recipe)))
@@ -66,7 +59,7 @@ def check_settings(run: Run) -> None:
         before = json.loads((run.out / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    changes = dict(_changes(before, learned_settings(run)))
+    changes = {key: change for key, *change in differences(before, learned_settings(run))}
     impossible = {key for key in changes if key.partition(".")[0] in FIXED and key not in LOOSE}
     told = {key: change for key, change in changes.items() if key in impossible or not run.allow_changes}
     if not told:
@@ -82,13 +75,3 @@ def check_settings(run: Run) -> None:
 def write_settings(run: Run) -> None:
     """Note what training begins with, for `check_settings`."""
     write_text(run.out / SETTINGS, json.dumps(learned_settings(run), indent=1, ensure_ascii=False) + "\n")
-
-
-def _changes(before: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield what differs between two nested settings: dotted key, (old, new)."""
-    for key in dict.fromkeys((*before, *now)):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changes(old, new, f"{prefix}{key}.")
-        elif old != new:
-            yield prefix + key, (old, new)

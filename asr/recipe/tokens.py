@@ -1,14 +1,15 @@
 """The stage ``tokenizer``: training transcripts → ``<out>/tokenizer``."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.errors import DataError
+from asr.errors import DataError, UsageError
 from asr.files import atomic_directory, write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import digest, is_current, write_stamp
-from asr.settings import to_dict
+from asr.recipe.stamps import SETTINGS, is_current, write_stamp
+from asr.settings import digest, to_dict
 from asr.tokenizer import TOKENS, CharTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
@@ -35,12 +36,21 @@ def tokenizer(run: Run) -> None:
             made = SentencePieceTokenizer.from_texts(texts, config.kind, config.vocab_size)
         else:
             made = CharTokenizer.from_texts(texts)
+        if (run.out / SETTINGS).is_file() and _content(folder) != made.files():
+            raise UsageError(
+                f"{folder}: training in {run.out} began with other tokens than the transcripts of {run.recipe.train!r} "
+                "now give, and its weights do not fit them: choose another --out, or delete the folder"
+            )
         with atomic_directory(folder) as new:
             for name, content in made.files().items():
                 write_text(new / name, content)
         write_stamp(run.out, "tokenizer", stamp)
         print(f"tokenizer: {len(made)} tokens ({made.kind})", file=sys.stderr)
     check_letters(load_tokenizer(run), stores)
+
+
+def _content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*")}
 
 
 def transcripts(store: "Store") -> list[str]:

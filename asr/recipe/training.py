@@ -8,8 +8,9 @@ from asr.files import write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits, data_stamp
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import digest, is_current, learned_settings, write_settings, write_stamp
+from asr.recipe.stamps import is_current, learned_settings, write_settings, write_stamp
 from asr.recipe.tokens import load_tokenizer
+from asr.settings import digest
 
 if TYPE_CHECKING:
     from asr.evaluation.evaluate import Store

@@ -103,6 +103,10 @@ class BestWeights:
                     "run the same command again to go on"
                 ) from None
 
+    def present(self, scores: Sequence[Score]) -> list[Score]:
+        """Return those of `scores` whose weights are there to be averaged: none of a run that kept the best alone."""
+        return [score for score in scores if self.count == 1 or self._path(score).is_file()]
+
     def prune(self, scores: Sequence[Score]) -> None:
         """Delete the weights of all epochs but those of `scores`."""
         kept = {self._path(score) for score in scores}
@@ -111,14 +115,15 @@ class BestWeights:
                 path.unlink(missing_ok=True)
 
     def load(self, model: nn.Module, scores: Sequence[Score]) -> None:
-        """Give `model` the weights of the best epoch, or the mean of those of all `scores` if several are kept.
+        """Give `model` the weights of the best epoch; where several are kept, the mean of those of `scores`, if any.
 
         Raises
         ------
         ModelError
             If a file is gone.
         """
-        paths = [self._path(score) for score in scores] if self.count > 1 else [self.directory / "best.safetensors"]
+        several = self.count > 1 and scores
+        paths = [self._path(score) for score in scores] if several else [self.directory / "best.safetensors"]
         for path in paths:
             if not path.is_file():
                 raise ModelError(

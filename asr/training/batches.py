@@ -21,7 +21,7 @@ from asr.training.augment import Lengths, Purpose, augment, draw_lengths, genera
 from asr.training.config import AugmentConfig
 from asr.training.waveforms import open_waveforms
 
-# Utterances of one batch differ in length by up to this part: room for batches to differ from epoch to epoch.
+# Lengths are sorted as if each were longer or shorter by up to this part, so that batches differ from epoch to epoch.
 LENGTH_JITTER = 0.1
 
 

@@ -1,10 +1,8 @@
 """The whole state of a training run, in files that are written whole or not at all; the last few are kept."""
 
-import hashlib
 import json
-import pickle
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.errors import ModelError, UsageError
+from asr.errors import ModelError, UsageError, first_line
 from asr.files import atomic_path
 from asr.model import AcousticModel
-from asr.settings import to_dict
+from asr.settings import digest, to_dict
 from asr.training.batches import BatchSource
-from asr.training.config import FREE_SETTINGS, TrainingConfig
-
-# What reading a damaged file may raise.
-DAMAGED = (
-    OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
+from asr.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +121,7 @@ class CheckpointFolder:
             ) from None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write `checkpoint`, and delete the oldest if there are now too many.
+        """Write `checkpoint` as the newest: those of later positions are deleted, and the oldest if there are too many.
 
         Raises
         ------
@@ -144,11 +137,12 @@ class CheckpointFolder:
         except (OSError, RuntimeError) as error:
             # torch tells of a failed write by a RuntimeError, whose cause only the system's own error names.
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
-            reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
+            reason = getattr(cause, "strerror", None) or first_line(cause)
             raise ModelError(
                 f"{path}: cannot write the checkpoint ({reason}); those before it are whole: make room and run the "
                 "same command again to go on"
             ) from None
+        self.discard_newer(at)
         for old in self._paths()[self.keep :]:
             old.unlink(missing_ok=True)
 
@@ -164,8 +158,8 @@ class CheckpointFolder:
         for path in paths:
             try:
                 return _read(path)
-            except DAMAGED as error:
-                self.warn(f"{path}: is damaged ({str(error).splitlines()[0]}); trying the one before it")
+            except Exception as error:  # Damaged bytes may raise anything.
+                self.warn(f"{path}: is damaged ({first_line(error)}); trying the one before it")
         if paths:
             raise ModelError(
                 f"{self.directory}: no checkpoint of {len(paths)} can be read; expected one that is whole: delete the "
@@ -173,15 +167,16 @@ class CheckpointFolder:
             )
         return None
 
-    def other_settings(self, changed: Sequence[str]) -> ModelError:
-        """Return the error of a run whose settings are not those of its checkpoints, of which some are `changed`."""
+    def other_settings(self, changed: str, *, fatal: bool) -> ModelError:
+        """Return the error of settings that are not those of the checkpoints; `fatal`: the weights do not fit."""
+        accept = "" if fatal else "accept the changes (--allow-changes of a recipe), "
         return ModelError(
-            f"{self.directory}: its run had other settings ({'; '.join(changed)}); expected the same: go back to them, "
-            "choose another output directory, accept the changes (--allow-changes of a recipe), or delete the folder"
+            f"{self.directory}: its run had other settings ({changed}); expected the same: go back to them, choose "
+            f"another output directory, {accept}or delete the folder"
         )
 
     def discard_newer(self, position: Position) -> None:
-        """Delete checkpoints beyond `position`, which cannot be read and would pass for the newest, and torn writes."""
+        """Delete checkpoints beyond `position`, which would pass for the newest, and torn writes."""
         for path in self.directory.glob(".epoch_*.tmp"):
             path.unlink(missing_ok=True)
         last = f"epoch_{position.epoch:04d}_step_{position.step:06d}.pt"
@@ -210,36 +205,14 @@ def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, con
     """Return all that decides what is learned, for JSON: settings, and digests of tokens, weights' shapes and data."""
     shapes = [list(parameter.shape) for parameter in model.parameters()]
     data = {
-        name: _digest([part for store in source.stores for part in (to_dict(store.config), store.header["shards"])])
+        name: digest([part for store in source.stores for part in (to_dict(store.config), store.header["shards"])])
         for name, source in (("train", train), ("dev", dev))
     }
     settings: dict[str, Any] = {
         "training": to_dict(config),
         "model": to_dict(model.config),
-        "tokens": _digest([shapes, list(train.tokenizer.tokens)]),
+        "tokens": digest([shapes, list(train.tokenizer.tokens)]),
         "data": data,
     }
     # As it comes out of a checkpoint.
     return dict(json.loads(json.dumps(settings)))
-
-
-def fingerprint(settings: Mapping[str, Any]) -> str:
-    """Return a short name of `run_settings`, without those that do not change what is learned."""
-    learned = {key: value for key, value in settings["training"].items() if key not in FREE_SETTINGS}
-    return _digest({**settings, "training": learned})
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return what differs between two nested settings, a line of ``key: old → new`` each."""
-    lines = []
-    for key in dict.fromkeys((*before, *now)):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += differences(old, new, f"{prefix}{key}.")
-        elif old != new and key not in FREE_SETTINGS:
-            lines.append(f"{prefix}{key}: {old} → {new}")
-    return lines
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,10 +1,13 @@
 """How a model is trained; free of torch, so that recipes can be read without it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from asr.errors import UsageError
 
+Optimizer = Literal["adamw", "sgd", "rmsprop"]
+Decay = Literal["cosine", "linear", "constant"]
 Precision = Literal["float32", "bfloat16", "auto"]
 # Settings of a run that do not change what is learned.
 FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
@@ -162,10 +165,10 @@ class TrainingConfig:
     """
 
     epochs: int = 60
-    optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
+    optimizer: Optimizer = "adamw"
     learning_rate: float = 1e-3
     warmup: float = 0.1
-    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    decay: Decay = "cosine"
     momentum: float = 0.9
     weight_decay: float = 1e-2
     max_gradient_norm: float = 100.0
@@ -187,7 +190,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "learning_rate", "max_gradient_norm", "batch_seconds", "checkpoint_minutes"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected a positive number")
         for name in ("accumulate", "max_skipped", "keep_checkpoints"):
             if getattr(self, name) < 1:
@@ -195,8 +198,11 @@ class TrainingConfig:
         for name in ("average_best", "patience"):
             if getattr(self, name) < 0:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 or more")
-        if self.precision not in get_args(Precision):
-            raise UsageError(f"training.precision is {self.precision!r}; expected {', '.join(get_args(Precision))}")
+        for name, known in (("optimizer", Optimizer), ("decay", Decay), ("precision", Precision)):
+            if getattr(self, name) not in get_args(known):
+                raise UsageError(
+                    f"training.{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(known))}"
+                )
         for name in ("warmup", "momentum", "intermediate_ctc", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from asr.errors import AsrError, UsageError
+from asr.errors import AsrError, UsageError, first_line
 from asr.training.batches import PlannedBatch
 
 # A rank that is silent for so long is taken for lost.
@@ -135,7 +135,7 @@ class Ranks:
             yield
         except RuntimeError as error:
             raise AsrError(
-                f"rank {self.rank} of {self.count} has lost another rank ({str(error).splitlines()[0]}): what stopped "
+                f"rank {self.rank} of {self.count} has lost another rank ({first_line(error)}): what stopped "
                 "that one is in its own output; start all of them again, and they go on from the last checkpoint"
             ) from None
 

@@ -5,35 +5,28 @@ for bit on a CPU, as if it had never been killed. It runs in one process, or in 
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from asr.errors import DataError, ModelError
 from asr.model import AcousticModel
-from asr.settings import to_dict
+from asr.settings import differences, to_dict
 from asr.tokenizer import Tokenizer
 from asr.training.averaging import BestWeights, MovingAverage
 from asr.training.batches import Batch, BatchSource
-from asr.training.checkpoint import (
-    Checkpoint,
-    CheckpointFolder,
-    Position,
-    Score,
-    differences,
-    fingerprint,
-    run_settings,
-)
-from asr.training.config import TrainingConfig
+from asr.training.checkpoint import Checkpoint, CheckpointFolder, Position, Score, run_settings
+from asr.training.config import FREE_SETTINGS, TrainingConfig
 from asr.training.distributed import Ranks
 from asr.training.feed import Feed
 from asr.training.health import Health
 from asr.training.interrupts import StopRequest, stop_requests
 from asr.training.monitor import Monitor, log_row
-from asr.training.optimizer import choose_device, schedule
+from asr.training.optimizer import choose_device, schedule, state_kind
 from asr.training.report import write_report
 from asr.training.steps import LAG, Outcomes, Schedule, Stepper
 from asr.training.validation import Validator
@@ -59,11 +52,6 @@ class Trainer:
         Receives ``log.csv``, ``training.html``, ``best.safetensors``, ``checkpoints/``, ``best/``, ``tensorboard/``
         and, where steps were left out, ``skipped/``.
 
-    Attributes
-    ----------
-    fingerprint : str
-        Short name of all that decides what is learned: settings, tokens and data.
-
     Raises
     ------
     UsageError
@@ -82,13 +70,16 @@ class Trainer:
         directory: Path,
     ) -> None:
         if train.store.config != dev.store.config:
-            changes = differences(to_dict(train.store.config), to_dict(dev.store.config))
-            raise DataError(f"training and dev sets have different features ({'; '.join(changes)}): prepare both alike")
+            changes = _listed(differences(to_dict(train.store.config), to_dict(dev.store.config)))
+            raise DataError(f"training and dev sets have different features ({changes}): prepare both alike")
         self.config = config
         self.train, self.dev = train, dev
         self.directory = directory
         self.ranks = Ranks.join()
         self.device = choose_device(config.device)
+        if self.device.type == "cuda":
+            # Events and streams are those of the current device unless told otherwise.
+            torch.cuda.set_device(self.device)
         self.model = model.to(self.device)
         if config.compile_front_end:
             self.model.front_end.compile(dynamic=True)
@@ -102,7 +93,6 @@ class Trainer:
         self.health = Health(config, directory, len(tokenizer), self.monitor.warn)
         self.checkpoints = CheckpointFolder(directory / "checkpoints", config.keep_checkpoints, self.monitor.warn)
         self.settings = run_settings(self.model, train, dev, config)
-        self.fingerprint = fingerprint(self.settings)
         self.position = Position()
         self.history: list[dict[str, float]] = []
         self.samples: tuple[tuple[str, str], ...] = ()
@@ -116,14 +106,15 @@ class Trainer:
         Parameters
         ----------
         accept_changes : bool
-            Whether to go on from a checkpoint that was made with other settings, at the start of its epoch.
+            Whether to go on from a checkpoint that was made with other settings, at the start of its epoch. Tokens and
+            the shapes of weights must be the same all the same.
 
         Raises
         ------
         ModelError
             If there is a checkpoint of a run with other settings, none can be read or written, or training diverges.
         UsageError
-            If the largest batch does not fit the memory.
+            If the memory does not suffice.
         AsrError
             If another rank is lost.
         """
@@ -135,7 +126,7 @@ class Trainer:
             self.stepper.try_out(self.train.largest())
             self._train()
         self.best_weights.load(self.model, self.position.best)
-        if self.config.average_best > 1:
+        if self.config.average_best > 1 and self.position.best:
             result = self.validate()
             self.monitor.say(
                 f"mean of the best {len(self.position.best)} epochs: dev loss {result.loss:.4f}  dev WER "
@@ -182,7 +173,8 @@ class Trainer:
         epoch = self.position.epoch
         measure = index % MEASURE_EVERY == 0
         rate = self._learning_rate(index, num_steps)
-        values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure))
+        with self.stepper.memory_explained(f"step {index + 1} of epoch {epoch + 1}"):
+            values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure))
         self.sums += values
         self.average.update()
         self.outcomes.add(values[self.stepper.names.index("skipped")], (index, batches))
@@ -198,7 +190,7 @@ class Trainer:
     def _end_epoch(self, num_steps: int) -> None:
         """Evaluate, keep what is among the best, and note the epoch as done."""
         epoch = self.position.epoch
-        with self.average.applied():
+        with self.average.applied(), self.stepper.memory_explained("the dev set"):
             result = self.validate()
             score = Score(result.wer, result.loss, epoch)
             best = self.best_weights.rank((*self.position.best, score))
@@ -283,20 +275,27 @@ class Trainer:
         self.position, self.history = checkpoint.position, checkpoint.history
         # A finished run can be used by any number of ranks.
         ranks = checkpoint.settings["ranks"] if self._finished() else self.ranks.count
-        changed = differences(checkpoint.settings, {**self.settings, "ranks": ranks})
-        if changed and not accept_changes:
-            raise self.checkpoints.other_settings(changed)
+        settings = {**self.settings, "ranks": ranks}
+        pairs = differences(checkpoint.settings, settings)
+        changed = [change for change in pairs if change[0].rpartition(".")[2] not in FREE_SETTINGS]
+        keys = {key for key, *_ in changed}
+        if changed and (not accept_changes or "tokens" in keys):
+            raise self.checkpoints.other_settings(_listed(changed), fatal="tokens" in keys)
         self.model.load_state_dict(checkpoint.model)
-        groups = self.stepper.optimizer.state_dict()["param_groups"]
-        self.stepper.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
+        if state_kind(checkpoint.settings["training"]) == state_kind(settings["training"]):
+            groups = self.stepper.optimizer.state_dict()["param_groups"]
+            self.stepper.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
         self.average.load_state(checkpoint.average)
         self.sums = checkpoint.sums.to(self.device)
         if changed:
             # The batches of the epoch may be others now, and the health of the run too.
             at = self.position
-            self.position = Position(epoch=at.epoch, best=at.best, changed=at.epoch)
+            # Errors on another dev set say nothing about those to come.
+            best = () if "data.dev" in keys else self.best_weights.rank(self.best_weights.present(at.best))
+            self.position = Position(epoch=at.epoch, best=best, changed=at.epoch)
             self.sums = self._no_sums()
-        if self.ranks.first:
+            self._save()
+        elif self.ranks.first:
             self.checkpoints.discard_newer(checkpoint.position)
         if not self._finished():
             self._check_health()
@@ -304,3 +303,7 @@ class Trainer:
 
     def _no_sums(self) -> Tensor:
         return torch.zeros(len(self.stepper.names), dtype=torch.float64, device=self.device)
+
+
+def _listed(changes: Iterable[tuple[str, Any, Any]]) -> str:
+    return "; ".join(f"{key}: {old} → {new}" for key, old, new in changes)

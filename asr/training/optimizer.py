@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -37,6 +39,11 @@ def make_optimizer(model: AcousticModel, config: TrainingConfig) -> torch.optim.
     if config.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=rate, momentum=config.momentum)
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+
+
+def state_kind(training: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what decides which state an optimiser keeps, of the settings of training as JSON."""
+    return training["optimizer"], training["optimizer"] != "adamw" and training["momentum"] > 0
 
 
 def choose_device(name: str) -> torch.device:

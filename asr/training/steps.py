@@ -6,6 +6,7 @@ and over all ranks.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from asr.errors import UsageError
+from asr.errors import UsageError, first_line
 from asr.model import AcousticModel, time_mask
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch
@@ -190,29 +191,37 @@ class Stepper:
         return torch.where(finite, values, skipped)
 
     def try_out(self, batch: Batch) -> None:
-        """Run a batch forwards and backwards, and forget it: a lack of memory shows now, and not hours later.
+        """Take a step with a batch that changes nothing: a lack of memory shows now, and not hours later.
 
         Raises
         ------
         UsageError
             If the memory does not suffice, or the front end cannot be compiled.
         """
-        try:
+        with self.memory_explained(f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames"):
             self._accumulate([batch], (0,))
+            # As if the loss were not finite; the optimiser makes its state all the same, and a measurement its copies.
+            self._update(torch.zeros((), dtype=torch.bool, device=self.device), Schedule(0.0, (0,), measure=True))
+        self.gradient.flat.zero_()
+
+    @contextmanager
+    def memory_explained(self, what: str) -> Iterator[None]:
+        """Turn a lack of memory for `what`, and what torch.compile cannot do, into one error that says what to do."""
+        try:
+            yield
         except RuntimeError as error:
             if self.config.compile_front_end and type(error).__module__.startswith("torch._"):
                 raise UsageError(
-                    f"training.compile_front_end: torch.compile failed ({str(error).splitlines()[0]}); expected a C++ "
+                    f"training.compile_front_end: torch.compile failed ({first_line(error)}); expected a C++ "
                     "compiler on a CPU, Triton on a GPU: install it, or set training.compile_front_end=false"
                 ) from None
             # On a CPU, a lack of memory is a RuntimeError like any other.
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise UsageError(
-                f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames does not fit the memory "
-                f"of {self.device}: lower training.batch_seconds (now {self.config.batch_seconds:g})"
+                f"{what} does not fit the memory of {self.device}: lower training.batch_seconds (now "
+                f"{self.config.batch_seconds:g})"
             ) from None
-        self.gradient.flat.zero_()
 
     def _accumulate(self, batches: Sequence[Batch], seed: tuple[int, ...]) -> Tensor:
         """Set the gradient to that of the sum of the batches' losses, and return their counts."""

@@ -7,6 +7,7 @@ The moment is drawn from the time after the first checkpoint, one of which is wr
 
 import argparse
 import hashlib
+import itertools
 import os
 import random
 import shutil
@@ -53,7 +54,10 @@ def start(directory: Path, ranks: int) -> list[int]:
 
 def first_checkpoint(directory: Path) -> float:
     """Wait until a run has written its first checkpoint, and return the time."""
+    deadline = time.monotonic() + 120
     while not any(directory.glob("checkpoints/epoch_*")):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{directory}: no checkpoint in two minutes; see {directory}.0.out")
         time.sleep(0.002)
     return time.monotonic()
 
@@ -83,8 +87,10 @@ def main() -> None:
     assert wait(children) == [0] * arguments.ranks
     seconds = time.monotonic() - began
     expected = digest(folder / "undisturbed")
-    same = 0
-    for number in range(arguments.kills):
+    same = kills = 0
+    for number in itertools.count():
+        if kills == arguments.kills:
+            break
         directory = folder / f"killed_{number}"
         children = start(directory, arguments.ranks)
         first_checkpoint(directory)
@@ -92,7 +98,10 @@ def main() -> None:
         time.sleep(moment)
         victim = rng.choice(children)
         os.kill(victim, signal.SIGKILL)
-        wait(children)
+        if os.WTERMSIG(wait(children)[children.index(victim)]) != signal.SIGKILL:
+            print(f"ended by itself before {moment:.1f} of {seconds:.1f} s: does not count")
+            continue
+        kills += 1
         left = sorted(path.name for path in (directory / "checkpoints").glob("epoch_*"))[-1:] or [
             "before any checkpoint"
         ]

@@ -65,12 +65,12 @@ class MemoryStore:
 TRAIN, DEV = MemoryStore(14, 1), MemoryStore(4, 2)
 
 
-def make_trainer(directory, config=CONFIG, train=TRAIN):
+def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER):
     torch.manual_seed(config.seed)
-    model = AcousticModel(MODEL, 12, len(TOKENIZER))
+    model = AcousticModel(MODEL, 12, len(tokenizer))
     frames = round(100 * config.batch_seconds)
-    sources = BatchSource(train, TOKENIZER, MODEL, frames, config.augment), BatchSource(DEV, TOKENIZER, MODEL, frames)
-    return Trainer(model, TOKENIZER, *sources, config, directory)
+    sources = BatchSource(train, tokenizer, MODEL, frames, config.augment), BatchSource(dev, tokenizer, MODEL, frames)
+    return Trainer(model, tokenizer, *sources, config, directory)
 
 
 def read_log(directory):
@@ -81,7 +81,8 @@ def read_log(directory):
 
 def kill_at_step(number):
     """Have this process killed in its step `number`, counted from 1, after its gradient is there."""
-    count, original = 0, Stepper._update
+    # The first is a trial that changes nothing.
+    count, original = -1, Stepper._update
 
     def update(*arguments):
         nonlocal count

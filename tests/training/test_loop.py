@@ -21,6 +21,7 @@ from torch._inductor.exc import InductorError  # noqa: E402
 
 from asr.errors import DataError, ModelError, UsageError  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
+from asr.tokenizer import CharTokenizer  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
@@ -57,7 +58,8 @@ def die():
 
 def at_step(patch, number, act):
     """Have `act` called in step `number`, counted from 1, after its gradient is there."""
-    count, original = 0, Stepper._update
+    # The first is a trial that changes nothing.
+    count, original = -1, Stepper._update
 
     def update(*arguments):
         nonlocal count
@@ -136,6 +138,38 @@ def test_other_settings_are_named_and_refused_unless_accepted(tmp_path):
     longer = make_trainer(tmp_path, replace(CONFIG, epochs=4))
     longer.run(accept_changes=True)
     assert longer.position.epoch == 4
+
+
+def test_accepted_changes_are_kept_from_the_first_step_on(tmp_path, monkeypatch):
+    before = replace(CONFIG, checkpoint_minutes=1e-12)
+    changed = replace(before, learning_rate=0.002, optimizer="sgd", average_best=2)
+    in_second_epoch = len(make_trainer(tmp_path, before).feed.steps(0)) + 3
+    for config, kill_at in ((before, in_second_epoch), (changed, 2)):
+        with monkeypatch.context() as patch:
+            at_step(patch, kill_at, die)
+            with pytest.raises(KilledError):
+                make_trainer(tmp_path, config).run(accept_changes=True)
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left == ["epoch_0001_step_000000.pt", "epoch_0001_step_000001.pt"]
+    resumed = make_trainer(tmp_path, changed)
+    resumed.run()
+    assert resumed.position.changed == 1
+    assert {score.epoch for score in resumed.position.best} == {1, 2}
+    # Of a finished run, of which only the best epoch was kept.
+    make_trainer(tmp_path / "finished", before).run()
+    alone = make_trainer(tmp_path / "finished", before).run()
+    averaged = make_trainer(tmp_path / "finished", replace(before, average_best=2)).run(accept_changes=True)
+    states = alone.state_dict(), averaged.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_other_tokens_are_refused_always_and_errors_on_another_dev_set_forgotten(tmp_path):
+    make_trainer(tmp_path).run()
+    with pytest.raises(ModelError, match=r"tokens: .*another output directory, or delete"):
+        make_trainer(tmp_path, tokenizer=CharTokenizer.from_texts(["abc "])).run(accept_changes=True)
+    again = make_trainer(tmp_path, replace(CONFIG, epochs=4), dev=MemoryStore(5, 8))
+    again.run(accept_changes=True)
+    assert [score.epoch for score in again.position.best] == [3]
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path, capfd):
