@@ -30,8 +30,8 @@ def tune(
 ) -> None:
     """Choose a language model's weight, the word bonus and the beam, and write them into the bundle with the model.
 
-    The log-probabilities are computed once; a grid of weights is tried on them, then points around the best. The
-    same seed gives the same weights.
+    The log-probabilities are computed once; a grid of weights is tried on them, then points around the best. Of
+    those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
     """
     model = require_model(model)
     from asr.cli.progress import counted

@@ -17,7 +17,7 @@ from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import is_current, read_stamps, write_stamp
 from asr.recipe.tokens import transcripts
-from asr.settings import digest
+from asr.settings import digest, to_dict
 
 if TYPE_CHECKING:
     from asr.decoder import BeamSearchDecoder, NGramModel
@@ -65,6 +65,7 @@ def tune(run: Run) -> None:
     Where the recipe asks for no n-gram model, one that the bundle has from before is taken out.
     """
     from asr.decoder.ngram import NGramModel
+    from asr.evaluation.tune import Search
     from asr.evaluation.tune import tune as tune_weights
     from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
 
@@ -82,7 +83,7 @@ def tune(run: Run) -> None:
         "weights": bundle.weights_sha256,
         "lm": read_stamps(run.out).get("lm"),
         "dev": digest(data_stamp(dev)),
-        "search": [config.beam_size, config.tune_utterances],
+        "search": [config.beam_size, config.tune_utterances, digest(to_dict(Search()))],
     }
     if is_current(run.out, "tune", stamp, run.bundle / LANGUAGE_MODEL):
         return

@@ -14,12 +14,13 @@ from asr.errors import DataError, UsageError
 from asr.evaluation.tune import Search, tune, tune_beam
 from asr.transcription.bundle import FILES, SHIPPED, Bundle
 
-REFERENCES = ["a"] * 60
-LOG_PROBS = [np.zeros((2, 3))] * 60
+N = 60
+REFERENCES = ["a"] * N
+LOG_PROBS = [np.zeros((2, 3))] * N
 
 
 def wrong(count):
-    return ["x"] * min(60, count) + ["a"] * max(0, 60 - count)
+    return ["x"] * min(N, count) + ["a"] * max(0, N - count)
 
 
 def bowl(alpha, beta):
@@ -31,12 +32,13 @@ def test_the_search_ends_near_the_best_and_beats_the_grid():
     search = Search(rounds=4)
     found = tune(LOG_PROBS, REFERENCES, bowl, search)
     assert found.alpha == pytest.approx(0.62, abs=0.06)
-    assert found.beta == pytest.approx(0.4, abs=0.12)
+    assert found.beta == pytest.approx(0.4, abs=0.16)
     grid = tune(LOG_PROBS, REFERENCES, bowl, Search(rounds=0))
     assert found.counts.errors < grid.counts.errors
     everything = {(trial.alpha, trial.beta): trial.counts.errors for trial in found.trials}
     assert len(everything) == len(found.trials) <= search.trials
-    assert found.counts.errors == min(everything.values())
+    # One more wrong of 60, all else equal, is within a standard error; two are not.
+    assert found.counts.errors <= min(everything.values()) + 1
     assert all(errors == sum(t == "x" for t in bowl(*w)(None)) for w, errors in everything.items())
 
 
@@ -46,10 +48,25 @@ def test_the_same_seed_gives_the_same_trials():
     assert runs[0].trials != runs[2].trials
 
 
-def test_equal_errors_go_to_the_smaller_weights():
+def test_what_may_be_luck_does_not_move_the_weights_from_their_defaults():
+    default = Search().default
     found = tune(LOG_PROBS, REFERENCES, lambda alpha, beta: lambda log_probs: wrong(3))
-    assert found.alpha == 0.0
-    assert abs(found.beta) == min(abs(trial.beta) for trial in found.trials if trial.alpha == 0)
+    assert (found.alpha, found.beta) == default
+    for better in range(9, 18):
+        # With alpha 0, `better` of the 17 utterances that differ come out right and the others wrong; else vice versa.
+        ours = ["a"] * better + ["x"] * (17 - better)
+        theirs = ["x" if text == "a" else "a" for text in ours]
+        rest = ["a"] * (N - 17)
+
+        def recogniser(alpha, beta, ours=ours, theirs=theirs, rest=rest):
+            return lambda log_probs: (theirs if alpha else ours) + rest
+
+        differences = np.array([1] * better + [-1] * (17 - better) + [0] * (N - 17))
+        is_luck = differences.mean() <= differences.std(ddof=1) / np.sqrt(N)
+        assert (better <= 10) == is_luck
+        found = tune(LOG_PROBS, REFERENCES, recogniser)
+        assert (found.alpha == default[0]) == is_luck
+        assert found.alpha == 0 or is_luck
 
 
 def test_the_smallest_of_equally_good_beams_is_taken():
