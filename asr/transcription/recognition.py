@@ -87,6 +87,9 @@ class Recogniser:
         try:
             with AudioStream(source, rate, source_rate=source_rate) as audio:
                 for piece, samples in cut_audio(counted(audio), rate, self.frame_samples):
+                    if len(samples) < self.frame_samples:
+                        # A recording of less than an output frame: no sound of speech is as short.
+                        continue
                     total = num_samples / rate / audio.fraction if audio.fraction else 0.0
                     yield Heard(piece, self.features(samples), total)
                 warnings = audio.warnings
