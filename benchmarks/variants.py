@@ -1,23 +1,29 @@
 """AN4's recipe with one thing left out, and with other cells of as many parameters: dev WER, loss and time.
 
     python recipes/an4.py --stage prepare
-    python benchmarks/variants.py [--epochs 30] [--out exp/an4_variants] [--only "no masks" …]
+    python benchmarks/variants.py [--epochs 30] [--out exp/an4_variants] [--only "no masks" …] [--steps-only]
 
 Each variant is a run of recipes/an4.py with other settings, in a folder of its own: started again, it goes on, and what
 is done is not done again. Epochs are as many for all, fewer than the recipe's; WER is greedy, on the dev set.
+At the end the models take steps in turn in one process, so that their times compare: best of some rounds over the same
+batches.
 """
 
 import argparse
 import csv
+import math
 import runpy
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 RECIPE = "recipes/an4.py"
+# Batches that steps are timed on, and how often.
+STEPS, ROUNDS = 6, 4
 AUGMENT = "training.augment"
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "the recipe": (),
@@ -94,6 +100,34 @@ def best(log: Path) -> dict[str, float]:
     }
 
 
+def step_seconds(models: dict[str, Any], recipe: Any, store: Any, tokenizer: Any) -> dict[str, float]:
+    """Return the mean seconds of a step of each model on some batches of the recipe."""
+    import torch
+
+    from asr.model import AcousticModel
+    from asr.training.batches import BatchSource
+    from asr.training.distributed import Ranks
+    from asr.training.steps import Schedule, Stepper
+
+    torch.set_num_threads(1)
+    config = recipe.training
+    frames = round(config.batch_seconds / recipe.features.hop_seconds)
+    source = BatchSource(store, tokenizer, recipe.model, frames, config.augment)
+    batches = [source.batch(planned, 1, 0) for planned in source.plan(1, 0)[:STEPS]]
+    steppers = {
+        name: Stepper(AcousticModel(model, recipe.features.n_mels, len(tokenizer)), config, Ranks())
+        for name, model in models.items()
+    }
+    best = {name: [math.inf] * STEPS for name in models}
+    for _ in range(ROUNDS):
+        for number, batch in enumerate(batches):
+            for name, stepper in steppers.items():
+                started = time.perf_counter()
+                stepper([batch], Schedule(1e-4, (1, number)))
+                best[name][number] = min(best[name][number], time.perf_counter() - started)
+    return {name: statistics.mean(times) for name, times in best.items()}
+
+
 def main() -> None:
     from asr.data.store import open_store
     from asr.tokenizer import CharTokenizer
@@ -102,17 +136,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/an4"))
     parser.add_argument("--out", type=Path, default=Path("exp/an4_variants"))
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--steps-only", action="store_true", help="train nothing, time steps")
     parser.add_argument("--only", nargs="*", choices=[*LEFT_OUT, *CELLS], metavar="NAME")
     arguments = parser.parse_args()
     recipe = runpy.run_path(RECIPE)["RECIPE"]
-    num_tokens = len(CharTokenizer.from_texts(open_store(arguments.data / recipe.train).texts))
+    store = open_store(arguments.data / recipe.train)
+    tokenizer = CharTokenizer.from_texts(store.texts)
+    num_tokens = len(tokenizer)
     variants = {name: (recipe.model, settings) for name, settings in LEFT_OUT.items()}
     for name, changes in CELLS.items():
         model = of_equal_size(recipe, changes, num_tokens)
         settings = tuple(f"model.{key}={value}" for key, value in changes.items())
         variants[name] = (model, (*settings, f"model.hidden_size={model.hidden_size}"))
     print(f"{'':36} {'units':>5} {'million':>7} {'trained':>7} {'WER %':>6} {'last':>6} {'loss':>6} {'s/epoch':>7}")
-    for name in arguments.only or variants:
+    for name in [] if arguments.steps_only else arguments.only or variants:
         model, settings = variants[name]
         folder = arguments.out / "".join(letter if letter.isalnum() else "_" for letter in name)
         wrong = train(name, (f"training.epochs={arguments.epochs}", *settings), folder, arguments.data)
@@ -126,6 +163,10 @@ def main() -> None:
             f"{row['dev_loss']:6.3f} {row['seconds']:7.1f}  {wrong}",
             flush=True,
         )
+    models = {"the recipe": recipe.model, **{name: variants[name][0] for name in CELLS}}
+    seconds = step_seconds(models, recipe, store, tokenizer)
+    for name, value in seconds.items():
+        print(f"{name:36} {1000 * value:6.0f} ms a step, {value / seconds['the recipe']:.2f} of the recipe's")
 
 
 if __name__ == "__main__":

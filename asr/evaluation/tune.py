@@ -110,10 +110,11 @@ def tune(
 ) -> Tuned:
     """Search a grid, then around its best point, and choose by the rule of one standard error.
 
-    Among some dozens of weights, the one with the fewest errors on a small set is so by luck. So of all weights whose
-    errors are within one standard error of the fewest, in differences paired by utterance, those nearest to the
-    defaults are chosen: Breiman et al. 1984, "Classification and regression trees", section 3.4.3, where the default
-    is the smallest tree. The larger the set, the smaller the standard error is beside the differences.
+    Among some dozens of weights, the one with the fewest errors on a small set is so by luck, and may be one that
+    switches the language model off. So of all weights whose errors are within one standard error of the fewest, in
+    differences paired by utterance, those nearest to the defaults are chosen: Breiman et al. 1984, "Classification
+    and regression trees", section 3.4.3, where the default is the smallest tree. The larger the set, the smaller the
+    standard error is beside the differences.
 
     Parameters
     ----------
@@ -155,22 +156,22 @@ def tune(
     deviations = search.steps / 2
     generator = np.random.default_rng(search.seed)
     for _ in range(search.rounds):
-        drawn = generator.normal(_best(errors), deviations, (search.candidates, 2))
+        drawn = generator.normal(fewest_errors(errors), deviations, (search.candidates, 2))
         for alpha, beta in drawn.round(2).tolist():
             attempt(max(0.0, alpha), beta)
         deviations /= 2
-    chosen = trials[_chosen(errors, search)]
+    chosen = trials[choose(errors, search)]
     return Tuned(chosen.alpha, chosen.beta, chosen.counts, tuple(trials.values()))
 
 
-def _best(errors: Errors) -> Weights:
+def fewest_errors(errors: Errors) -> Weights:
     """Return the weights with the fewest errors; of equal ones, with the least influence."""
     return min(errors, key=lambda weights: (errors[weights].sum(), weights[0], abs(weights[1]), weights[1]))
 
 
-def _chosen(errors: Errors, search: Search) -> Weights:
+def choose(errors: Errors, search: Search) -> Weights:
     """Return the weights nearest to the defaults, of those whose errors are within a standard error of the fewest."""
-    fewest = errors[_best(errors)]
+    fewest = errors[fewest_errors(errors)]
 
     def is_as_good(weights: Weights) -> bool:
         more = errors[weights] - fewest
