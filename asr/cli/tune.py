@@ -22,7 +22,7 @@ def tune(
         Path | None, typer.Option(help="The surface as PNG; tuning.png in the bundle if not given.")
     ] = None,
     beam_size: Annotated[int, typer.Option(help="Beam of the search for the weights.")] = 64,
-    beam_sizes: Annotated[str, typer.Option(help="Beams to try with the best weights.")] = "8,16,32,64,128,256",
+    beam_sizes: Annotated[str, typer.Option(help="Beams to try with the chosen weights.")] = "8,16,32,64,128,256",
     rounds: Annotated[int, typer.Option(min=0, help="Rounds of 8 points around the best, after the grid.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of these points.")] = 0,
     device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",

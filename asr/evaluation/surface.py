@@ -46,13 +46,13 @@ def _weights(figure: Any, axis: Any, tuned: TunedBundle) -> None:
     levels = np.linspace(wer.min(), max(np.quantile(wer, 0.75), wer.min() + 0.01), 13)
     filled = axis.tricontourf(alphas, betas, wer, levels=levels, cmap="viridis_r", extend="max")
     axis.plot(alphas, betas, ".", color="black", markersize=3)
-    best = tuned.weights
-    axis.plot(best.alpha, best.beta, "*", color="red", markersize=14, markeredgecolor="white")
+    chosen = tuned.weights
+    axis.plot(chosen.alpha, chosen.beta, "*", color="red", markersize=14, markeredgecolor="white")
     axis.margins(0.03)
     axis.set(
         xlabel="alpha, weight of the language model",
         ylabel="beta, bonus for a word (nats)",
-        title=f"alpha {best.alpha:g}, beta {best.beta:g}: WER {100 * (best.counts.rate or 0.0):.2f} %",
+        title=f"alpha {chosen.alpha:g}, beta {chosen.beta:g}: WER {100 * (chosen.counts.rate or 0.0):.2f} %",
     )
     figure.colorbar(filled, ax=axis, label="WER %", format="%.1f")
 

@@ -37,7 +37,7 @@ class TuningOptions:
     beam_size : int
         While weights are searched.
     beam_sizes : tuple of int
-        Tried with the best weights.
+        Tried with the chosen weights.
     threads : int
         Of the decoder.
     """
@@ -70,7 +70,7 @@ class TunedBundle:
         The best one.
     beams : tuple of BeamTrial
     before, after : Evaluation
-        The held-out set by greedy decoding, and by beam search with the best weights and beam.
+        The held-out set by greedy decoding, and by beam search with the chosen weights and beam.
     """
 
     weights: Tuned
