@@ -73,6 +73,19 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def probe_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and, for a moment, a file in it: that nothing can be written there shows before the work for it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written to.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def _replace(temporary: Path, final: Path) -> None:
     for attempt in range(REPLACE_ATTEMPTS):
         try:

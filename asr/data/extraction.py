@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from asr.data.archives import BLOCK_BYTES, SUFFIXES, strip_suffix
 from asr.data.locks import locked
-from asr.errors import DataError
+from asr.errors import DataError, first_line
 from asr.files import write_text
 
 Warn = Callable[[str], None]
@@ -60,7 +60,7 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
                 "then run the same command again"
             ) from None
         # What tarfile says of a file that it does not know is a list, a line for each format.
-        reason = str(error).partition("\n")[0].rstrip(":")
+        reason = first_line(error).rstrip(":")
         raise DataError(
             f"{path}: is truncated, damaged, encrypted or not an archive ({reason}); expected one of "
             f"{', '.join(SUFFIXES)}: fetch it again"

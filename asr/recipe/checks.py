@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.errors import DataError, UsageError
-from asr.files import write_text
+from asr.files import probe_folder
 from asr.recipe.recipe import Run
 from asr.settings import to_dict
 from asr.tokenizer import Tokenizer
@@ -27,10 +27,8 @@ def check_writable(folder: Path) -> None:
     UsageError
         Naming the folder and what the system says.
     """
-    probe = folder / ".writable"
     try:
-        write_text(probe, "")
-        probe.unlink()
+        probe_folder(folder)
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot write there ({error.strerror or error}); expected a folder that can be made or written "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import ModelError, UsageError, first_line
-from asr.files import atomic_path
+from asr.files import atomic_path, probe_folder
 from asr.model import AcousticModel
 from asr.settings import digest, to_dict
 from asr.training.batches import BatchSource
@@ -109,11 +109,8 @@ class CheckpointFolder:
         UsageError
             Then.
         """
-        probe = self.directory / "writable"
         try:
-            with atomic_path(probe) as temporary:
-                temporary.touch()
-            probe.unlink()
+            probe_folder(self.directory)
         except OSError as error:
             raise UsageError(
                 f"{self.directory}: cannot be written to ({error.strerror}); expected a directory for checkpoints: "

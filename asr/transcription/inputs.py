@@ -4,14 +4,13 @@ import errno
 import glob
 import os
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import AsrError, UsageError
-from asr.files import write_text
+from asr.files import probe_folder, write_text
 from asr.transcription.transcript import Transcript
 from asr.transcription.writers import WRITERS
 
@@ -131,9 +130,7 @@ def make_folder(folder: Path, option: str) -> None:
         If it cannot be made or written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe_folder(folder)
     except OSError as error:
         reason = "is a file" if isinstance(error, FileExistsError) else error.strerror or error
         raise UsageError(
