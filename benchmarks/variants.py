@@ -10,6 +10,7 @@ batches.
 """
 
 import argparse
+import bisect
 import csv
 import math
 import runpy
@@ -47,41 +48,28 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 
 
-def parameters(model: Any, n_mels: int, num_tokens: int, *, trained: bool = False) -> int:
+def parameters(recipe: Any, model: Any, num_tokens: int) -> tuple[int, int]:
+    """Return how many parameters a model has, and how many of them are trained."""
     from asr.model import AcousticModel
 
-    every = AcousticModel(model, n_mels, num_tokens).parameters()
-    return sum(parameter.numel() for parameter in every if parameter.requires_grad or not trained)
+    every = list(AcousticModel(model, recipe.features.n_mels, num_tokens).parameters())
+    return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
 
 
 def of_equal_size(recipe: Any, changes: dict[str, Any], num_tokens: int) -> Any:
-    """Return the recipe's model with another cell, and as many units as give it about as many parameters."""
-    wanted = parameters(recipe.model, recipe.features.n_mels, num_tokens)
-    low, high = 16, 4096
-    while high - low > 8:
-        middle = (low + high) // 2
-        model = replace(recipe.model, **changes, hidden_size=middle)
-        low, high = (middle, high) if parameters(model, recipe.features.n_mels, num_tokens) < wanted else (low, middle)
-    return replace(recipe.model, **changes, hidden_size=high // 8 * 8)
+    """Return the recipe's model with another cell, and the most units that give it at most 1 % more parameters."""
+    most = 1.01 * parameters(recipe, recipe.model, num_tokens)[0]
+    models = [replace(recipe.model, **changes, hidden_size=units) for units in range(64, 1200, 8)]
+    return models[bisect.bisect_right(models, most, key=lambda model: parameters(recipe, model, num_tokens)[0]) - 1]
 
 
 def train(name: str, settings: tuple[str, ...], out: Path, data: Path) -> str:
     """Run the recipe; return what is wrong, if anything."""
     out.mkdir(parents=True, exist_ok=True)
     changed = [part for setting in settings for part in ("--set", setting)]
-    command = [
-        sys.executable,
-        RECIPE,
-        "--stage",
-        "tokenizer",
-        "--stage",
-        "train",
-        "--data",
-        str(data),
-        "--out",
-        str(out),
-    ]
-    ran = subprocess.run([*command, *changed], stderr=subprocess.PIPE, text=True)
+    folders = ("--data", str(data), "--out", str(out))
+    command = (sys.executable, RECIPE, "--stage", "tokenizer", "--stage", "train", *folders, *changed)
+    ran = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     with (out / "train.log").open("a") as log:
         log.write(ran.stderr)
     if ran.returncode == 130:
@@ -90,14 +78,10 @@ def train(name: str, settings: tuple[str, ...], out: Path, data: Path) -> str:
     return "" if not ran.returncode else lines[-1] if lines else f"status {ran.returncode}"
 
 
-def best(log: Path) -> dict[str, float]:
-    """Return the best epoch of a run's log, and the median seconds of an epoch."""
+def results(log: Path) -> tuple[float, float, float]:
+    """Return WER and loss on dev of the best epoch of a run's log, and the training loss of the last."""
     rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(log.open())]
-    return {
-        **min(rows, key=lambda row: (row["dev_wer"], row["dev_loss"])),
-        "last": rows[-1]["dev_wer"],
-        "seconds": statistics.median(row["seconds"] for row in rows),
-    }
+    return *min((row["dev_wer"], row["dev_loss"]) for row in rows), rows[-1]["train_loss"]
 
 
 def step_seconds(models: dict[str, Any], recipe: Any, store: Any, tokenizer: Any) -> dict[str, float]:
@@ -148,19 +132,18 @@ def main() -> None:
         model = of_equal_size(recipe, changes, num_tokens)
         settings = tuple(f"model.{key}={value}" for key, value in changes.items())
         variants[name] = (model, (*settings, f"model.hidden_size={model.hidden_size}"))
-    print(f"{'':36} {'units':>5} {'million':>7} {'trained':>7} {'WER %':>6} {'last':>6} {'loss':>6} {'s/epoch':>7}")
+    print(f"{'':36} {'units':>5} {'million':>7} {'trained':>7} {'WER %':>6} {'loss':>6} {'training loss':>13}")
     for name in [] if arguments.steps_only else arguments.only or variants:
         model, settings = variants[name]
         folder = arguments.out / "".join(letter if letter.isalnum() else "_" for letter in name)
         wrong = train(name, (f"training.epochs={arguments.epochs}", *settings), folder, arguments.data)
         if not (folder / "log.csv").is_file():
             raise SystemExit(f"{name}: {wrong}")
-        row = best(folder / "log.csv")
-        sizes = [parameters(model, recipe.features.n_mels, num_tokens, trained=part) / 1e6 for part in (False, True)]
-        rates = (100 * row["dev_wer"], 100 * row["last"])
+        wer, dev_loss, train_loss = results(folder / "log.csv")
+        size, trained = (count / 1e6 for count in parameters(recipe, model, num_tokens))
         print(
-            f"{name:36} {model.hidden_size:5} {sizes[0]:7.2f} {sizes[1]:7.2f} {rates[0]:6.2f} {rates[1]:6.2f} "
-            f"{row['dev_loss']:6.3f} {row['seconds']:7.1f}  {wrong}",
+            f"{name:36} {model.hidden_size:5} {size:7.2f} {trained:7.2f} {100 * wer:6.2f} {dev_loss:6.3f} "
+            f"{train_loss:13.3f}  {wrong}",
             flush=True,
         )
     models = {"the recipe": recipe.model, **{name: variants[name][0] for name in CELLS}}
