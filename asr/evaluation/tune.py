@@ -130,7 +130,6 @@ def tune(
     Returns
     -------
     Tuned
-        The same every time.
 
     Raises
     ------
@@ -139,8 +138,8 @@ def tune(
     """
     _check(log_probs, references)
     search = search or Search()
-    trials: dict[tuple[float, float], Trial] = {}
-    errors: dict[tuple[float, float], NDArray[np.int64]] = {}
+    trials: dict[Weights, Trial] = {}
+    errors: Errors = {}
 
     def attempt(alpha: float, beta: float) -> None:
         if (alpha, beta) not in trials:
@@ -160,8 +159,8 @@ def tune(
         for alpha, beta in drawn.round(2).tolist():
             attempt(max(0.0, alpha), beta)
         deviations /= 2
-    chosen = trials[choose(errors, search)]
-    return Tuned(chosen.alpha, chosen.beta, chosen.counts, tuple(trials.values()))
+    chosen = choose(errors, search)
+    return Tuned(*chosen, trials[chosen].counts, tuple(trials.values()))
 
 
 def fewest_errors(errors: Errors) -> Weights:
