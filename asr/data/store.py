@@ -203,6 +203,11 @@ class _Store(Sequence[U], Generic[U]):
     @abstractmethod
     def _utterance(self, batch: Any, row: int) -> U: ...
 
+    @property
+    def identity(self) -> list[Any]:
+        """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
+        return [self.config.to_dict(), self.header["shards"]]
+
     @cached_property
     def filterbank(self) -> NDArray[np.float32]:
         """The mel filters of the features, ``(n_mels, window_samples // 2 + 1)`` float32."""

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr.errors import DataError, UsageError
 from asr.files import probe_folder
 from asr.recipe.recipe import Run
-from asr.settings import to_dict
 from asr.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -120,8 +119,3 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"]) -> None:
             f"{''.join(sorted(tokenizer.alphabet))!r}:\n" + "\n".join(lines) + "\nprepare the corpus with a text "
             "profile that maps or drops them, or choose tokens that have them (tokenizer.kind)"
         )
-
-
-def data_stamp(store: "Store") -> list[Any]:
-    """Return what tells a store from others: its features and the checksums of its shards."""
-    return [to_dict(store.config), store.header["shards"]]

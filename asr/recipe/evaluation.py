@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 
 from asr.files import write_text
-from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import is_current, write_stamp
 from asr.settings import digest
@@ -28,7 +27,7 @@ def evaluate(run: Run) -> None:
         "weights": bundle.weights_sha256,
         "decoding": [bundle.decoding, run.recipe.lm.beam_size] if has_lm else None,
         "lm": file_checksum(run.bundle / LANGUAGE_MODEL) if has_lm else None,
-        "data": {split: digest(data_stamp(run.store(split))) for split in splits},
+        "data": {split: digest(run.store(split).identity) for split in splits},
     }
     if not bundle.results or not is_current(run.out, "evaluate", stamp):
         bundle = _measure(run, bundle, splits, has_lm=has_lm)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from asr.cores import num_cores
 from asr.errors import DataError
 from asr.files import atomic_path, write_text
-from asr.recipe.checks import data_stamp
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import is_current, read_stamps, write_stamp
 from asr.recipe.tokens import transcripts
@@ -82,7 +81,7 @@ def tune(run: Run) -> None:
     stamp = {
         "weights": bundle.weights_sha256,
         "lm": read_stamps(run.out).get("lm"),
-        "dev": digest(data_stamp(dev)),
+        "dev": digest(dev.identity),
         "search": [config.beam_size, config.tune_utterances, digest(to_dict(Search()))],
     }
     if is_current(run.out, "tune", stamp, run.bundle / LANGUAGE_MODEL):

@@ -1,11 +1,10 @@
 """The stage ``train``: feature stores → bundle."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.files import write_text
-from asr.recipe.checks import check_letters, check_origin, check_splits, data_stamp
+from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stamps import is_current, learned_settings, write_settings, write_stamp
@@ -33,10 +32,9 @@ def train(run: Run) -> None:
     if is_current(run.out, "train", stamp, run.bundle):
         return
 
-    from asr.training.batches import BatchSource, check_same_features
+    from asr.training.batches import BatchSource
     from asr.training.loop import Trainer
 
-    check_same_features(*stores)
     model = _model(run, stores[0], tokenizer)
     batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
     sources = (
@@ -79,14 +77,14 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
 def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") -> dict[str, Any]:
     from asr.data.store import open_store
 
-    recipe, waveform = run.recipe, run.recipe.training.augment.waveform
-    folders = [Path(folder) for folder in (waveform.noises, waveform.impulse_responses) if folder]
-    materials = [open_store(folder) for folder in folders if (folder / "store.json").is_file()]
+    recipe = run.recipe
+    waveform = recipe.training.augment.waveform
+    materials = [open_store(folder) for folder in waveform.materials if (folder / "store.json").is_file()]
     return {
         "settings": digest(learned_settings(run)),
         "named": digest([recipe.name, recipe.description, recipe.licence, recipe.language]),
         "tokens": digest(tokenizer.files()),
-        "data": digest([data_stamp(store) for store in (*stores, *materials)]),
+        "data": digest([store.identity for store in (*stores, *materials)]),
         "init": run.origin.weights_sha256 if run.origin else "",
     }
 

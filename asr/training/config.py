@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from asr.errors import UsageError
@@ -45,6 +46,11 @@ class WaveformAugmentConfig:
     min_snr_db: float = 5.0
     max_snr_db: float = 20.0
     gain_db: float = 0.0
+
+    @property
+    def materials(self) -> tuple[Path, ...]:
+        """Folders of the stores that utterances are mixed with."""
+        return tuple(Path(folder) for folder in (self.noises, self.impulse_responses) if folder)
 
     def __post_init__(self) -> None:
         section = "training.augment.waveform"

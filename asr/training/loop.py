@@ -5,20 +5,19 @@ for bit on a CPU, as if it had never been killed. It runs in one process, or in 
 """
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from asr.errors import DataError, ModelError
+from asr.errors import ModelError
 from asr.model import AcousticModel
-from asr.settings import differences, to_dict
+from asr.settings import differences
 from asr.tokenizer import Tokenizer
 from asr.training.averaging import BestWeights, MovingAverage
-from asr.training.batches import Batch, BatchSource
+from asr.training.batches import Batch, BatchSource, check_same_features
 from asr.training.checkpoint import Checkpoint, CheckpointFolder, Position, Score, run_settings
 from asr.training.config import FREE_SETTINGS, TrainingConfig
 from asr.training.distributed import Ranks
@@ -69,9 +68,7 @@ class Trainer:
         config: TrainingConfig,
         directory: Path,
     ) -> None:
-        if train.store.config != dev.store.config:
-            changes = _listed(differences(to_dict(train.store.config), to_dict(dev.store.config)))
-            raise DataError(f"training and dev sets have different features ({changes}): prepare both alike")
+        check_same_features(train.store, dev.store)
         self.config = config
         self.train, self.dev = train, dev
         self.directory = directory
@@ -280,7 +277,8 @@ class Trainer:
         changed = [change for change in pairs if change[0].rpartition(".")[2] not in FREE_SETTINGS]
         keys = {key for key, *_ in changed}
         if changed and (not accept_changes or "tokens" in keys):
-            raise self.checkpoints.other_settings(_listed(changed), fatal="tokens" in keys)
+            listed = "; ".join(f"{key}: {old} → {new}" for key, old, new in changed)
+            raise self.checkpoints.other_settings(listed, fatal="tokens" in keys)
         self.model.load_state_dict(checkpoint.model)
         if state_kind(checkpoint.settings["training"]) == state_kind(settings["training"]):
             groups = self.stepper.optimizer.state_dict()["param_groups"]
@@ -303,7 +301,3 @@ class Trainer:
 
     def _no_sums(self) -> Tensor:
         return torch.zeros(len(self.stepper.names), dtype=torch.float64, device=self.device)
-
-
-def _listed(changes: Iterable[tuple[str, Any, Any]]) -> str:
-    return "; ".join(f"{key}: {old} → {new}" for key, old, new in changes)

@@ -44,11 +44,12 @@ class MemoryStore:
     """A feature store in memory."""
 
     config = LogMelConfig(sample_rate=8000, n_mels=12)
+    path = "memory"
 
     def __init__(self, count: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         self.num_frames = rng.integers(12, 60, count)
-        self.header = {"shards": [seed]}
+        self.identity = [seed]
         self.filterbank = mel_filterbank(self.config)
         self.durations_seconds = self.num_frames * 0.01
         self.ids = [f"u{i}" for i in range(count)]
