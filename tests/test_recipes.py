@@ -21,11 +21,13 @@ from asr.recipe import Recipe, seeds
 from asr.recipe.checks import check_letters, check_splits
 from asr.recipe.language_model import tune
 from asr.recipe.recipe import Run
+from asr.recipe.stages import prepare
 from asr.recipe.stamps import check_settings, write_settings
 from asr.recipe.tokens import tokenizer, transcripts
+from asr.recipe.training import train
 from asr.settings import override
 from asr.tokenizer import BLANK_TOKEN, TOKENS, CharTokenizer
-from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
+from asr.transcription.bundle import LANGUAGE_MODEL, WEIGHTS, Bundle
 from asr.transcription.runtime import OnnxRuntime
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +42,7 @@ def test_every_recipe_is_constructed(script, monkeypatch):
     spec.loader.exec_module(module)
     assert isinstance(module.RECIPE, Recipe)
     assert module.RECIPE.name == script.stem
-    assert (ROOT / "data_prep" / f"{module.RECIPE.corpus}.py").is_file()
+    assert (ROOT / "data_prep" / f"{module.RECIPE.corpus}.py").is_file() or script.stem == "mine"
 
 
 def run(*arguments, status=0):
@@ -246,6 +248,25 @@ def test_a_recipe_is_fine_tuned_with_the_tokens_of_its_origin(out, tmp_path):
     assert bundle.tokenizer.files() == Bundle.load(out / "exp" / "bundle").tokenizer.files()
     assert bundle.origin == "digits (data: digits; licence: cc0-1.0)"
     assert f"Fine-tuned from {bundle.origin}." in (tmp_path / "bundle" / "README.md").read_text()
+
+
+def test_stores_made_beforehand_are_trained_on_and_missing_ones_named(out):
+    prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="")))
+    with pytest.raises(DataError, match=r"data/tests: no such store: prepare the corpus first"):
+        prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", test=("tests",))))
+
+
+def test_a_bundle_that_another_run_left_is_written_anew(out, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    shutil.copytree(out / "exp", tmp_path / "exp")
+    again = replace(digits(out), out=tmp_path / "exp")
+    weights = again.bundle / WEIGHTS
+    expected, written = weights.read_bytes(), weights.stat().st_mtime_ns
+    train(again)
+    assert weights.stat().st_mtime_ns == written
+    weights.write_bytes(b"of the best of several seeds")
+    train(again)
+    assert weights.read_bytes() == expected
 
 
 def test_of_several_seeds_the_best_on_dev_is_kept(out, tmp_path, monkeypatch, capsys):

@@ -29,7 +29,7 @@ def main(recipe: Recipe) -> None:
     def command(
         stage: Annotated[list[str] | None, typer.Option(help=f"Only this (repeatable): {', '.join(STAGES)}.")] = None,
         setting: Annotated[list[str] | None, typer.Option("--set", help="Override: training.epochs=5.")] = None,
-        data: Annotated[Path | None, typer.Option(help="Feature stores; by default data/<corpus>.")] = None,
+        data: Annotated[Path | None, typer.Option(help="Stores; by default data/<corpus>.")] = None,
         out: Annotated[Path | None, typer.Option(help="Results; by default exp/<name>.")] = None,
         archive: Annotated[Path | None, typer.Option(help="The corpus's archive, instead of a download.")] = None,
         jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one a core.")] = 0,
@@ -42,7 +42,7 @@ def main(recipe: Recipe) -> None:
         changed = override(recipe, setting or ())
         if not stage or "train" in stage:
             _require_training_extra(changed)
-        data, out = data or Path("data", changed.corpus), out or Path("exp", changed.name)
+        data, out = data or Path("data", changed.corpus or changed.name), out or Path("exp", changed.name)
         run = Run(changed, data, out, jobs, archive, allow_changes)
         if seeds:
             if stage or any(text.replace(" ", "").startswith("training.seed=") for text in setting or ()):

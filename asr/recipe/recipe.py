@@ -87,7 +87,8 @@ class Recipe:
     name : str
         Of the model; the bundle is written to ``exp/<name>/bundle``.
     corpus : str
-        The corpus script: ``data_prep/<corpus>.py``.
+        The corpus script: ``data_prep/<corpus>.py``; empty where the stores are made beforehand, as
+        ``data_prep/manifest.py`` does.
     description : str
         One sentence for users: what the model knows, and what it does not.
     licence, language : str

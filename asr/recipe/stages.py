@@ -18,17 +18,22 @@ from asr.recipe.training import train
 
 
 def prepare(run: Run) -> None:
-    """Corpus → feature stores, one a split."""
+    """Corpus → feature stores, one a split; where the recipe names no corpus, they must be there."""
     from asr.data.corpus import PrepareOptions, load_corpus
     from asr.data.corpus import prepare as prepare_corpus
 
     recipe, features = run.recipe, run.features
+    splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))
+    if not recipe.corpus:
+        for split in splits:
+            run.store(split)
+        return
     measure = recipe.global_normalisation and features.normalisation != "global"
     options = PrepareOptions(
         features=features,
         kind="audio" if recipe.waveforms else "features",
         normalisation="global" if measure else None,
-        splits=tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test))),
+        splits=splits,
         speeds=recipe.speeds,
         jobs=run.jobs,
         archive=run.archive,

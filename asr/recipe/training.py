@@ -29,7 +29,8 @@ def train(run: Run) -> None:
     tokenizer = load_tokenizer(run)
     check_letters(tokenizer, stores)
     stamp = _stamp(run, stores, tokenizer)
-    if is_current(run.out, "train", stamp, run.bundle):
+    # Another run may have left its bundle there: of several seeds, the best one's.
+    if is_current(run.out, "train", {**stamp, "weights": _written_weights(run)}, run.bundle):
         return
 
     from asr.training.batches import BatchSource
@@ -48,7 +49,7 @@ def train(run: Run) -> None:
     best = trainer.run(accept_changes=run.allow_changes)
     if is_first():
         _write_bundle(run, stores[0], tokenizer, best)
-        write_stamp(run.out, "train", stamp)
+        write_stamp(run.out, "train", {**stamp, "weights": _written_weights(run)})
         print(f"wrote {run.bundle}", file=sys.stderr)
 
 
@@ -66,7 +67,7 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
         filterbank=store.filterbank,
         model=recipe.model,
         tokenizer=tokenizer,
-        dataset=recipe.corpus,
+        dataset=store.corpus,
         licence=recipe.licence,
         language=recipe.language,
         origin=f"{origin.name} (data: {origin.dataset}; licence: {origin.licence})" if origin else "",
@@ -87,6 +88,14 @@ def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") ->
         "data": digest([store.identity for store in (*stores, *materials)]),
         "init": run.origin.weights_sha256 if run.origin else "",
     }
+
+
+def _written_weights(run: Run) -> str:
+    from asr.data.shards import file_checksum
+    from asr.transcription.bundle import WEIGHTS
+
+    path = run.bundle / WEIGHTS
+    return file_checksum(path) if path.is_file() else ""
 
 
 def _model(run: Run, store: "Store", tokenizer: "Tokenizer") -> "AcousticModel":

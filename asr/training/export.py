@@ -15,7 +15,7 @@ from asr.files import atomic_directory, write_text
 from asr.settings import to_dict
 from asr.training.graph import build_onnx
 from asr.training.quantise import quantise
-from asr.transcription.bundle import GRAPHS, WEIGHTS_SHA256, Bundle, Precision
+from asr.transcription.bundle import GRAPHS, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
 
 if TYPE_CHECKING:
     from asr.model import AcousticModel
@@ -44,7 +44,7 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
     saved = save(weights)
     bundle = replace(bundle, directory=directory, weights_sha256=hashlib.sha256(saved).hexdigest())
     with atomic_directory(directory) as new:
-        (new / "model.safetensors").write_bytes(saved)
+        (new / WEIGHTS).write_bytes(saved)
         onnx.save(float_graph(bundle, weights), str(new / GRAPHS["float32"]))
         if bundle.model.cell == "lstm":
             onnx.save(int8_graph(bundle, weights), str(new / GRAPHS["int8"]))

@@ -12,7 +12,7 @@ from asr.errors import MissingExtraError, UsageError
 from asr.files import atomic_directory, write_text
 from asr.settings import to_dict
 from asr.training.card import FEATURES, model_card, onnx_card
-from asr.transcription.bundle import FILES, GRAPHS, OPTIONAL_FILES, Bundle, Precision
+from asr.transcription.bundle import FILES, GRAPHS, OPTIONAL_FILES, WEIGHTS, Bundle, Precision
 from asr.transcription.runtime import check_precision, make_runtime
 
 ONNX_FILES = ("model.onnx", "tokens.json", "filterbank.npy", FEATURES, "README.md")
@@ -76,7 +76,7 @@ def export_huggingface(
     """
     check_precision(bundle, precision or "float32")
     _check_free(directory, force)
-    weights = (bundle.directory / "model.safetensors").read_bytes()
+    weights = (bundle.directory / WEIGHTS).read_bytes()
     bundle = dataclasses.replace(bundle, weights_sha256=bundle.weights_sha256 or hashlib.sha256(weights).hexdigest())
     int8 = bundle.directory / GRAPHS["int8"]
     with atomic_directory(directory) as new:

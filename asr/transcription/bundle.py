@@ -29,7 +29,8 @@ from asr.settings import from_dict, to_dict
 from asr.tokenizer import SCORES, Tokenizer, read_tokenizer
 
 FORMAT_VERSION = 1
-FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", "model.safetensors", "README.md")
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", WEIGHTS, "README.md")
 LANGUAGE_MODEL = "lm.arpa.gz"
 
 Precision = Literal["float32", "int8"]
@@ -120,7 +121,7 @@ class Bundle:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        path = self.directory / "model.safetensors"
+        path = self.directory / WEIGHTS
         try:
             return dict(load_file(path))
         except (SafetensorError, OSError) as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 from asr.errors import ModelError
 from asr.settings import to_dict
-from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
+from asr.transcription.bundle import LANGUAGE_MODEL, WEIGHTS, Bundle
 
 
 def model_facts(bundle: Bundle) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def num_parameters(bundle: Bundle) -> int:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = bundle.directory / "model.safetensors"
+    path = bundle.directory / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as file:
             return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from asr.cores import num_cores
 from asr.errors import MissingExtraError, ModelError, UsageError, did_you_mean
-from asr.transcription.bundle import GRAPHS, SHIPPED, WEIGHTS_SHA256, Bundle, Precision
+from asr.transcription.bundle import GRAPHS, SHIPPED, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
 
 Features = NDArray[np.floating[Any]]
 LogProbs = NDArray[np.float32]
@@ -163,7 +163,7 @@ class TorchRuntime:
         try:
             model.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights().items()})
         except RuntimeError as error:
-            path = bundle.directory / "model.safetensors"
+            path = bundle.directory / WEIGHTS
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
         self._model = model.eval()
         # What cuDNN may do is set for the whole process: two calls at once would undo each other's settings.

@@ -1,0 +1,42 @@
+"""Your own recordings: fine-tune a model on them, or train a new one.
+
+    python data_prep/manifest.py train=train.jsonl dev=dev.jsonl test=test.jsonl --out data/mine
+    python recipes/mine.py --set init=an4 --set training.learning_rate=3e-4
+    python recipes/mine.py
+
+Copy this file, and say in it what your model is. The stores are made beforehand (docs/data.md); where there is no test
+set: ``test=()`` here, or ``--set "test=()"``.
+
+The network is that of the model ``an4``, which it can thus start from. It suits an hour of speech; with a hundred hours
+and more, take that of librispeech_100.py.
+"""
+
+from asr.features import LogMelConfig
+from asr.model_config import ModelConfig
+from asr.recipe import LanguageModelConfig, Recipe, main
+from asr.training.config import AugmentConfig, TrainingConfig
+
+RECIPE = Recipe(
+    name="mine",
+    corpus="",
+    description="Trained on recordings of my own.",
+    licence="other",
+    features=LogMelConfig(sample_rate=16_000, n_mels=80),
+    model=ModelConfig(
+        cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3, variational_dropout=True
+    ),
+    training=TrainingConfig(
+        epochs=60,
+        learning_rate=1e-3,
+        batch_seconds=60.0,
+        intermediate_ctc=0.3,
+        ema_decay=0.995,
+        augment=AugmentConfig(
+            time_stretch=0.2, frequency_stretch=0.2, frequency_masks=1, pause_probability=0.2, noise_probability=0.3
+        ),
+    ),
+    lm=LanguageModelConfig(order=3),
+)
+
+if __name__ == "__main__":
+    main(RECIPE)
