@@ -25,7 +25,7 @@ class Recording:
 
 def read_test_set() -> list[Recording]:
     """Return the 130 test recordings of the archive an4_sphere.tar.* in the folder ``$ASR_ARCHIVES``, by name."""
-    folder = Path(os.environ.get("ASR_ARCHIVES", Path(__file__).parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("ASR_ARCHIVES", "data/downloads"))
     archives = sorted(folder.glob("an4_sphere.tar.*"))
     if not archives:
         sys.exit(f"{folder} holds no an4_sphere.tar.*: set ASR_ARCHIVES to a folder that does")

@@ -71,8 +71,8 @@ def _refuse_other(folder: Path, got: dict[str, Any], expected: dict[str, Any], n
             different.append(f"{name}{_change(got[name], expected[name])}")
     if different:
         raise DataError(
-            f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another --out, or replace it with "
-            "--force"
+            f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another folder (--out; of a "
+            "recipe: --data), or replace it (--force of the data_prep script)"
         )
 
 
