@@ -27,7 +27,12 @@ RECIPE = Recipe(
         intermediate_ctc=0.3,
         ema_decay=0.995,
         augment=AugmentConfig(
-            time_stretch=0.15, time_masks_per_second=0.7, pause_probability=0.2, noise_probability=0.3
+            time_stretch=0.2,
+            frequency_stretch=0.2,
+            frequency_masks=0,
+            time_masks_per_second=0.0,
+            pause_probability=0.2,
+            noise_probability=0.3,
         ),
     ),
     lm=LanguageModelConfig(order=3),
