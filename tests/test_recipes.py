@@ -252,7 +252,7 @@ def test_a_recipe_is_fine_tuned_with_the_tokens_of_its_origin(out, tmp_path):
 
 def test_stores_made_beforehand_are_trained_on_and_missing_ones_named(out):
     prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="")))
-    with pytest.raises(DataError, match=r"data/tests: no such store: prepare the corpus first"):
+    with pytest.raises(DataError, match=r"data: has no tests; expected stores of train, dev, tests"):
         prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", test=("tests",))))
 
 

@@ -7,6 +7,7 @@ A store knows when it is whole; of the other stages ``<out>/stages.json`` notes 
 
 from collections.abc import Callable
 
+from asr.errors import DataError
 from asr.recipe.checks import check_origin, check_writable
 from asr.recipe.evaluation import evaluate
 from asr.recipe.language_model import lm, tune
@@ -25,8 +26,13 @@ def prepare(run: Run) -> None:
     recipe, features = run.recipe, run.features
     splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))
     if not recipe.corpus:
-        for split in splits:
-            run.store(split)
+        missing = [split for split in splits if not (run.data / split).is_dir()]
+        if missing:
+            raise DataError(
+                f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}: recipe "
+                f"{recipe.name} names no corpus, so make them first (python data_prep/manifest.py … --out {run.data}), "
+                'or name others (--set train=…, --set dev=…, --set "test=()")'
+            )
         return
     measure = recipe.global_normalisation and features.normalisation != "global"
     options = PrepareOptions(
