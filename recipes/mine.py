@@ -2,7 +2,7 @@
 
     python data_prep/manifest.py train=train.jsonl dev=dev.jsonl test=test.jsonl --out data/mine
     python recipes/mine.py --set init=an4 --set training.learning_rate=3e-4
-    python recipes/mine.py
+    python recipes/mine.py --out exp/mine-from-nothing
 
 Copy this file, and say in it what your model is. The stores are made beforehand (docs/data.md); where there is no test
 set: ``test=()`` here, or ``--set "test=()"``.

@@ -42,7 +42,7 @@ def test_every_recipe_is_constructed(script, monkeypatch):
     spec.loader.exec_module(module)
     assert isinstance(module.RECIPE, Recipe)
     assert module.RECIPE.name == script.stem
-    assert (ROOT / "data_prep" / f"{module.RECIPE.corpus}.py").is_file() or script.stem == "mine"
+    assert not module.RECIPE.corpus or (ROOT / "data_prep" / f"{module.RECIPE.corpus}.py").is_file()
 
 
 def run(*arguments, status=0):
@@ -254,6 +254,12 @@ def test_stores_made_beforehand_are_trained_on_and_missing_ones_named(out):
     prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="")))
     with pytest.raises(DataError, match=r"data: has no tests; expected stores of train, dev, tests"):
         prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", test=("tests",))))
+    for change, message in (
+        ({"speeds": (0.9,)}, r"at the speeds \[\]; expected those of the recipe, \[0.9\]"),
+        ({"global_normalisation": True}, "normalised by 'utterance'; expected 'global'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", **change)))
 
 
 def test_a_bundle_that_another_run_left_is_written_anew(out, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from asr.errors import UsageError, did_you_mean
+from asr.errors import DataError, UsageError, did_you_mean
 from asr.features import LogMelConfig
 from asr.model_config import ModelConfig
 from asr.training.config import TrainingConfig
@@ -200,6 +200,11 @@ class Run:
         if self.recipe.global_normalisation and expected.normalisation != "global":
             # Mean and deviation were measured on the training split when it was prepared.
             measured = kind.open(self.data / self.recipe.train).config
+            if measured.normalisation != "global":
+                raise DataError(
+                    f"{self.data / self.recipe.train}: its features are normalised by {measured.normalisation!r}; "
+                    "expected 'global': prepare the corpus with --normalisation global"
+                )
             expected = replace(expected, normalisation="global", mean=measured.mean, std=measured.std)
         check_features(store, expected, f"recipe {self.recipe.name}")
         return store

@@ -33,6 +33,14 @@ def prepare(run: Run) -> None:
                 f"{recipe.name} names no corpus, so make them first (python data_prep/manifest.py … --out {run.data}), "
                 'or name others (--set train=…, --set dev=…, --set "test=()")'
             )
+        copies = list(run.store(recipe.train).header["speeds"])
+        if copies != list(recipe.speeds):
+            raise DataError(
+                f"{run.data / recipe.train}: was prepared with copies at the speeds {copies}; expected those of the "
+                f"recipe, {list(recipe.speeds)}"
+            )
+        for split in splits:
+            run.store(split)
         return
     measure = recipe.global_normalisation and features.normalisation != "global"
     options = PrepareOptions(

@@ -42,10 +42,10 @@ def train(run: Run) -> None:
         BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment),
         BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
     )
+    trainer = Trainer(model, tokenizer, *sources, config, run.out)
     if is_first():
         _introduce(run, stores[0], model, sources[0])
         write_settings(run)
-    trainer = Trainer(model, tokenizer, *sources, config, run.out)
     best = trainer.run(accept_changes=run.allow_changes)
     if is_first():
         _write_bundle(run, stores[0], tokenizer, best)

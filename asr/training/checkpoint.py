@@ -202,7 +202,8 @@ def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, con
     """Return all that decides what is learned, for JSON: settings, and digests of tokens, weights' shapes and data."""
     shapes = [list(parameter.shape) for parameter in model.parameters()]
     data = {
-        name: digest([store.identity for store in source.stores]) for name, source in (("train", train), ("dev", dev))
+        name: digest([part for store in source.stores for part in store.identity])
+        for name, source in (("train", train), ("dev", dev))
     }
     settings: dict[str, Any] = {
         "training": to_dict(config),
