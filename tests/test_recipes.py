@@ -262,6 +262,13 @@ def test_stores_made_beforehand_are_trained_on_and_missing_ones_named(out):
             prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", **change)))
 
 
+def test_ones_own_recordings_can_start_from_the_model_that_ships(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "recipes")
+    own, shipped = importlib.import_module("mine").RECIPE, Bundle.load("an4")
+    assert own.model == shipped.model
+    assert own.features == shipped.features
+
+
 def test_a_bundle_that_another_run_left_is_written_anew(out, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="training needs the [train] extra")
     shutil.copytree(out / "exp", tmp_path / "exp")

@@ -61,6 +61,32 @@ def check_origin(run: Run) -> "Bundle | None":
     return origin
 
 
+def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
+    """Look whether the stores of a recipe without a corpus are there, whole, and as it expects them.
+
+    Raises
+    ------
+    DataError
+        Naming those that are not there, or what differs.
+    """
+    recipe = run.recipe
+    missing = [split for split in splits if not (run.data / split).is_dir()]
+    if missing:
+        raise DataError(
+            f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}: recipe "
+            f"{recipe.name} names no corpus, so make them first (python data_prep/manifest.py … --out {run.data}), "
+            'or name others (--set train=…, --set dev=…, --set "test=()")'
+        )
+    for split in splits:
+        run.store(split)
+    copies = list(run.store(recipe.train).header["speeds"])
+    if copies != list(recipe.speeds):
+        raise DataError(
+            f"{run.data / recipe.train}: was prepared with copies at the speeds {copies}; expected those of the "
+            f"recipe, {list(recipe.speeds)}"
+        )
+
+
 def check_splits(run: Run) -> tuple["Store", "Store"]:
     """Return the stores to train on and to choose by; those to test on, where they are there, must agree with them.
 

@@ -7,8 +7,7 @@ A store knows when it is whole; of the other stages ``<out>/stages.json`` notes 
 
 from collections.abc import Callable
 
-from asr.errors import DataError
-from asr.recipe.checks import check_origin, check_writable
+from asr.recipe.checks import check_made_beforehand, check_origin, check_writable
 from asr.recipe.evaluation import evaluate
 from asr.recipe.language_model import lm, tune
 from asr.recipe.ranks import first_does, is_first
@@ -26,21 +25,7 @@ def prepare(run: Run) -> None:
     recipe, features = run.recipe, run.features
     splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))
     if not recipe.corpus:
-        missing = [split for split in splits if not (run.data / split).is_dir()]
-        if missing:
-            raise DataError(
-                f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}: recipe "
-                f"{recipe.name} names no corpus, so make them first (python data_prep/manifest.py … --out {run.data}), "
-                'or name others (--set train=…, --set dev=…, --set "test=()")'
-            )
-        copies = list(run.store(recipe.train).header["speeds"])
-        if copies != list(recipe.speeds):
-            raise DataError(
-                f"{run.data / recipe.train}: was prepared with copies at the speeds {copies}; expected those of the "
-                f"recipe, {list(recipe.speeds)}"
-            )
-        for split in splits:
-            run.store(split)
+        check_made_beforehand(run, splits)
         return
     measure = recipe.global_normalisation and features.normalisation != "global"
     options = PrepareOptions(
