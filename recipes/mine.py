@@ -7,8 +7,8 @@
 Copy this file, and say in it what your model is. The stores are made beforehand (docs/data.md); where there is no test
 set: ``test=()`` here, or ``--set "test=()"``.
 
-The network is that of the model ``an4``, which it can thus start from. It suits an hour of speech; with a hundred hours
-and more, take that of librispeech_100.py.
+The network is that of the model ``an4``, which it can thus start from; training is close to an4.py's. Neither is
+measured on other data. They are meant for some hours of speech; with a hundred and more, take librispeech_100.py's.
 """
 
 from asr.features import LogMelConfig
