@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asr.audio import AudioStream, AudioWarning, Waveform, load_audio
+    from asr.bundle.bundle import Bundle
     from asr.errors import AsrError
-    from asr.evaluation.wer import ErrorCounts, character_errors, word_errors
     from asr.features import LogMel, LogMelConfig
-    from asr.transcription.bundle import Bundle
     from asr.transcription.decoding import DecodingOptions, load
     from asr.transcription.transcribe import Transcriber
     from asr.transcription.transcript import Segment, Transcript, Word
+    from asr.wer import ErrorCounts, character_errors, word_errors
 
 __version__ = "0.1.0"
 
@@ -25,9 +25,9 @@ _MODULES = {
     "AsrError": "errors",
     "AudioStream": "audio",
     "AudioWarning": "audio",
-    "Bundle": "transcription.bundle",
+    "Bundle": "bundle.bundle",
     "DecodingOptions": "transcription.decoding",
-    "ErrorCounts": "evaluation.wer",
+    "ErrorCounts": "wer",
     "LogMel": "features",
     "LogMelConfig": "features",
     "Segment": "transcription.transcript",
@@ -35,10 +35,10 @@ _MODULES = {
     "Transcript": "transcription.transcript",
     "Waveform": "audio",
     "Word": "transcription.transcript",
-    "character_errors": "evaluation.wer",
+    "character_errors": "wer",
     "load": "transcription.decoding",
     "load_audio": "audio",
-    "word_errors": "evaluation.wer",
+    "word_errors": "wer",
 }
 
 __all__ = [

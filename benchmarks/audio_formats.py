@@ -17,7 +17,7 @@ from an4_recordings import SAMPLE_RATE, read_test_set
 
 import asr
 from asr.errors import AsrError
-from asr.evaluation.wer import word_errors
+from asr.wer import word_errors
 
 # Name: suffix, options of ffmpeg.
 FORMATS = {

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import asr
 from asr.evaluation.alignment import align_words
-from asr.evaluation.wer import word_errors
 from asr.transcription.aligning import align_audio
+from asr.wer import word_errors
 
 PAUSE_SECONDS = 1.0
 TOLERANCE_SECONDS = 0.1

@@ -23,8 +23,8 @@ STEPS = 4
 
 
 def make_source(path: Path, augment: Any, time_reduction: Any = 4) -> Any:
-    from asr.data.store import open_store
     from asr.model_config import ModelConfig
+    from asr.store.store import open_store
     from asr.tokenizer import CharTokenizer
     from asr.training.batches import BatchSource
 
@@ -157,8 +157,8 @@ def main() -> None:
     print(f"resident MB after epochs of {parsed.data}:", again("--step", "memory", str(parsed.data)))
     from preparation_scale import BANDS, write_million
 
-    from asr.data.features import write_filterbank
     from asr.features import LogMelConfig
+    from asr.preparation.features import write_filterbank
 
     with tempfile.TemporaryDirectory() as name:
         write_million(Path(name, "million"))

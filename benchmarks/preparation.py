@@ -26,9 +26,9 @@ import soundfile
 from threadpoolctl import threadpool_limits
 
 from asr.audio import load_audio
-from asr.data.corpus import Corpus, PrepareOptions, audio_in, prepare
-from asr.data.manifests import manifest_corpus
 from asr.features import LogMel, LogMelConfig
+from asr.preparation.corpus import Corpus, PrepareOptions, audio_in, prepare
+from asr.preparation.manifests import manifest_corpus
 
 RATE = 16_000
 MAX_SECONDS = 15.0

@@ -25,8 +25,8 @@ FRAMES, BANDS = 20, 8
 
 def prepare_hours(audio: Path, hours: float, folder: Path) -> None:
     """Prepare `hours` of the speech below `audio`, and print the peak of resident memory in MB."""
-    from asr.data.corpus import PrepareOptions, audio_in, prepare
-    from asr.data.manifests import manifest_corpus
+    from asr.preparation.corpus import PrepareOptions, audio_in, prepare
+    from asr.preparation.manifests import manifest_corpus
 
     if not (folder / "train.jsonl").exists():
         from preparation import write_flac
@@ -49,9 +49,9 @@ def write_million(folder: Path) -> None:
     """Write a store of made-up utterances, the way the driver does."""
     import pyarrow as pa
 
-    from asr.data.finish import write_index
-    from asr.data.shards import FORMAT, HEADER, ShardWriter, file_checksum, schema, shard_name
     from asr.features import LogMelConfig
+    from asr.preparation.index import write_index
+    from asr.store.layout import FORMAT, HEADER, ShardWriter, file_checksum, schema, shard_name
 
     config = LogMelConfig(sample_rate=8_000, n_mels=BANDS)
     layout = schema("features", BANDS, {"features": json.dumps(config.to_dict())})
@@ -83,7 +83,7 @@ def write_million(folder: Path) -> None:
 def first_batch(folder: Path) -> None:
     """Open the store, sort an epoch into batches, read the first; print seconds and resident memory in MB."""
     begin = time.perf_counter()
-    from asr.data.store import FeatureStore
+    from asr.store.store import FeatureStore
 
     store = FeatureStore.open(folder)
     rng = np.random.default_rng(0)

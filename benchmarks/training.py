@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from asr.data.store import FeatureStore
 from asr.model import AcousticModel, ConvFrontEnd
 from asr.model_config import ModelConfig
+from asr.store.store import FeatureStore
 from asr.tokenizer import BLANK, CharTokenizer
 from asr.training.batches import Batch, BatchSource
 from asr.training.config import AugmentConfig, TrainingConfig

@@ -37,9 +37,9 @@ from an4_recordings import SAMPLE_RATE, read_test_set
 from numpy.typing import NDArray
 
 from asr.audio import resample
+from asr.bundle.bundle import Bundle
 from asr.decoder import GreedyDecoder
 from asr.tokenizer import BLANK
-from asr.transcription.bundle import Bundle
 
 ROOT = Path(__file__).parent.parent
 BATCH_SIZES = (1, 16)
@@ -70,7 +70,7 @@ def with_int8(bundle: Bundle) -> Iterator[Bundle]:
     if "int8" in bundle.precisions:
         yield bundle
         return
-    from asr.training.publish import export_huggingface
+    from asr.bundle.publish import export_huggingface
 
     with tempfile.TemporaryDirectory() as folder:
         export_huggingface(bundle, Path(folder) / bundle.name, "int8")
@@ -137,8 +137,8 @@ def print_word_error_rates(networks: dict[str, Network], bundle: Bundle) -> None
     if not folder.is_dir():
         print(f"\nWER: left out; prepare {folder.relative_to(ROOT)} by: python data_prep/an4.py --out data/an4")
         return
-    from asr.data.store import FeatureStore
-    from asr.evaluation.wer import word_errors
+    from asr.store.store import FeatureStore
+    from asr.wer import word_errors
 
     store = FeatureStore.open(folder)
     decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
@@ -167,7 +167,7 @@ def main() -> None:
     clock = "process_time" if arguments.cpu_time else "perf_counter"
     import torch
 
-    from asr.transcription.runtime import TorchRuntime, make_runtime
+    from asr.bundle.runtime import TorchRuntime, make_runtime
 
     torch.set_num_threads(arguments.threads)
     bundle = Bundle.load(arguments.model)

@@ -122,7 +122,7 @@ def step_seconds(models: dict[str, Any], recipe: Any, store: Any, tokenizer: Any
 
 
 def main() -> None:
-    from asr.data.store import open_store
+    from asr.store.store import open_store
     from asr.tokenizer import CharTokenizer
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

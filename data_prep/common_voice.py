@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from asr.data.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
 
 OFFICIAL = ("train", "dev", "test")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from asr.data.corpus import Corpus, RawUtterance, main, read_lines
 from asr.features import LogMelConfig
+from asr.preparation.corpus import Corpus, RawUtterance, main, read_lines
 
 
 # transcripts.tsv:

@@ -12,8 +12,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.corpus import Archive, Corpus, RawUtterance, audio_in, main
 from asr.features import LogMelConfig
+from asr.preparation.corpus import Archive, Corpus, RawUtterance, audio_in, main
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEST_RECORDINGS = range(5)

@@ -4,7 +4,7 @@ python data_prep/lhotse.py --list
 python data_prep/lhotse.py yesno --source waves_yesno --out data/yesno
 """
 
-from asr.data.command import lhotse_main
+from asr.preparation.command import lhotse_main
 
 if __name__ == "__main__":
     lhotse_main()

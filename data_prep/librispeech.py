@@ -9,7 +9,7 @@ which share out the speakers of whatever training parts are at hand, for an arch
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
 
 # OpenSLR's md5sum.txt
 CHECKSUMS = {

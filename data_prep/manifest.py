@@ -4,7 +4,7 @@ python data_prep/manifest.py train=train.jsonl dev=dev.jsonl --out data/mine
 python data_prep/manifest.py clips.csv --columns audio=file text=said --hold-out speaker --out data/mine
 """
 
-from asr.data.command import manifest_main
+from asr.preparation.command import manifest_main
 
 if __name__ == "__main__":
     manifest_main()

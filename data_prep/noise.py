@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.corpus import Archive, Corpus, Limits, RawUtterance, audio_in, main
+from asr.preparation.corpus import Archive, Corpus, Limits, RawUtterance, audio_in, main
 
 
 def split_of(place: Path) -> str:

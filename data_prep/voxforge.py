@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from asr.data.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
 from asr.text import ENGLISH
 
 

@@ -6,8 +6,8 @@ python data_prep/yesno.py --out data/yesno
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.corpus import Archive, Corpus, RawUtterance, audio_in, main
 from asr.features import LogMelConfig
+from asr.preparation.corpus import Archive, Corpus, RawUtterance, audio_in, main
 
 WORDS = {"0": "no", "1": "yes"}
 

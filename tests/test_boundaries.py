@@ -11,12 +11,13 @@ ROOT = Path(__file__).parent.parent
 
 # In the order of the flow: a part imports only itself and parts before it.
 PARTS = [
-    "errors", "cores", "console", "files", "settings", "audio", "features", "text", "tokenizer", "model_config",
-    "model", "decoder", "data", "transcription", "evaluation", "training", "recipe", "cli", "__main__",
+    "errors", "files", "settings", "cores", "console", "text", "wer", "audio", "features", "decoder", "lexicon",
+    "tokenizer", "store", "preparation", "model_config", "model", "models", "bundle", "transcription", "live",
+    "training", "evaluation", "convert", "recipe", "server", "cli", "__main__",
 ]  # fmt: skip
 
 HEAVY = ["torch", "torchaudio", "librosa", "matplotlib", "pyarrow.dataset"]
-NEEDS_TORCH = ("asr.model", "asr.training")
+NEEDS_TORCH = ("asr.model", "asr.training", "asr.bundle.graph", "asr.bundle.quantise", "asr.bundle.export")
 
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -41,7 +42,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def test_every_part_has_its_place_in_the_flow():
-    assert {module.split(".")[1] for module in MODULES if "." in module} == set(PARTS)
+    assert {module.split(".")[1] for module in MODULES if "." in module} <= set(PARTS)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -58,6 +59,8 @@ def test_imports_run_down_the_flow(module):
         assert PARTS.index(other) <= PARTS.index(part), f"{module} imports {imported}, which comes later"
         if part == "decoder":
             assert other in ("decoder", "errors", "files"), f"{module} imports {imported}: the decoder stands alone"
+        if part == "training":
+            assert other not in ("transcription", "evaluation"), f"{module} imports {imported}: recognition is not its"
 
 
 def test_no_module_but_those_of_training_loads_what_is_heavy():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.transcription.bundle import FILES, SHIPPED
+from asr.bundle.bundle import FILES, SHIPPED
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "data_prep" / "digits" / "example.wav"

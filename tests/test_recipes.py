@@ -15,20 +15,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from asr.data.store import INDEX, FeatureStore
+from asr.bundle.bundle import LANGUAGE_MODEL, WEIGHTS, Bundle
+from asr.bundle.runtime import OnnxRuntime
 from asr.errors import DataError, UsageError
 from asr.recipe import Recipe, seeds
 from asr.recipe.checks import check_letters, check_splits
 from asr.recipe.language_model import tune
 from asr.recipe.recipe import Run
+from asr.recipe.stage_state import check_settings, write_settings
 from asr.recipe.stages import prepare
-from asr.recipe.stamps import check_settings, write_settings
 from asr.recipe.tokens import tokenizer, transcripts
 from asr.recipe.training import train
 from asr.settings import override
+from asr.store.store import INDEX, FeatureStore
 from asr.tokenizer import BLANK_TOKEN, TOKENS, CharTokenizer
-from asr.transcription.bundle import LANGUAGE_MODEL, WEIGHTS, Bundle
-from asr.transcription.runtime import OnnxRuntime
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "recipes").glob("*.py"))

@@ -15,7 +15,7 @@ data_app = typer.Typer(help="Look into, verify and export prepared stores.", no_
 @data_app.command()
 def show(store: Annotated[Path, typer.Argument(help="A store: data/an4/train.")]) -> None:
     """Print what is in a store."""
-    from asr.data.store import open_store
+    from asr.store.store import open_store
 
     opened = open_store(store)
     header = opened.header
@@ -28,7 +28,7 @@ def show(store: Annotated[Path, typer.Argument(help="A store: data/an4/train.")]
 @data_app.command()
 def verify(stores: Annotated[list[Path], typer.Argument(help="Stores: data/an4/train data/an4/test.")]) -> None:
     """Read every shard and compare it with its checksum."""
-    from asr.data.store import open_store
+    from asr.store.store import open_store
 
     for store in stores:
         opened = open_store(store)
@@ -44,8 +44,8 @@ def export(
     to: Annotated[str, typer.Option(help="nemo: a manifest; lhotse: cuts.")] = "nemo",
 ) -> None:
     """Write a store's utterances for another program; of an audio store, the waveforms too."""
-    from asr.data.export import export_lhotse, export_nemo
-    from asr.data.store import open_store
+    from asr.store.export import export_lhotse, export_nemo
+    from asr.store.store import open_store
 
     if to not in FORMATS:
         raise UsageError(f"--to {to}: expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS)}")

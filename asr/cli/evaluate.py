@@ -13,11 +13,11 @@ from asr.cli.transcribe import require_model
 from asr.errors import UsageError
 
 if TYPE_CHECKING:
+    from asr.bundle.bundle import Bundle
     from asr.evaluation.details import Details
-    from asr.evaluation.evaluate import Store
     from asr.evaluation.report import Heading
     from asr.evaluation.results import Evaluation
-    from asr.transcription.bundle import Bundle
+    from asr.store.checking import Store
 
 
 def evaluate(
@@ -52,15 +52,15 @@ def evaluate(
     model = require_model(model)
     if audio is not None and out is None:
         raise UsageError("--audio is for the report, and there is none without --out: give --out DIR too")
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
-    from asr.data.store import open_store
     from asr.evaluation.details import Details
     from asr.evaluation.evaluate import evaluate as evaluate_store
     from asr.evaluation.report import Heading
-    from asr.transcription.bundle import Bundle
+    from asr.store.store import open_store
     from asr.transcription.decoding import DecodingOptions, describe, make_decoder
     from asr.transcription.inputs import make_folder
-    from asr.transcription.runtime import make_runtime
 
     bundle, store = Bundle.load(model), open_store(data)
     options = DecodingOptions(
@@ -88,7 +88,7 @@ def evaluate(
 
 
 def _warn_of_unwritable(store: "Store", bundle: "Bundle") -> None:
-    from asr.evaluation.evaluate import unwritable
+    from asr.store.checking import unwritable
 
     count, characters = unwritable(store, bundle.tokenizer.tokens[1:])
     if count:

@@ -28,9 +28,9 @@ def export(
     model = require_model(model, "the model, as in asr export an4,")
     if format not in FORMATS:
         raise UsageError(f"--format is {format!r}; expected {' or '.join(FORMATS)}{did_you_mean(format, FORMATS)}")
-    from asr.training.publish import export_huggingface, export_onnx
-    from asr.transcription.bundle import Bundle
-    from asr.transcription.runtime import check_precision
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.publish import export_huggingface, export_onnx
+    from asr.bundle.runtime import check_precision
 
     bundle = Bundle.load(model)
     chosen = check_precision(bundle, precision) if precision else None

@@ -15,8 +15,8 @@ def info(
     ] = False,
 ) -> None:
     """Print what a model is, what it knows and how well."""
-    from asr.transcription.bundle import SHIPPED, Bundle, shipped_bundles
-    from asr.transcription.facts import model_facts
+    from asr.bundle.bundle import SHIPPED, Bundle, shipped_bundles
+    from asr.bundle.facts import model_facts
 
     if not model:
         shipped = shipped_bundles()

@@ -168,7 +168,7 @@ def require_model(model: str, option: str = "--model") -> str:
         If it is empty; the message lists the models that ship and what each is for.
     """
     if not model:
-        from asr.transcription.bundle import list_shipped
+        from asr.bundle.bundle import list_shipped
 
         raise UsageError(f"{option} is missing: {list_shipped()}")
     return model

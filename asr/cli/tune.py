@@ -34,9 +34,11 @@ def tune(
     those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
     """
     model = require_model(model)
+    from asr.bundle.bundle import PICTURE, Bundle
+    from asr.bundle.card import model_card
+    from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
     from asr.cores import num_cores
-    from asr.data.store import open_store
     from asr.evaluation.surface import draw_surface, require_matplotlib
     from asr.evaluation.tune import Search
     from asr.evaluation.tune_bundle import (
@@ -48,10 +50,8 @@ def tune(
         tune_bundle,
         tuning_decoder,
     )
-    from asr.training.card import model_card
-    from asr.transcription.bundle import PICTURE, Bundle
+    from asr.store.store import open_store
     from asr.transcription.inputs import make_folder
-    from asr.transcription.runtime import make_runtime
 
     bundle, store = Bundle.load(model), open_store(data)
     refuse_test_set(store)

@@ -13,7 +13,7 @@ from asr.evaluation.bootstrap import SAMPLES, interval_of, rates, resampled_tota
 from asr.evaluation.hypotheses import describe_difference, trn_id
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.significance import MatchedPairs, SignTest, error_segments, matched_pairs, sign_test
-from asr.evaluation.wer import ErrorCounts
+from asr.wer import ErrorCounts
 
 
 class Pair(NamedTuple):

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from asr.audio import load_audio
 from asr.audio.interrupts import interrupts_wait
-from asr.data.export import parse_source
-from asr.data.store import AudioStore
-from asr.data.utterance import audio_in
+from asr.bundle.bundle import Bundle
+from asr.bundle.runtime import Runtime
 from asr.decoder import Word, align
 from asr.errors import AsrError, DecodingError, UsageError
-from asr.evaluation.evaluate import Store, features_of
 from asr.evaluation.results import Evaluation
+from asr.preparation.utterance import audio_in
+from asr.store.checking import Store, features_of
+from asr.store.export import parse_source
+from asr.store.store import AudioStore
 from asr.tokenizer import BLANK
-from asr.transcription.bundle import Bundle
-from asr.transcription.runtime import Runtime
 
 # A picture has no more columns than this: frames of long utterances are drawn together, the strongest of each.
 MAX_COLUMNS = 1200
@@ -89,7 +89,7 @@ class Details:
 
     def __call__(self, index: int) -> Detail:
         """Return the details of utterance `index` of the store."""
-        features = features_of(self._store, index, self._bundle)
+        features = features_of(self._store, index, self._bundle.log_mel)
         return Detail(index, picture(features), self._align(features, self._store.texts[index]), self._sound(index))
 
     def _align(self, features: NDArray[Any], reference: str) -> tuple[Word, ...]:

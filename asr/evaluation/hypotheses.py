@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asr.data.utterance import read_lines
 from asr.decoder import Word
 from asr.errors import DataError, UsageError
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.files import write_text
+from asr.preparation.utterance import read_lines
 
 HYPOTHESES = "hypotheses.jsonl"
 REFERENCE_TRN = "ref.trn"

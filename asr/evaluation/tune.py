@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asr.decoder import BeamOptions
 from asr.errors import DataError, UsageError
-from asr.evaluation.wer import ErrorCounts, word_errors
+from asr.wer import ErrorCounts, word_errors
 
 Recogniser = Callable[[Sequence[NDArray[Any]]], list[str]]
 # Alpha and beta; and the word errors of each utterance with them, ``(N,)``.

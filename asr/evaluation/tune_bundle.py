@@ -11,16 +11,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from asr.bundle.bundle import LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
+from asr.bundle.runtime import Runtime
 from asr.decoder import BeamSearchDecoder, NGramModel
 from asr.errors import UsageError
 from asr.evaluation.compare import Comparison, Pair
-from asr.evaluation.evaluate import Store, check_store, features_of
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
 from asr.files import atomic_directory, write_text
-from asr.transcription.bundle import LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
+from asr.store.checking import Store, check_store, features_of
 from asr.transcription.decoding import OWN_LM, DecodingOptions, make_decoder
-from asr.transcription.runtime import Runtime
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
 
@@ -143,10 +143,10 @@ def cached_log_probs(
     DataError
         As `evaluate`.
     """
-    check_store(store, bundle)
+    check_store(store, bundle.features, f"model {bundle.name}")
     log_probs = []
     for index in range(len(store)):
-        log_probs += runtime([features_of(store, index, bundle)])
+        log_probs += runtime([features_of(store, index, bundle.log_mel)])
         advance(1)
     return log_probs
 

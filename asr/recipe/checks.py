@@ -11,8 +11,8 @@ from asr.recipe.recipe import Run
 from asr.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from asr.evaluation.evaluate import Store
-    from asr.transcription.bundle import Bundle
+    from asr.bundle.bundle import Bundle
+    from asr.store.checking import Store
 
 # Settings of a model that its weights do not depend on.
 SHAPELESS = ("dropout", "variational_dropout", "reservoir", "spectral_radius")
@@ -115,7 +115,7 @@ def check_splits(run: Run) -> tuple["Store", "Store"]:
 
 
 def _utterances(folder: Path) -> int:
-    from asr.data.store import open_store
+    from asr.store.store import open_store
 
     return len(open_store(folder))
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from asr.files import write_text
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import is_current, write_stamp
+from asr.recipe.stage_state import is_current, write_stamp
 from asr.settings import digest
 
 # Characters of a line in a log file.
@@ -17,8 +17,8 @@ PIPE_WIDTH = 120
 
 def evaluate(run: Run) -> None:
     """Bundle, dev and test stores → WER table; the dev set has chosen the epoch and the decoder's weights."""
-    from asr.data.shards import file_checksum
-    from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
+    from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+    from asr.store.layout import file_checksum
 
     bundle = Bundle.load(run.bundle)
     has_lm = (run.bundle / LANGUAGE_MODEL).is_file()
@@ -43,10 +43,10 @@ def evaluate(run: Run) -> None:
 
 def _measure(run: Run, bundle: Any, splits: list[str], *, has_lm: bool) -> Any:
     """Return the bundle with its results, which are written into its files."""
+    from asr.bundle.card import model_card
+    from asr.bundle.runtime import OnnxRuntime
     from asr.evaluation.evaluate import evaluate as evaluate_store
-    from asr.training.card import model_card
     from asr.transcription.decoding import DecodingOptions, describe, make_decoder
-    from asr.transcription.runtime import OnnxRuntime
 
     runtime = OnnxRuntime(bundle)
     plan = [DecodingOptions(), *[DecodingOptions(beam_size=run.recipe.lm.beam_size)] * has_lm]

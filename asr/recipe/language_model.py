@@ -14,14 +14,14 @@ from asr.cores import num_cores
 from asr.errors import DataError
 from asr.files import atomic_path, write_text
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import is_current, read_stamps, write_stamp
+from asr.recipe.stage_state import is_current, read_stamps, write_stamp
 from asr.recipe.tokens import transcripts
 from asr.settings import digest, to_dict
 
 if TYPE_CHECKING:
+    from asr.bundle.bundle import Bundle
     from asr.decoder import BeamSearchDecoder, NGramModel
-    from asr.evaluation.evaluate import Store
-    from asr.transcription.bundle import Bundle
+    from asr.store.checking import Store
 
 
 def lm(run: Run) -> None:
@@ -30,8 +30,8 @@ def lm(run: Run) -> None:
     Of the training transcripts alone: the dev set, which the weights are then tuned on, must be as new to it as a
     test set, or they would come out too heavy.
     """
+    from asr.bundle.bundle import LANGUAGE_MODEL
     from asr.decoder.ngram import estimate
-    from asr.transcription.bundle import LANGUAGE_MODEL
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.order:
@@ -63,10 +63,10 @@ def tune(run: Run) -> None:
 
     Where the recipe asks for no n-gram model, one that the bundle has from before is taken out.
     """
+    from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
     from asr.decoder.ngram import NGramModel
     from asr.evaluation.tune import Search
     from asr.evaluation.tune import tune as tune_weights
-    from asr.transcription.bundle import LANGUAGE_MODEL, Bundle
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.order:
@@ -125,8 +125,8 @@ def _decoder(bundle: "Bundle", model: "NGramModel", beam_size: int) -> "BeamSear
 
 
 def _log_probs(bundle: "Bundle", store: "Store", indices: list[int]) -> list[NDArray[Any]]:
-    from asr.evaluation.evaluate import features_of
-    from asr.transcription.runtime import OnnxRuntime
+    from asr.bundle.runtime import OnnxRuntime
+    from asr.store.checking import features_of
 
     runtime = OnnxRuntime(bundle)
-    return [runtime([features_of(store, index, bundle)])[0] for index in indices]
+    return [runtime([features_of(store, index, bundle.log_mel)])[0] for index in indices]

@@ -11,8 +11,8 @@ from asr.model_config import ModelConfig
 from asr.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from asr.data.store import AudioStore, FeatureStore
-    from asr.transcription.bundle import Bundle
+    from asr.bundle.bundle import Bundle
+    from asr.store.store import AudioStore, FeatureStore
 
 TokenizerKind = Literal["characters", "unigram", "bpe", "init"]
 
@@ -171,7 +171,7 @@ class Run:
     @cached_property
     def origin(self) -> "Bundle | None":
         """The model that training starts from, if any; raises as `Bundle.load`."""
-        from asr.transcription.bundle import Bundle
+        from asr.bundle.bundle import Bundle
 
         return Bundle.load(self.recipe.init) if self.recipe.init else None
 
@@ -191,8 +191,8 @@ class Run:
         DataError
             If it is not prepared, is empty, or was prepared with other features than the recipe's.
         """
-        from asr.data.store import AudioStore, FeatureStore
-        from asr.evaluation.evaluate import check_features
+        from asr.store.checking import check_features
+        from asr.store.store import AudioStore, FeatureStore
 
         kind = AudioStore if self.recipe.waveforms else FeatureStore
         store = kind.open(self.data / split)

@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.table import Table
 
+from asr.bundle.bundle import Bundle
 from asr.errors import UsageError
 from asr.files import atomic_directory, write_text
 from asr.recipe.evaluation import print_table
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stages import run_stages
-from asr.transcription.bundle import Bundle
 
 Row = dict[str, Any]
 

@@ -12,15 +12,15 @@ from asr.recipe.evaluation import evaluate
 from asr.recipe.language_model import lm, tune
 from asr.recipe.ranks import first_does, is_first
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import check_settings
+from asr.recipe.stage_state import check_settings
 from asr.recipe.tokens import tokenizer
 from asr.recipe.training import train
 
 
 def prepare(run: Run) -> None:
     """Corpus → feature stores, one a split; where the recipe names no corpus, they must be there."""
-    from asr.data.corpus import PrepareOptions, load_corpus
-    from asr.data.corpus import prepare as prepare_corpus
+    from asr.preparation.corpus import PrepareOptions, load_corpus
+    from asr.preparation.corpus import prepare as prepare_corpus
 
     recipe, features = run.recipe, run.features
     splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))

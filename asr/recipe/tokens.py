@@ -8,12 +8,12 @@ from asr.errors import DataError, UsageError
 from asr.files import atomic_directory, write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import SETTINGS, is_current, write_stamp
+from asr.recipe.stage_state import SETTINGS, is_current, write_stamp
 from asr.settings import digest, to_dict
 from asr.tokenizer import TOKENS, CharTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
-    from asr.evaluation.evaluate import Store
+    from asr.store.checking import Store
 
 
 def tokenizer(run: Run) -> None:

@@ -7,13 +7,13 @@ from asr.files import write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
-from asr.recipe.stamps import is_current, learned_settings, write_settings, write_stamp
+from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
 from asr.recipe.tokens import load_tokenizer
 from asr.settings import digest
 
 if TYPE_CHECKING:
-    from asr.evaluation.evaluate import Store
     from asr.model import AcousticModel
+    from asr.store.checking import Store
     from asr.tokenizer import Tokenizer
     from asr.training.batches import BatchSource
 
@@ -54,9 +54,9 @@ def train(run: Run) -> None:
 
 
 def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "AcousticModel") -> None:
-    from asr.training.card import model_card
-    from asr.training.export import write_bundle
-    from asr.transcription.bundle import Bundle
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.card import model_card
+    from asr.bundle.export import write_bundle
 
     recipe, origin = run.recipe, run.origin
     bundle = Bundle(
@@ -76,7 +76,7 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
 
 
 def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") -> dict[str, Any]:
-    from asr.data.store import open_store
+    from asr.store.store import open_store
 
     recipe = run.recipe
     waveform = recipe.training.augment.waveform
@@ -91,8 +91,8 @@ def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") ->
 
 
 def _written_weights(run: Run) -> str:
-    from asr.data.shards import file_checksum
-    from asr.transcription.bundle import WEIGHTS
+    from asr.bundle.bundle import WEIGHTS
+    from asr.store.layout import file_checksum
 
     path = run.bundle / WEIGHTS
     return file_checksum(path) if path.is_file() else ""

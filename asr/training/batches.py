@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.data.store import AudioStore, FeatureStore
 from asr.errors import DataError
-from asr.evaluation.evaluate import check_features
 from asr.features import LogMel
 from asr.model_config import ModelConfig
+from asr.store.store import AudioStore, FeatureStore
 from asr.tokenizer import Tokenizer
 from asr.training.augment import Lengths, Purpose, augment, draw_lengths, generator, noise
 from asr.training.config import AugmentConfig
@@ -283,20 +282,4 @@ class BatchSource:
             torch.from_numpy(padded_targets),
             torch.tensor([len(ids) for ids in targets]),
             tuple(self.store.ids[i] if i < N else "noise" for i in indices.tolist()),
-        )
-
-
-def check_same_features(train: FeatureStore | AudioStore, dev: FeatureStore | AudioStore) -> None:
-    """Refuse two stores whose features differ; one may hold waveforms and the other features.
-
-    Raises
-    ------
-    DataError
-        Naming what differs; or if `dev` is empty.
-    """
-    check_features(dev, train.config, f"the training store {train.path}")
-    if not np.array_equal(train.filterbank, dev.filterbank):
-        raise DataError(
-            f"{dev.path}: its mel filters are not those of the training store {train.path}: prepare both with the same "
-            "version of librosa"
         )

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from asr.bundle.bundle import Bundle
 from asr.model import AcousticModel
 from asr.tokenizer import Tokenizer
-from asr.transcription.bundle import Bundle
 
 # The layer with a row for each token.
 OUTPUT = ("output.weight", "output.bias")

@@ -15,13 +15,14 @@ from torch import Tensor
 from asr.errors import ModelError
 from asr.model import AcousticModel
 from asr.settings import differences
+from asr.store.checking import check_same_features
 from asr.tokenizer import Tokenizer
 from asr.training.averaging import BestWeights, MovingAverage
-from asr.training.batches import Batch, BatchSource, check_same_features
+from asr.training.batch_loader import Feed
+from asr.training.batches import Batch, BatchSource
 from asr.training.checkpoint import Checkpoint, CheckpointFolder, Position, Score, run_settings
 from asr.training.config import FREE_SETTINGS, TrainingConfig
 from asr.training.distributed import Ranks
-from asr.training.feed import Feed
 from asr.training.health import Health
 from asr.training.interrupts import StopRequest, stop_requests
 from asr.training.monitor import Monitor, log_row

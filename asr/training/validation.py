@@ -7,11 +7,11 @@ from torch.nn.functional import ctc_loss
 
 from asr.decoder import GreedyDecoder
 from asr.errors import DataError, ModelError
-from asr.evaluation.wer import ErrorCounts, word_errors
 from asr.model import AcousticModel
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch, BatchSource
 from asr.training.distributed import Ranks
+from asr.wer import ErrorCounts, word_errors
 
 # Utterances whose reference and hypothesis are shown.
 SAMPLES = 3

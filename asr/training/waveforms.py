@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import resample
-from asr.data.store import AudioStore, FeatureStore
 from asr.errors import DataError, UsageError
 from asr.features import LogMel
+from asr.store.store import AudioStore, FeatureStore
 from asr.training.augment import TEXTURE, Lengths
 from asr.training.config import AugmentConfig, WaveformAugmentConfig
 

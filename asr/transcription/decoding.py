@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from asr.bundle.bundle import LANGUAGE_MODEL, Bundle, Precision
 from asr.decoder import GreedyDecoder
 from asr.errors import DecodingError, UsageError, did_you_mean
 from asr.tokenizer import BLANK
-from asr.transcription.bundle import LANGUAGE_MODEL, Bundle, Precision
 from asr.transcription.transcribe import Decoder, Transcriber
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
 from asr.audio import AudioSource
+from asr.bundle.bundle import Precision
 from asr.cores import num_cores
 from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
-from asr.transcription.bundle import Precision
 from asr.transcription.decoding import DecodingOptions, load
 from asr.transcription.inputs import STANDARD_INPUT, Recording
 from asr.transcription.transcribe import Progress, Transcriber

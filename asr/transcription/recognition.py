@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioSource, AudioStream
+from asr.bundle.runtime import Runtime
 from asr.errors import AsrError
 from asr.features import LogMel
-from asr.transcription.runtime import Runtime
 from asr.transcription.segments import Piece, cut_audio, fill_dead_air
 from asr.transcription.stitching import Stitcher, Utterance
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioSource
+from asr.bundle.bundle import Bundle, Precision
+from asr.bundle.runtime import Runtime, make_runtime
 from asr.cores import num_cores
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import AsrError, DecodingError, UsageError
 from asr.tokenizer import BLANK
-from asr.transcription.bundle import Bundle, Precision
 from asr.transcription.recognition import Ending, Heard, Recogniser
-from asr.transcription.runtime import Runtime, make_runtime
 from asr.transcription.stitching import Stitcher, Utterance
 from asr.transcription.transcript import Alternative, Segment, Transcript, Word
 

@@ -6,15 +6,15 @@ import pytest
 import soundfile
 
 from asr.cli.data import export, show, verify
-from asr.data.corpus import PrepareOptions, prepare
-from asr.data.manifests import ManifestOptions, manifest_corpus
 from asr.errors import DataError, UsageError
 from asr.features import LogMelConfig
+from asr.preparation.corpus import PrepareOptions, prepare
+from asr.preparation.manifests import ManifestOptions, manifest_corpus
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("asr.data.driver.write_report", lambda *_: None)
+    monkeypatch.setattr("asr.preparation.prepare.write_report", lambda *_: None)
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8_000), 8_000)
     (tmp_path / "a.csv").write_text("audio,text\na.wav,it is\n")
     options = ManifestOptions(features=LogMelConfig(sample_rate=8_000, n_mels=20))

@@ -60,9 +60,9 @@ def test_info_tells_programs_what_it_tells_people():
 
 def test_the_parameters_are_those_of_the_network():
     torch = pytest.importorskip("torch", reason="counts in torch")
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.facts import num_parameters
     from asr.model import AcousticModel
-    from asr.transcription.bundle import Bundle
-    from asr.transcription.facts import num_parameters
 
     bundle = Bundle.load("an4")
     with torch.device("meta"):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asr.data.archives import find_archive
-from asr.data.corpus import PrepareOptions, RawUtterance, load_corpus, prepare
-from asr.data.extraction import extract
-from asr.data.roots import find_root
 from asr.errors import DataError
+from asr.preparation.archives import find_archive
+from asr.preparation.corpus import PrepareOptions, RawUtterance, load_corpus, prepare
+from asr.preparation.extraction import extract
+from asr.preparation.roots import find_root
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in ("manifest", "lhotse"))

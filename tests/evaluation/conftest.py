@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr.transcription.bundle import Bundle
+from asr.bundle.bundle import Bundle
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def bundle():
 def digits(bundle, tmp_path_factory):
     """A folder with the stores ``features/dev`` and ``audio/dev``, and with the recordings below ``cache``."""
     pytest.importorskip("pyarrow", reason="stores need the [data] extra")
-    from asr.data.corpus import PrepareOptions, load_corpus, prepare
+    from asr.preparation.corpus import PrepareOptions, load_corpus, prepare
 
     folder = tmp_path_factory.mktemp("digits")
     for kind in ("features", "audio"):

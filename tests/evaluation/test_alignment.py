@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.evaluation.alignment import Confusions, align_words
-from asr.evaluation.wer import word_errors
+from asr.wer import word_errors
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=7).map(" ".join)
 

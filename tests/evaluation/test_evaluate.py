@@ -8,16 +8,16 @@ from typer.testing import CliRunner
 
 pytest.importorskip("pyarrow", reason="stores need the [data] extra")
 
+from asr.bundle.runtime import OnnxRuntime
 from asr.cli import app
-from asr.data.store import AudioStore, FeatureStore
 from asr.errors import DataError, UsageError
 from asr.evaluation.evaluate import evaluate
 from asr.evaluation.hypotheses import read_evaluation
 from asr.evaluation.results import Evaluation, UtteranceResult
-from asr.evaluation.wer import ErrorCounts, word_errors
+from asr.store.store import AudioStore, FeatureStore
 from asr.transcription.decoding import DecodingOptions, make_decoder
-from asr.transcription.runtime import OnnxRuntime
 from asr.transcription.transcribe import Transcriber
+from asr.wer import ErrorCounts, word_errors
 
 
 def test_a_store_gives_the_words_that_its_recordings_give(digits, bundle):

@@ -16,15 +16,15 @@ import pytest
 pytest.importorskip("pyarrow", reason="stores need the [data] extra")
 
 from asr.audio import load_audio
-from asr.data.store import AudioStore, FeatureStore
+from asr.bundle.runtime import OnnxRuntime
 from asr.errors import UsageError
 from asr.evaluation import report
 from asr.evaluation.details import LEVELS, MAX_COLUMNS, Details, Recordings, picture, worst
 from asr.evaluation.evaluate import evaluate
 from asr.evaluation.report import Heading, render
 from asr.evaluation.results import Evaluation, UtteranceResult
+from asr.store.store import AudioStore, FeatureStore
 from asr.transcription.decoding import DecodingOptions, make_decoder
-from asr.transcription.runtime import OnnxRuntime
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HEADING = Heading("an4 on digits", [("decoder", "greedy <b>")])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from asr.bundle.bundle import FILES, SHIPPED, Bundle
 from asr.cli import app
 from asr.errors import DataError, UsageError
 from asr.evaluation.tune import Search, tune, tune_beam
-from asr.transcription.bundle import FILES, SHIPPED, Bundle
 
 N = 60
 REFERENCES = ["a"] * N

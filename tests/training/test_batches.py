@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 from asr.errors import DataError  # noqa: E402
 from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
+from asr.store.checking import check_same_features  # noqa: E402
 from asr.tokenizer import CharTokenizer, min_frames  # noqa: E402
-from asr.training.batches import BatchSource, PlannedBatch, check_same_features  # noqa: E402
+from asr.training.batches import BatchSource, PlannedBatch  # noqa: E402
 from asr.training.config import AugmentConfig  # noqa: E402
 
 MODEL = ModelConfig(cell="gru", num_layers=1, hidden_size=6, conv_channels=2, time_reduction=4)

@@ -10,15 +10,16 @@ import soundfile
 torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 from asr.audio import resample  # noqa: E402
-from asr.data.corpus import Corpus, PrepareOptions, RawUtterance, prepare, read_lines  # noqa: E402
-from asr.data.store import AudioStore, FeatureStore  # noqa: E402
 from asr.errors import DataError, UsageError  # noqa: E402
 from asr.features import LogMelConfig  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
+from asr.preparation.corpus import Corpus, PrepareOptions, RawUtterance, prepare, read_lines  # noqa: E402
 from asr.settings import override  # noqa: E402
+from asr.store.checking import check_same_features  # noqa: E402
+from asr.store.store import AudioStore, FeatureStore  # noqa: E402
 from asr.tokenizer import CharTokenizer  # noqa: E402
-from asr.training.batches import BatchSource, check_same_features  # noqa: E402
+from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.checkpoint import run_settings  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
 from asr.training.waveforms import add_pauses, piece, play, played_samples, reverberate, scaled_noise  # noqa: E402
@@ -62,7 +63,7 @@ def folder(tmp_path_factory):
         embedded=corpus, features=LogMelConfig(sample_rate=RATE, n_mels=20),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asr.data.driver.write_report", lambda *_: None)
+        patch.setattr("asr.preparation.prepare.write_report", lambda *_: None)
         prepare(toy, folder / "features", PrepareOptions(quiet=True))
         prepare(toy, folder / "audio", PrepareOptions(quiet=True, kind="audio"))
         for rate in (RATE, 16_000):

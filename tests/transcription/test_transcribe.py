@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from asr.audio import load_audio
-from asr.evaluation.wer import word_errors
 from asr.transcription.transcribe import Transcriber
+from asr.wer import word_errors
 
 ARCHIVES = Path(os.environ.get("ASR_ARCHIVES", Path(__file__).parents[3] / "shared" / "data"))
 

@@ -1,0 +1,1 @@
+"""A model on disk: what is in it, reading, writing and running it; the contract between training and recognition."""

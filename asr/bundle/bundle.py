@@ -1,0 +1,257 @@
+"""A model bundle: a directory that holds all that recognition needs, and says what it is.
+
+config.json         name, description, features, model, measured results
+tokens.json         the tokens, blank first
+filterbank.npy      the mel filters, so that inference needs no librosa
+model.onnx          the network for ONNX Runtime
+model.safetensors   the same weights for torch
+README.md           the model card
+model.int8.onnx     the network quantised, for LSTMs (optional)
+lm.arpa.gz          a language model (optional)
+token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
+tuning.json         what `asr tune` has tried, and tuning.png, a picture of it (optional)
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import AsrError, ModelError, UsageError, did_you_mean
+from asr.features import LogMel, LogMelConfig
+from asr.model_config import ModelConfig
+from asr.settings import from_dict, to_dict
+from asr.tokenizer import SCORES, Tokenizer, read_tokenizer
+
+FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", WEIGHTS, "README.md")
+LANGUAGE_MODEL = "lm.arpa.gz"
+
+Precision = Literal["float32", "int8"]
+GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+# Of `asr tune`: what was tried, and a picture of it.
+TRIALS, PICTURE = "tuning.json", "tuning.png"
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, TRIALS, PICTURE)
+# The key in config.json and in the graphs' metadata that says of which weights a graph was made.
+WEIGHTS_SHA256 = "weights_sha256"
+DECODING_KEYS = ("alpha", "beta", "beam_size")
+RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
+
+# Bundles that ship in the package.
+SHIPPED = Path(__file__).parent.parent / "models"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a bundle's small files say; the weights are read by a runtime.
+
+    Parameters
+    ----------
+    directory : Path
+    name : str
+    description : str
+        One sentence: what the model knows, and what it does not.
+    features : LogMelConfig
+    filterbank : ndarray, shape (n_mels, frequencies), float32
+    model : ModelConfig
+    tokenizer : Tokenizer
+    dataset, licence, language : str
+        What it was trained on, the licence of the weights, and the language's code.
+    origin : str
+        The model that training started from, where it was fine-tuned: its name, data and licence; else empty.
+    decoding : dict
+        ``alpha``, ``beta`` and ``beam_size`` as tuned for the bundle's own language model; empty without one.
+    results : list of dict
+        Measured results: ``split``, ``decoder``, ``wer``, ``low``, ``high``, ``cer`` (in per cent),
+        ``utterances``, ``words``.
+    weights_sha256 : str
+        The digest of ``model.safetensors`` of which the graphs were made; empty in bundles that do not say.
+    """
+
+    directory: Path
+    name: str
+    description: str
+    features: LogMelConfig
+    filterbank: NDArray[np.float32]
+    model: ModelConfig
+    tokenizer: Tokenizer
+    dataset: str = "unknown"
+    licence: str = "unknown"
+    language: str = "en"
+    origin: str = ""
+    decoding: dict[str, float] = field(default_factory=dict)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    weights_sha256: str = ""
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one output frame to the next: of whole samples, which ``hop_seconds`` need not be."""
+        return self.features.hop_samples * self.model.time_reduction / self.features.sample_rate
+
+    @property
+    def log_mel(self) -> LogMel:
+        """The features that the model was trained with."""
+        return LogMel(self.features, self.filterbank)
+
+    @property
+    def files(self) -> list[Path]:
+        """The bundle's files, those that are optional where they exist."""
+        optional = [self.directory / name for name in OPTIONAL_FILES]
+        return [self.directory / name for name in FILES] + [path for path in optional if path.is_file()]
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions in which ONNX Runtime can run the bundle as it is."""
+        return tuple(name for name in get_args(Precision) if (self.directory / GRAPHS[name]).is_file())
+
+    def weights(self) -> dict[str, NDArray[np.float16]]:
+        """Read the network's weights, by their names in `asr.model.AcousticModel`.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = self.directory / WEIGHTS
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
+
+    def config_json(self) -> str:
+        """Return the content of ``config.json``."""
+        values = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "description": self.description,
+            "features": to_dict(self.features),
+            "model": to_dict(self.model),
+            "tokenizer": self.tokenizer.kind,
+            "dataset": self.dataset,
+            "licence": self.licence,
+            "language": self.language,
+            "origin": self.origin,
+            "decoding": self.decoding,
+            "results": self.results,
+            WEIGHTS_SHA256: self.weights_sha256,
+        }
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str]) -> "Bundle":
+        """Read a bundle.
+
+        Parameters
+        ----------
+        model : path or str
+            A bundle's directory, or the name of one that ships in the package.
+
+        Raises
+        ------
+        UsageError
+            If there is no such directory or name.
+        ModelError
+            If a file is missing or damaged.
+        """
+        directory = find_bundle(model)
+        missing = [name for name in FILES if not (directory / name).is_file()]
+        if missing:
+            raise ModelError(
+                f"{directory}: is not a whole model bundle: {', '.join(missing)} missing; "
+                f"expected {', '.join(FILES)}, as a recipe writes them"
+            )
+        try:
+            config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+            version = config["format_version"]
+            if version != FORMAT_VERSION:
+                raise ModelError(
+                    f"{directory}: the bundle's format version is {version}; this program reads {FORMAT_VERSION}: "
+                    "upgrade ctc-asr, or export the model again"
+                )
+            bundle = cls(
+                directory=directory,
+                name=config["name"],
+                description=config["description"],
+                features=LogMelConfig.from_dict(config["features"]),
+                filterbank=np.load(directory / "filterbank.npy", allow_pickle=False),
+                model=from_dict(ModelConfig, config["model"], "model"),
+                tokenizer=read_tokenizer(directory, config.get("tokenizer", "characters")),
+                dataset=config["dataset"],
+                licence=config["licence"],
+                language=config["language"],
+                origin=str(config.get("origin", "")),
+                decoding=config.get("decoding", {}),
+                results=list(config["results"]),
+                weights_sha256=str(config.get(WEIGHTS_SHA256, "")),
+            )
+            bundle.log_mel  # noqa: B018  # Checks the filterbank.
+            _check_sections(bundle)
+            return bundle
+        except ModelError:
+            raise
+        except KeyError as error:
+            raise ModelError(f"{directory}: config.json has no {error}; expected it, as a recipe writes it") from None
+        except (ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, AsrError) as error:
+            raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
+
+
+def _check_sections(bundle: Bundle) -> None:
+    """Refuse decoding weights or results that their users would stumble over."""
+    numbers, words = (int, float), ("split", "decoder")
+    if not isinstance(bundle.decoding, dict) or not all(
+        name in DECODING_KEYS and isinstance(value, numbers) for name, value in bundle.decoding.items()
+    ):
+        raise ModelError(
+            f"{bundle.directory}: config.json has the decoding {bundle.decoding!r}; expected numbers by the names "
+            f"{', '.join(DECODING_KEYS)}: run asr tune, or export the model again"
+        )
+    for row in bundle.results:
+        if not isinstance(row, dict) or not all(
+            isinstance(row.get(key), str if key in words else numbers) for key in RESULT_KEYS
+        ):
+            raise ModelError(
+                f"{bundle.directory}: config.json has the result {row!r}; expected {', '.join(RESULT_KEYS)}, all but "
+                "the first two numbers: export the model again"
+            )
+
+
+def shipped_bundles() -> dict[str, str]:
+    """Return the names of the bundles in the package, each with its description."""
+    return {
+        config.parent.name: json.loads(config.read_text(encoding="utf-8"))["description"]
+        for config in sorted(SHIPPED.glob("*/config.json"))
+    }
+
+
+def find_bundle(model: str | os.PathLike[str]) -> Path:
+    """Return the directory of a bundle given by its path or its name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the message lists those that ship.
+    """
+    path = Path(model)
+    shipped = shipped_bundles()
+    # A folder that happens to have the name of a shipped model, as data/an4 has, does not hide it.
+    if str(model) in shipped and not (path / "config.json").is_file():
+        return SHIPPED / str(model)
+    if path.is_dir():
+        return path
+    problem = "is a file" if path.exists() else "is neither a directory nor the name of a model that ships"
+    raise UsageError(f"model {str(model)!r} {problem}{did_you_mean(str(model), shipped)}; {list_shipped()}")
+
+
+def list_shipped() -> str:
+    """Return a sentence that lists the bundles in the package, one a line."""
+    lines = [f"  {name:8} {description}" for name, description in shipped_bundles().items()]
+    return "\n".join(["give the directory of a bundle, or one of these:", *lines])

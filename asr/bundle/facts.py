@@ -1,0 +1,59 @@
+"""What can be said of a model: for people, and for programs that choose among models."""
+
+import math
+from typing import Any
+
+from asr.bundle.bundle import LANGUAGE_MODEL, WEIGHTS, Bundle
+from asr.errors import ModelError
+from asr.settings import to_dict
+
+
+def model_facts(bundle: Bundle) -> dict[str, Any]:
+    """Return what a bundle is and holds, as an object for JSON; sizes in bytes, rates in per cent.
+
+    Raises
+    ------
+    ModelError
+        If the weights are damaged.
+    """
+    own_lm = (bundle.directory / LANGUAGE_MODEL).is_file()
+    return {
+        "name": bundle.name,
+        "description": bundle.description,
+        "directory": str(bundle.directory),
+        "dataset": bundle.dataset,
+        "language": bundle.language,
+        "licence": bundle.licence,
+        "origin": bundle.origin,
+        "features": to_dict(bundle.features),
+        "network": to_dict(bundle.model),
+        "parameters": num_parameters(bundle),
+        "frame_seconds": bundle.frame_seconds,
+        "tokens": {
+            "kind": bundle.tokenizer.kind,
+            "count": len(bundle.tokenizer),
+            "alphabet": "".join(sorted(bundle.tokenizer.alphabet)),
+        },
+        "precisions": list(bundle.precisions),
+        "language_model": {"file": LANGUAGE_MODEL, "decoding": bundle.decoding} if own_lm else None,
+        "files": {path.name: path.stat().st_size for path in bundle.files},
+        "results": bundle.results,
+    }
+
+
+def num_parameters(bundle: Bundle) -> int:
+    """Return how many numbers the weights are; only the file's header is read.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = bundle.directory / WEIGHTS
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None

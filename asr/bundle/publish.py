@@ -1,0 +1,118 @@
+"""A bundle → what others use: an ONNX file with its description, or a folder for the Hugging Face Hub."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from asr.bundle.bundle import FILES, GRAPHS, OPTIONAL_FILES, WEIGHTS, Bundle, Precision
+from asr.bundle.card import FEATURES, model_card, onnx_card
+from asr.bundle.runtime import check_precision, make_runtime
+from asr.errors import MissingExtraError, UsageError
+from asr.files import atomic_directory, write_text
+from asr.settings import to_dict
+
+ONNX_FILES = ("model.onnx", "tokens.json", "filterbank.npy", FEATURES, "README.md")
+
+
+def export_onnx(bundle: Bundle, directory: Path, precision: Precision = "float32", *, force: bool = False) -> None:
+    """Write `ONNX_FILES`: a graph that any program with ONNX Runtime can run, and all that is needed around it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    directory : Path
+    precision : {"float32", "int8"}
+    force : bool
+        Whether an older export in `directory` is replaced.
+
+    Raises
+    ------
+    UsageError
+        If the directory is in use, if it is the bundle's own, or the model cannot be had in this precision.
+    ModelError
+        If the bundle is damaged.
+    MissingExtraError
+        If the package onnx is not installed.
+    """
+    check_precision(bundle, precision)
+    if directory.resolve() == bundle.directory.resolve():
+        raise UsageError(
+            f"{directory} is the model's own folder, whose weights an ONNX export would replace; give another folder"
+        )
+    _check_free(directory, force)
+    graph = _build(bundle, precision)
+    with atomic_directory(directory) as new:
+        (new / "model.onnx").write_bytes(graph)
+        np.save(new / "filterbank.npy", bundle.filterbank)
+        write_text(new / "tokens.json", json.dumps(bundle.tokenizer.tokens, ensure_ascii=False) + "\n")
+        write_text(new / FEATURES, json.dumps(to_dict(bundle.features), indent=2) + "\n")
+        write_text(new / "README.md", onnx_card(bundle, precision))
+
+
+def export_huggingface(
+    bundle: Bundle, directory: Path, precision: Precision | None = None, *, force: bool = False
+) -> None:
+    """Write a folder to be uploaded as it is: a bundle, whose ``README.md`` is a Hugging Face model card.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    directory : Path
+        May be the bundle's own, with `force`.
+    precision : {"float32", "int8"}, optional
+        "int8" makes the quantised graph where the bundle has none, "float32" leaves it out; by default it is copied
+        where there is one.
+    force : bool
+        Whether an older export in `directory` is replaced.
+
+    Raises
+    ------
+    UsageError, ModelError, MissingExtraError
+        As `export_onnx`.
+    """
+    check_precision(bundle, precision or "float32")
+    _check_free(directory, force)
+    weights = (bundle.directory / WEIGHTS).read_bytes()
+    bundle = dataclasses.replace(bundle, weights_sha256=bundle.weights_sha256 or hashlib.sha256(weights).hexdigest())
+    int8 = bundle.directory / GRAPHS["int8"]
+    with atomic_directory(directory) as new:
+        for path in bundle.files:
+            if path != int8 or precision != "float32":
+                shutil.copyfile(path, new / path.name)
+        if precision == "int8" and not int8.is_file():
+            (new / int8.name).write_bytes(_build(bundle, "int8"))
+        write_text(new / "config.json", bundle.config_json())
+        write_text(new / "README.md", model_card(bundle))
+        # What is published can be loaded: files that are damaged, or another model's, are found here.
+        copy = Bundle.load(new)
+        copy.weights()
+        for name in copy.precisions:
+            make_runtime(copy, threads=1, precision=name)
+
+
+def _build(bundle: Bundle, precision: Precision) -> bytes:
+    """Return the graph of `precision`, as the content of a file."""
+    try:
+        from asr.bundle.export import float_graph, int8_graph
+    except ImportError as error:
+        raise MissingExtraError(error.name or "onnx", "train", "building an ONNX graph") from None
+    weights = {name: value.astype(np.float32) for name, value in bundle.weights().items()}
+    graph = float_graph(bundle, weights) if precision == "float32" else int8_graph(bundle, weights)
+    return bytes(graph.SerializeToString())
+
+
+def _check_free(directory: Path, force: bool) -> None:
+    """Refuse to write over what is there, but for an older export with `force`."""
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is a file; expected a folder to write to, new or empty")
+    strange = sorted({path.name for path in directory.iterdir()} - {*FILES, *OPTIONAL_FILES, *ONNX_FILES})
+    if strange:
+        raise UsageError(f"{directory} holds {strange[0]!r}, which no export has written; give a folder of its own")
+    if not force:
+        raise UsageError(f"{directory} holds a model already; give another folder, or --force to replace it")

@@ -1,0 +1,292 @@
+"""Features → log-probabilities: by ONNX Runtime, or by torch where a GPU is asked for."""
+
+import os
+import shlex
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.bundle.bundle import GRAPHS, SHIPPED, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
+from asr.cores import num_cores
+from asr.errors import MissingExtraError, ModelError, UsageError, did_you_mean
+
+Features = NDArray[np.floating[Any]]
+LogProbs = NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """What turns features into log-probabilities. Calls are safe from several threads at a time.
+
+    Attributes
+    ----------
+    name : str
+        What runs, for people: "ONNX Runtime 1.22, int8, on the CPU".
+    batches : bool
+        Whether utterances given together run together, so that it pays to give those of similar length. Where not,
+        each runs by itself. The values of an utterance are the same either way.
+    """
+
+    name: str
+    batches: bool
+
+    def __call__(self, features: Sequence[Features]) -> list[LogProbs]:
+        """Return natural log-probabilities ``(T', V)`` for each utterance's features ``(T, F)``."""
+        ...
+
+
+class OnnxRuntime:
+    """ONNX Runtime; on the CPU the default.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    threads : int
+        Threads of the CPU; 0 means as many as ONNX Runtime finds cores. In float32 they share an operator's work, in
+        int8, where that gains nothing, the utterances of a call.
+    precision : {"float32", "int8"}
+        int8 is for LSTMs, and for bundles that have the graph for it.
+    device : str
+        "cpu"; or "cuda", "cuda:1", … with onnxruntime-gpu.
+
+    Raises
+    ------
+    ModelError
+        If a graph is missing, cannot be loaded, or is another model's.
+    UsageError
+        If the device or the precision cannot be had.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "float32", device: str = "cpu") -> None:
+        self._path = _graph_path(bundle, precision)
+        # The scales of int8 are taken over the whole input: together, an utterance's values would depend on others.
+        self.batches = precision == "float32"
+        self._workers = 1 if self.batches else threads or num_cores()
+        self._session = self._open(threads if self.batches else 1, device)
+        self._check(bundle)
+        self.name = f"ONNX Runtime {_onnxruntime().__version__}, {precision}, on {_place(device)}"
+
+    def __call__(self, features: Sequence[Features]) -> list[LogProbs]:
+        """Return log-probabilities; see `Runtime`."""
+        if not features:
+            return []
+        if self.batches:
+            return self._run(features)
+        if self._workers == 1 or len(features) == 1:
+            return [self._run([x])[0] for x in features]
+        with ThreadPoolExecutor(min(self._workers, len(features)), thread_name_prefix="int8") as pool:
+            return list(pool.map(lambda x: self._run([x])[0], features))
+
+    def _run(self, features: Sequence[Features]) -> list[LogProbs]:
+        padded, lengths = pad(features)
+        log_probs, output_lengths = self._session.run(None, {"features": padded, "lengths": lengths})
+        return [row[:length] for row, length in zip(log_probs, output_lengths, strict=True)]
+
+    def _open(self, threads: int, device: str) -> Any:
+        onnxruntime = _onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # An arena would keep what the longest batch needed, and a pattern what each shape did, until the session ends.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device != "cpu":
+            # TF32 would be off by more than the CPU is.
+            cuda = {"device_id": _device_index(device), "use_tf32": "0"}
+            providers = [("CUDAExecutionProvider", cuda), *providers]
+            if hasattr(onnxruntime, "preload_dlls"):
+                onnxruntime.preload_dlls()
+        try:
+            session = onnxruntime.InferenceSession(str(self._path), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class.
+            raise ModelError(f"{self._path}: cannot be loaded ({error}); export or install the bundle again") from None
+        if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+            raise UsageError(
+                f"device {device!r} cannot be used: onnxruntime-gpu {onnxruntime.__version__} finds no such GPU, or "
+                "lacks the CUDA and cuDNN it was built for; install those, or use the device cpu"
+            )
+        return session
+
+    def _check(self, bundle: Bundle) -> None:
+        """Refuse a graph that is not that of the bundle's configuration, tokens and weights."""
+        got = [self._session.get_inputs()[0].shape[-1], self._session.get_outputs()[0].shape[-1]]
+        expected = [bundle.features.n_mels, len(bundle.tokenizer)]
+        if got != expected:
+            raise ModelError(
+                f"{self._path}: takes {got[0]} mel bands and gives {got[1]} tokens; config.json and tokens.json say "
+                f"{expected[0]} and {expected[1]}: export or install the bundle again"
+            )
+        made_of = self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_SHA256, "")
+        if made_of and bundle.weights_sha256 and made_of != bundle.weights_sha256:
+            raise ModelError(
+                f"{self._path}: is another model's: it was made of the weights {made_of[:12]}…, config.json names "
+                f"{bundle.weights_sha256[:12]}…; export or install the bundle again"
+            )
+
+
+class TorchRuntime:
+    """torch on a device of its own; needs the [train] extra.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : str
+        "cuda", "cuda:1", "cpu", …
+
+    Raises
+    ------
+    MissingExtraError
+        If torch is not installed.
+    UsageError
+        If the device is unknown or not available.
+    """
+
+    batches = True
+
+    def __init__(self, bundle: Bundle, device: str) -> None:
+        try:
+            import torch
+        except ImportError:
+            raise MissingExtraError("torch", "train", f"device {device!r}") from None
+        from asr.model import AcousticModel
+
+        try:
+            self._device = torch.device(device)
+            model = AcousticModel(bundle.model, bundle.features.n_mels, len(bundle.tokenizer)).to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device {device!r} cannot be used ({error}); expected cpu, cuda or cuda:N") from None
+        try:
+            model.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights().items()})
+        except RuntimeError as error:
+            path = bundle.directory / WEIGHTS
+            raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
+        self._model = model.eval()
+        # What cuDNN may do is set for the whole process: two calls at once would undo each other's settings.
+        self._lock = threading.Lock()
+        self.name = f"torch {torch.__version__}, float32, on {_place(device)}"
+
+    def __call__(self, features: Sequence[Features]) -> list[LogProbs]:
+        """Return log-probabilities; see `Runtime`."""
+        import torch
+
+        if not features:
+            return []
+        padded, lengths = pad(features)
+        # TF32 would be off by more than ONNX Runtime is.
+        with self._lock, torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            log_probs, output_lengths = self._model(
+                torch.from_numpy(padded).to(self._device), torch.from_numpy(lengths).to(self._device)
+            )
+        rows = zip(log_probs.cpu().numpy(), output_lengths.tolist(), strict=True)
+        return [row[:length] for row, length in rows]
+
+
+def make_runtime(
+    bundle: Bundle, device: str = "cpu", threads: int = 0, precision: str = "float32"
+) -> OnnxRuntime | TorchRuntime:
+    """Return ONNX Runtime for "cpu", and for "cuda" torch, or onnxruntime-gpu where that is what is installed.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : str
+        "cpu", "cuda", "cuda:1", …
+    threads : int
+        Threads of the CPU; 0 means as many as there are cores.
+    precision : {"float32", "int8"}
+        int8 runs on the CPU alone.
+
+    Raises
+    ------
+    UsageError
+        If the precision is unknown, or cannot be had with this model and device; or if `threads`, which are the
+        CPU's, are given for another device.
+    """
+    checked = check_precision(bundle, precision)
+    if threads < 0:
+        raise UsageError(f"threads is {threads}; expected 0, for as many as there are cores, or more")
+    if device == "cpu":
+        return OnnxRuntime(bundle, threads, checked)
+    if threads:
+        raise UsageError(f"threads ({threads}) are for the device cpu; got device {device!r}: leave them out")
+    if precision != "float32":
+        raise UsageError(f"precision {precision} is for the device cpu; got device {device!r}: leave one of them out")
+    if device.startswith("cuda") and not _torch_has_cuda() and _onnxruntime_has_cuda():
+        return OnnxRuntime(bundle, device=device)
+    return TorchRuntime(bundle, device)
+
+
+def check_precision(bundle: Bundle, precision: str) -> Precision:
+    """Return `precision`; refuse one that is unknown, or that ONNX Runtime cannot give this kind of model.
+
+    Raises
+    ------
+    UsageError
+    """
+    known = get_args(Precision)
+    if precision not in known:
+        raise UsageError(f"precision is {precision!r}; expected {' or '.join(known)}{did_you_mean(precision, known)}")
+    if precision == "int8" and bundle.model.cell != "lstm":
+        raise UsageError(
+            f"precision int8 is for LSTMs: ONNX Runtime does not quantise the {bundle.model.cell} of model "
+            f"{bundle.name!r}; use float32"
+        )
+    return cast(Precision, precision)
+
+
+def pad(features: Sequence[Features]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features as one array ``(B, T, F)`` float32, padded with zeros, and lengths ``(B,)`` int64."""
+    lengths = np.array([len(x) for x in features], dtype=np.int64)
+    padded = np.zeros((len(features), lengths.max(), features[0].shape[1]), dtype=np.float32)
+    for row, x in enumerate(features):
+        padded[row, : len(x)] = x
+    return padded, lengths
+
+
+def _graph_path(bundle: Bundle, precision: Precision) -> Path:
+    """Return the file of the graph, which is there."""
+    check_precision(bundle, precision)
+    path = bundle.directory / GRAPHS[precision]
+    if not path.is_file():
+        model = bundle.directory.name if bundle.directory.parent == SHIPPED else str(bundle.directory)
+        raise ModelError(
+            f"{path}: no such file, which precision {precision} needs; make a bundle that has it (with the [train] "
+            f"extra) by: asr export {shlex.quote(model)} --format huggingface --precision {precision} --out FOLDER"
+        )
+    return path
+
+
+def _onnxruntime() -> Any:
+    # Newer builds of ONNX Runtime report on their use, and keep a device's id, unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _onnxruntime_has_cuda() -> bool:
+    return "CUDAExecutionProvider" in _onnxruntime().get_available_providers()
+
+
+def _torch_has_cuda() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def _device_index(device: str) -> int:
+    index = device.removeprefix("cuda").removeprefix(":")
+    if device != "cuda" and not (device.startswith("cuda:") and index.isdecimal()):
+        raise UsageError(f"device {device!r} cannot be used; expected cpu, cuda or cuda:N")
+    return int(index or 0)
+
+
+def _place(device: str) -> str:
+    return "the CPU" if device == "cpu" else device

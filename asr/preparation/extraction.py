@@ -1,0 +1,160 @@
+"""Archives, extracted: safely, once, and whole or not at all."""
+
+import glob
+import json
+import lzma
+import os
+import secrets
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from asr.errors import DataError, first_line
+from asr.files import write_text
+from asr.preparation.archives import BLOCK_BYTES, SUFFIXES, strip_suffix
+from asr.preparation.locks import locked
+
+Warn = Callable[[str], None]
+
+# In every extracted folder: which archive it is of. Written before the folder has its name.
+MARK = ".extracted.json"
+
+
+def extract(path: Path, cache: Path, warn: Warn) -> Path:
+    """Extract an archive into a folder of `cache` and return it; what was extracted before is taken as it is.
+
+    The folder has its name only when the whole archive is in it.
+
+    Raises
+    ------
+    DataError
+        If the archive is truncated, damaged, encrypted, not an archive, or a member would be written outside the
+        folder; or if a folder of its name is there that was not extracted by this function.
+    """
+    folder = cache / strip_suffix(path.name)
+    origin = json.dumps({"archive": path.name, "bytes": path.stat().st_size})
+    if _is_extracted(folder, path, origin) and not _left_over(folder):
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        waited = f"{cache}: another run extracts the same archive: waited for it"
+        with locked(cache / f".{folder.name}.lock", lambda: warn(waited)):
+            for left_over in _left_over(folder):
+                shutil.rmtree(left_over, ignore_errors=True)
+            # Another run may have extracted it while this one waited.
+            if not _is_extracted(folder, path, origin):
+                _extract(path, folder, origin, warn)
+    except DataError:
+        raise
+    # RuntimeError: a member of a zip file is encrypted. KeyError: a hard link to what is not there.
+    except (
+        EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, OSError, RuntimeError, KeyError,
+        ValueError,
+    ) as error:  # fmt: skip
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(
+                f"{path}: cannot be extracted into {cache} ({error.strerror}): mend that or choose another --cache, "
+                "then run the same command again"
+            ) from None
+        # What tarfile says of a file that it does not know is a list, a line for each format.
+        reason = first_line(error).rstrip(":")
+        raise DataError(
+            f"{path}: is truncated, damaged, encrypted or not an archive ({reason}); expected one of "
+            f"{', '.join(SUFFIXES)}: fetch it again"
+        ) from None
+    return folder
+
+
+def _is_extracted(folder: Path, path: Path, origin: str) -> bool:
+    mark = folder / MARK
+    if folder.exists() and not mark.exists():
+        raise DataError(
+            f"{folder}: is there already and was not extracted from {path}, so it is left as it is; expected a folder "
+            "of extracted archives: choose another --cache, or give the folder itself with --source"
+        )
+    return mark.exists() and mark.read_text(encoding="utf-8") == origin
+
+
+def _left_over(folder: Path) -> list[Path]:
+    """Return what runs that were killed have left, and what one that is running writes to."""
+    return list(folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"))
+
+
+def _extract(path: Path, folder: Path, origin: str, warn: Warn) -> None:
+    """Extract beside `folder`, then put the result in its place; what is in it is always of one archive, and whole."""
+    new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp") for _ in range(2))
+    try:
+        new.mkdir()
+        members = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
+        _write_members(path, members, new, warn)
+        write_text(new / MARK, origin)
+        if hasattr(os, "sync"):
+            os.sync()  # or a power cut could leave the folder's name and lose what is in it
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+# (name, copy the content to a file) of every regular file.
+Member = tuple[str, Callable[[Path], None]]
+
+
+def _tar_members(path: Path) -> Iterator[Member]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.issym() or member.islnk():
+                target = PurePosixPath(member.name).parent / member.linkname if member.issym() else member.linkname
+                _safe_parts(path, str(target), f"the link {member.name} to ")
+            if member.isfile() or member.islnk():
+                # A hard link's content is that of an earlier member: extractfile follows it.
+                yield member.name, lambda target, member=member: _copy(archive.extractfile(member), target)  # type: ignore[misc]
+            else:
+                _safe_parts(path, member.name)
+
+
+def _zip_members(path: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield info.filename, lambda target, info=info: _copy(archive.open(info), target)  # type: ignore[misc]
+
+
+def _copy(source: object, target: Path) -> None:
+    with source as reader, target.open("wb") as writer:  # type: ignore[attr-defined]
+        shutil.copyfileobj(reader, writer, BLOCK_BYTES)
+
+
+def _write_members(path: Path, members: Iterable[Member], folder: Path, warn: Warn) -> None:
+    odd: list[str] = []
+    for name, copy in members:
+        parts = _safe_parts(path, name)
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            odd.append(ascii(name))
+            continue
+        target = folder.joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy(target)
+    if odd:
+        warn(f"{path}: left out {len(odd)} members whose names are not UTF-8, such as {odd[0]}")
+
+
+def _safe_parts(path: Path, name: str, what: str = "") -> tuple[str, ...]:
+    """Return the parts of a member's name; refuse one that leads out of the folder."""
+    depth = 0
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    for part in parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0 or part == "/" or (len(part) == 2 and part[1] == ":"):
+            raise DataError(
+                f"{path}: {what}{name!a} points outside the folder that it is extracted into; expected paths "
+                "within it: nothing was extracted, do not trust this archive"
+            )
+    return parts

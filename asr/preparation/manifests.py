@@ -1,0 +1,158 @@
+"""Users' own data as a corpus: which split each row is of, and which part of a recording it means."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.errors import DataError, UsageError, did_you_mean
+from asr.features import LogMelConfig
+from asr.preparation.corpus import Corpus
+from asr.preparation.formats import COLUMNS, read_source
+from asr.preparation.utterance import RawUtterance, held_out
+from asr.text import VERBATIM, TextProfile
+
+HOLD_OUT = ("speaker", "text", "id")
+HOLD_OUT_PERCENT = 5.0
+
+
+@dataclass(frozen=True)
+class ManifestOptions:
+    """How users' own data are read.
+
+    Parameters
+    ----------
+    columns : dict of str to str
+        Name of the column (or JSON key) for each of "audio", "text", "speaker", "id", "start", "duration", "end" (of
+        a part of the recording, in seconds) and "split"; those of `COLUMNS` by default.
+    hold_out : str
+        By which of speaker, text and id dev and test are held out of what has no split; empty: all of it is "train".
+    profile : TextProfile
+    features : LogMelConfig
+    """
+
+    columns: dict[str, str] = field(default_factory=dict)
+    hold_out: str = ""
+    profile: TextProfile = VERBATIM
+    features: LogMelConfig = field(default_factory=LogMelConfig)
+
+    def __post_init__(self) -> None:
+        for name in self.columns:
+            if name not in COLUMNS:
+                raise UsageError(f"columns: got {name!r}{did_you_mean(name, COLUMNS)}; expected {', '.join(COLUMNS)}")
+        if self.hold_out and self.hold_out not in HOLD_OUT:
+            raise UsageError(f"hold out: got {self.hold_out!r}; expected one of {', '.join(HOLD_OUT)}")
+
+
+def manifest_corpus(name: str, sources: Mapping[str, Path], options: ManifestOptions | None = None) -> Corpus:
+    """Return the corpus of users' own data.
+
+    Parameters
+    ----------
+    name : str
+    sources : mapping of str to Path
+        Split → manifest, table or folder. Of the source of split ``""`` each row is of the split that its own column
+        says; what has none is shared out as `ManifestOptions.hold_out` says, or all "train".
+    options : ManifestOptions, optional
+
+    Raises
+    ------
+    UsageError
+        If a source is absent or of no known kind.
+    DataError
+        If a split that a row names cannot be a folder's name.
+    """
+    # The recordings are looked for below the sources, from whichever folder.
+    sources = {split: path.absolute() for split, path in sources.items()}
+    options = options or ManifestOptions()
+    for path in sources.values():
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder; expected a manifest, a table or a folder of audio")
+    shared = ("train", "dev", "test") if options.hold_out else ("train",)
+    splits = list(
+        dict.fromkeys(
+            name
+            for split, path in sources.items()
+            for named in ((split,) if split else _splits_of(path, options.columns))
+            for name in ((named,) if named else shared)
+        )
+    )
+
+    def parse(_root: Path) -> Iterator[RawUtterance]:
+        for split, path in sources.items():
+            for row in read_source(path, options.columns):
+                yield _utterance(row, split, path, options)
+
+    return Corpus(
+        name=name,
+        title=name,
+        licence="",
+        parse=parse,
+        splits=tuple(splits),
+        train_splits=tuple(split for split in splits if split.lower().startswith("train")),
+        embedded=Path(os.path.commonpath([_folder(path) for path in sources.values()])),
+        features=options.features,
+        profile=options.profile,
+    )
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _splits_of(path: Path, columns: Mapping[str, str]) -> list[str]:
+    """Return the splits that the rows name, "" for rows that name none."""
+    if path.is_dir():
+        return [""]
+    splits = list(dict.fromkeys(_split(row) for row in read_source(path, columns)))
+    for split in splits:
+        if split.startswith(".") or "/" in split or "\\" in split:
+            raise DataError(f"{path}: a row is of the split {split!r}; expected a name that a folder can have")
+    return splits or [""]
+
+
+def _split(row: dict[str, Any]) -> str:
+    return str(row.get("split") or "").strip()
+
+
+def _utterance(row: dict[str, Any], split: str, origin: Path, options: ManifestOptions) -> RawUtterance:
+    if not isinstance(row["audio"], str | Path) or not str(row["audio"]):
+        raise DataError(f"{origin}: a row has {row['audio']!r} for its audio; expected the name of a file")
+    if not isinstance(row.get("text") or "", str | int | float):
+        raise DataError(f"{origin}: {row['audio']}: has {row['text']!r} for its text; expected the words in a string")
+    start, end = _part(row, origin)
+    audio = Path(row["audio"])
+    name = str(row.get("id") or audio.stem)
+    if start:
+        name = name if row.get("id") else f"{name}-{round(start * 1000):08d}"
+    speaker, text = str(row.get("speaker") or ""), str(row.get("text") or "")
+    split = split or _split(row)
+    if not split:
+        key = {"speaker": speaker, "text": text, "id": name}.get(options.hold_out, "")
+        if options.hold_out and not key:
+            raise DataError(f"{origin}: {name} has no {options.hold_out} to hold out by; expected one: --hold-out id")
+        split = held_out(key, HOLD_OUT_PERCENT, HOLD_OUT_PERCENT) if options.hold_out else "train"
+    return RawUtterance(
+        id=name,
+        audio=audio if audio.is_absolute() else _folder(origin) / audio,
+        text=text,
+        speaker=speaker,
+        split=split,
+        start_seconds=start,
+        end_seconds=end,
+    )
+
+
+def _part(row: dict[str, Any], origin: Path) -> tuple[float, float | None]:
+    """Return where the utterance starts and ends in its recording, in seconds; an end of None is that of the file."""
+    try:
+        start = float(row.get("start") or 0.0)
+        end = start + float(row["duration"]) if row.get("duration") else float(row.get("end") or 0.0) or None
+    except (TypeError, ValueError):
+        start = end = math.nan
+    if not 0 <= start < (math.inf if end is None else end) or end == math.inf:
+        said = ", ".join(f"{name} {row[name]!r}" for name in ("start", "duration", "end") if row.get(name) is not None)
+        raise DataError(f"{origin}: {row['audio']}: got {said}; expected seconds from 0 on, and an end after the start")
+    return start, end

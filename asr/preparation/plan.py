@@ -1,0 +1,251 @@
+"""From a corpus's utterances to units of work: slices of the utterance list, spooled to the disk.
+
+Everything that needs no audio is decided here: splits, ids, transcripts, files that are not there. A slice says
+all that its shard depends on beside the settings, so its digest tells whether a shard that exists is the right one.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.errors import DataError
+from asr.preparation.utterance import RawUtterance
+from asr.store.layout import write_bytes
+from asr.text import TextProfile, describe_characters
+
+WORK = ".work"
+
+# Of the audio files that transcripts name, this fraction may be missing before the corpus counts as incomplete.
+MAX_MISSING = 0.02
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What planning depends on.
+
+    Parameters
+    ----------
+    roots : tuple of Path
+        Folders of the corpus; recordings are named relative to the first that holds them.
+    profile : TextProfile or None
+        None: the utterances have no transcripts.
+    speeds : tuple of float
+        Copies to make of the utterances of `train_splits`.
+    train_splits : tuple of str
+    shard_utterances : int
+    """
+
+    roots: tuple[Path, ...]
+    profile: TextProfile | None
+    speeds: tuple[float, ...]
+    train_splits: tuple[str, ...]
+    shard_utterances: int
+
+
+@dataclass
+class SplitPlan:
+    """The slices of one split.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the split's store comes to lie; the slices are in its ``.work``.
+    digests : list of str
+        SHA-256 of each slice, the same whichever other folders of the corpus are given.
+    utterances : int
+        In all slices.
+    rejected : list of dict
+        What is left out already: id, reason, detail.
+    """
+
+    folder: Path
+    digests: list[str] = field(default_factory=list)
+    utterances: int = 0
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    characters: Counter[str] = field(default_factory=Counter)
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _ids: set[bytes] = field(default_factory=set)
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is not final."""
+        return self.folder / WORK
+
+    def slice_path(self, number: int) -> Path:
+        """Return where slice `number` is."""
+        return self.work / f"slice-{number:05d}.jsonl"
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the planned utterances, slice by slice."""
+        for number in range(len(self.digests)):
+            yield from read_slice(self.slice_path(number))
+
+    def add(self, row: dict[str, Any], size: int) -> None:
+        """Add a planned utterance; a slice of `size` utterances is written."""
+        key = hashlib.blake2b(row["id"].encode(), digest_size=8).digest()
+        if key in self._ids:
+            self.reject(row["id"], "duplicate id", "an utterance with this id came before; expected each id once")
+            return
+        self._ids.add(key)
+        self._rows.append(row)
+        self.utterances += 1
+        if len(self._rows) == size:
+            self.flush()
+
+    def reject(self, name: str, reason: str, detail: str) -> None:
+        """Leave an utterance out."""
+        self.rejected.append({"id": name, "reason": reason, "detail": detail})
+
+    def flush(self) -> None:
+        """Write the slice that is begun."""
+        if self._rows:
+            data = _lines(self._rows)
+            path = self.slice_path(len(self.digests))
+            if not path.exists() or path.read_bytes() != data:
+                write_bytes(path, data)
+            self.digests.append(hashlib.sha256(_lines(_without_roots(self._rows))).hexdigest())
+            self._rows = []
+
+    def digest(self) -> str:
+        """Return one SHA-256 of all slices."""
+        return hashlib.sha256("".join(self.digests).encode()).hexdigest()
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
+
+
+def _without_roots(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows as if there were one root: the numbers change with the archives that the wanted splits need."""
+    for row in rows:
+        yield {**row, "files": [[min(number, 0), name, size] for number, name, size in row["files"]]}
+
+
+def read_slice(path: Path) -> list[dict[str, Any]]:
+    """Return the planned utterances of a slice."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def plan(
+    utterances: Iterable[RawUtterance], folders: dict[str, Path], settings: PlanSettings, *, allow_missing: bool
+) -> dict[str, SplitPlan]:
+    """Normalise transcripts, check what needs no audio, and write the slices of every split in `folders`.
+
+    Returns
+    -------
+    dict
+        Split → plan, for the splits that have utterances, in the order of `folders`.
+
+    Raises
+    ------
+    DataError
+        If transcripts have characters outside the alphabet and the profile refuses them, or many audio files are
+        missing.
+    """
+    plans = {split: SplitPlan(folder) for split, folder in folders.items()}
+    unknown: dict[str, str] = {}
+    for utterance in utterances:
+        split = plans.get(utterance.split)
+        if split is None:
+            continue
+        row = _row(utterance, split, settings, unknown)
+        if row is None:
+            continue
+        for copy in _copies(row, utterance.split, settings):
+            split.add(copy, settings.shard_utterances)
+    if unknown and settings.profile is not None:
+        raise _outside_alphabet(unknown, plans, settings.profile)
+    for name, split in plans.items():
+        split.flush()
+        _check_missing(name, split, allow_missing)
+    return {name: split for name, split in plans.items() if split.utterances or split.rejected}
+
+
+def _row(
+    utterance: RawUtterance, split: SplitPlan, settings: PlanSettings, unknown: dict[str, str]
+) -> dict[str, Any] | None:
+    """Return the planned utterance, or None if it is left out."""
+    name = utterance.id.encode("utf-8", "backslashreplace").decode()
+    files = []
+    for path in utterance.files:
+        try:
+            str(path).encode()
+            files.append([*_relative(path, settings.roots), path.stat().st_size])
+        except UnicodeEncodeError:
+            split.reject(name, "name not UTF-8", f"{str(path)!a}: expected a UTF-8 name: rename the file")
+            return None
+        except OSError as error:
+            split.reject(name, "missing audio", f"{path}: {error.strerror}")
+            return None
+    text = ""
+    if settings.profile is not None:
+        text = settings.profile.clean(utterance.text)
+        outside = settings.profile.unknown_characters(text)
+        split.characters.update(outside)
+        if outside and settings.profile.unknown == "reject":
+            split.reject(name, "characters outside the alphabet", f"{describe_characters(outside)} in {text!r}")
+            return None
+        text, left = settings.profile.treat(text)
+        for character in left:
+            unknown.setdefault(character, f"{name}: {text}")
+        if not text:
+            split.reject(name, "empty transcript", repr(utterance.text))
+            return None
+    row = {
+        "id": name, "files": files, "text": text, "speaker": utterance.speaker, "start": utterance.start_seconds,
+        "end": utterance.end_seconds, "gaps": list(utterance.gaps_seconds), "speed": utterance.speed,
+    }  # fmt: skip
+    return {**row, "channels": list(utterance.channels)} if utterance.channels else row
+
+
+def _relative(path: Path, roots: tuple[Path, ...]) -> tuple[int, str]:
+    """Return the number of the root that holds `path` and the rest of it; -1 and all of it where none does."""
+    for number, root in enumerate(roots):
+        if path.is_relative_to(root):
+            return number, path.relative_to(root).as_posix()
+    return -1, path.absolute().as_posix()
+
+
+def _copies(row: dict[str, Any], split: str, settings: PlanSettings) -> Iterator[dict[str, Any]]:
+    yield row
+    if split in settings.train_splits:
+        for speed in settings.speeds:
+            # Kaldi's names; the copy is another voice to whoever adapts to speakers.
+            speaker = f"sp{speed:g}-{row['speaker']}" if row["speaker"] else ""
+            yield {**row, "id": f"sp{speed:g}-{row['id']}", "speaker": speaker, "speed": row["speed"] * speed}
+
+
+def _outside_alphabet(unknown: dict[str, str], plans: dict[str, SplitPlan], profile: TextProfile) -> DataError:
+    counts: Counter[str] = Counter()
+    for split in plans.values():
+        counts.update(split.characters)
+    lines = [
+        f"  {character!r} (U+{ord(character):04X}) {counts[character]} times, as in {unknown[character]!r}"
+        for character in sorted(unknown, key=lambda c: (-counts[c], c))
+    ]
+    return DataError(
+        f"{len(unknown)} characters in the transcripts are outside the alphabet of profile {profile.name!r}, "
+        f"{profile.alphabet!r}:\n" + "\n".join(lines) + "\nchoose what becomes of them: --unknown map (é → e), drop "
+        "(the character) or reject (the utterance); or another --profile"
+    )
+
+
+def _check_missing(name: str, split: SplitPlan, allow_missing: bool) -> None:
+    missing = [row for row in split.rejected if row["reason"] == "missing audio"]
+    total = split.utterances + len(split.rejected)
+    if not allow_missing and len(missing) > max(MAX_MISSING * total, 1):
+        raise DataError(
+            f"split {name}: {len(missing)} of {total} recordings are not there, such as {missing[0]['detail']}: is the "
+            "archive wholly extracted? --allow-missing goes on without them"
+        )
+
+
+def settings_digest(*parts: Any) -> str:
+    """Return a SHA-256 of values that JSON can hold, dataclasses included."""
+    text = json.dumps(parts, sort_keys=True, default=lambda value: dataclasses.asdict(value))
+    return hashlib.sha256(text.encode()).hexdigest()

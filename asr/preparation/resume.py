@@ -1,0 +1,131 @@
+"""What is in the output folder already: is it this preparation's, is it done, is somebody else writing."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asr.errors import DataError
+from asr.features import LogMelConfig
+from asr.preparation.locks import locked
+from asr.preparation.plan import WORK, SplitPlan
+from asr.store.layout import HEADER, read_header
+
+# What makes a store another store.
+IDENTITY = ("kind", "corpus", "version", "split", "features", "profile", "speeds", "limits", "shard_utterances")
+
+
+def is_done(folder: Path, header: dict[str, Any]) -> bool:
+    """Return whether a complete store is in `folder` that was made as `header` says; the corpus need not be at hand.
+
+    Raises
+    ------
+    DataError
+        If there is one that was made otherwise.
+    """
+    if not (folder / HEADER).exists():
+        return False
+    found = read_header(folder)
+    if header["features"]["normalisation"] == found["features"]["normalisation"] == "global":
+        # The statistics are the corpus's: those of the store are those that would be computed again.
+        statistics = {name: found["features"][name] for name in ("mean", "std")}
+        header = {**header, "features": {**header["features"], **statistics}}
+    _refuse_other(folder, found, header, IDENTITY)
+    return True
+
+
+def keep_existing(planned: SplitPlan, header: dict[str, Any], *, force: bool) -> bool:
+    """Return whether the store that was planned is there already; with `force`, remove its header instead.
+
+    Raises
+    ------
+    DataError
+        If there is one that was made otherwise.
+    """
+    path = planned.folder / HEADER
+    if not path.exists():
+        return False
+    if not force:
+        _refuse_other(planned.folder, read_header(planned.folder), header, (*IDENTITY, "plan"))
+        return True
+    path.unlink()
+    for receipt in planned.work.glob("done-*.json"):
+        receipt.unlink()
+    return False
+
+
+def _refuse_other(folder: Path, got: dict[str, Any], expected: dict[str, Any], names: tuple[str, ...]) -> None:
+    different = []
+    for name in names:
+        if got[name] == expected[name]:
+            continue
+        if isinstance(got[name], dict) and isinstance(expected[name], dict):
+            keys = [key for key in expected[name] if got[name].get(key) != expected[name][key]]
+            different += [f"{name}.{key}{_change(got[name].get(key), expected[name][key])}" for key in keys]
+        elif name == "plan":
+            different.append("the utterances (the corpus or its transcripts changed)")
+        else:
+            different.append(f"{name}{_change(got[name], expected[name])}")
+    if different:
+        raise DataError(
+            f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another folder (--out; of a "
+            "recipe: --data), or replace it (--force of the data_prep script)"
+        )
+
+
+def _change(got: Any, expected: Any) -> str:
+    """Return `` 80 → 64`` for values that are short enough to be read."""
+    text = f" {got!r} → {expected!r}"
+    return text if len(text) < 80 else ""
+
+
+def without_statistics(config: LogMelConfig, normalisation: str) -> dict[str, Any]:
+    """Return what `config` with `normalisation` says before global statistics are known."""
+    values = replace(config, normalisation="none", mean=(), std=()).to_dict()
+    return {**values, "normalisation": normalisation}
+
+
+def is_reported(out: Path) -> bool:
+    """Return whether the report below `out` is of the splits that are there."""
+    try:
+        reported = json.loads((out / "report.json").read_text(encoding="utf-8"))["splits"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return (out / "report.html").exists() and set(reported) == {path.parent.name for path in out.glob(f"*/{HEADER}")}
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Keep a second preparation from the same folder; the lock goes with the process, however it ends.
+
+    Raises
+    ------
+    DataError
+        If another preparation holds it, or the folder cannot be made.
+    """
+
+    def busy() -> None:
+        raise DataError(f"{out}: another preparation writes to it: wait for it, or choose another --out")
+
+    with ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out / ".lock", busy))
+        except OSError as error:
+            raise DataError(
+                f"{out}: cannot be written to ({error.strerror}); expected a folder for the stores"
+            ) from None
+        yield
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove temporary files of a run that was killed, and the working files of stores that are complete."""
+    for work in out.glob(f"*/{WORK}"):
+        if (work.parent / HEADER).exists():
+            shutil.rmtree(work)
+    for temporary in [*out.glob(".*.tmp"), *out.glob("*/.*.tmp"), *out.glob("*/.work/.*.tmp")]:
+        with suppress(FileNotFoundError):
+            temporary.unlink()

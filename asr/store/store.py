@@ -1,0 +1,304 @@
+"""Reading a store: memory-mapped Arrow shards, opened when an utterance of theirs is first asked for."""
+
+import bisect
+import io
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import DataError, MissingExtraError
+from asr.features import LogMelConfig
+from asr.store.layout import FILTERBANK, INDEX, Kind, file_checksum, read_header, shard_name
+
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class StoredUtterance:
+    """An utterance of a feature store.
+
+    Parameters
+    ----------
+    id : str
+    features : ndarray, shape (num_frames, n_mels), float16
+        A read-only view of the memory-mapped file.
+    text : str
+        Normalised transcript.
+    speaker : str
+        Empty if unknown.
+    duration_seconds : float
+    source : str
+        The recordings below the corpus's folder, joined by `` + ``; then, as in W3C's media fragments, what was done
+        to them: ``#t=start,end`` in seconds for a part, ``#channels=1``, ``#speed=0.9``, several with ``&`` between.
+    """
+
+    id: str
+    features: NDArray[np.float16]
+    text: str
+    speaker: str
+    duration_seconds: float
+    source: str
+
+
+@dataclass(frozen=True)
+class StoredAudio:
+    """An utterance, or a noise, of an audio store; as `StoredUtterance`, with waveforms instead of features.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (num_samples,), int16
+        A read-only view of the memory-mapped file; full scale is 32,768.
+    sample_rate : int
+        In Hz.
+    """
+
+    id: str
+    samples: NDArray[np.int16]
+    sample_rate: int
+    text: str
+    speaker: str
+    duration_seconds: float
+    source: str
+
+
+class Strings(Sequence[str]):
+    """A column of strings that stays on the disk until it is asked for."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+        self._ends = np.cumsum([len(chunk) for chunk in column.chunks]).tolist()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        chunk, row = _locate(self._ends, index, len(self))
+        return str(self._column.chunk(chunk)[row].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self._column.chunks:
+            yield from chunk.to_pylist()
+
+
+def _locate(ends: list[int], index: int, length: int) -> tuple[int, int]:
+    """Return the chunk that holds `index`, and the row in it."""
+    index = int(index)
+    if not -length <= index < length:
+        raise IndexError(f"utterance {index} of a store of {length}")
+    index %= length
+    chunk = bisect.bisect_right(ends, index)
+    return chunk, index - (ends[chunk - 1] if chunk else 0)
+
+
+class _Store(Sequence[U], Generic[U]):
+    """What feature and audio stores have in common."""
+
+    kind: Kind
+
+    def __init__(self, path: Path, header: dict[str, Any], index: Any) -> None:
+        self.path = path
+        self.config = LogMelConfig.from_dict(header["features"])
+        self.corpus: str = header["corpus"]
+        self.version: str = header["version"]
+        self.split: str = header["split"]
+        self.header = header
+        self._index = index
+        self._ends = np.cumsum([shard["utterances"] for shard in header["shards"]], dtype=np.int64).tolist()
+        self._shards: dict[int, tuple[list[Any], list[int]]] = {}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the store in folder `path`, of one split. Only its index is mapped; shards follow as they are needed.
+
+        Raises
+        ------
+        DataError
+            If there is none, it is not complete, its index does not fit, or it holds the other kind of data.
+        MissingExtraError
+            If pyarrow is not installed.
+        """
+        folder = Path(path)
+        header = read_header(folder)
+        if header["kind"] != cls.kind:
+            other = {"features": "FeatureStore", "audio": "AudioStore"}[header["kind"]]
+            raise DataError(f"{folder}: holds {header['kind']}; expected {cls.kind}: open it with {other}.open")
+        try:
+            index = read_arrow(folder / INDEX)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{folder / INDEX}: cannot be read ({error}): prepare the corpus again with --force"
+            ) from None
+        if len(index) != header["utterances"]:
+            raise DataError(
+                f"{folder / INDEX}: lists {len(index)} utterances; store.json says {header['utterances']}: "
+                "the folder is a mixture of two preparations, prepare the corpus again with --force"
+            )
+        return cls(folder, header, index)
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @cached_property
+    def num_frames(self) -> NDArray[np.int32]:
+        """Feature frames of each utterance, ``(N,)`` int32 (in an audio store: that the configuration would give)."""
+        frames: NDArray[np.int32] = self._index.column("num_frames").to_numpy()
+        return frames
+
+    @cached_property
+    def durations_seconds(self) -> NDArray[np.float64]:
+        """Duration of each utterance, ``(N,)`` float64."""
+        seconds: NDArray[np.float64] = self._index.column("duration_seconds").to_numpy()
+        return seconds
+
+    @property
+    def hours(self) -> float:
+        """Audio in hours."""
+        return float(self.durations_seconds.sum() / 3600)
+
+    @cached_property
+    def ids(self) -> Strings:
+        """Id of each utterance."""
+        return Strings(self._index.column("id"))
+
+    @cached_property
+    def texts(self) -> Strings:
+        """Transcript of each utterance."""
+        return Strings(self._index.column("text"))
+
+    @cached_property
+    def speakers(self) -> Strings:
+        """Speaker of each utterance; empty if unknown."""
+        return Strings(self._index.column("speaker"))
+
+    @cached_property
+    def sources(self) -> Strings:
+        """Source of each utterance, see `StoredUtterance`."""
+        return Strings(self._index.column("source"))
+
+    @overload
+    def __getitem__(self, index: int) -> U: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[U]: ...
+    def __getitem__(self, index: int | slice) -> U | list[U]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number, row = _locate(self._ends, index, len(self))
+        batches, ends = self._shard(number)
+        batch, row = _locate(ends, row, ends[-1])
+        return self._utterance(batches[batch], row)
+
+    @abstractmethod
+    def _utterance(self, batch: Any, row: int) -> U: ...
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
+        return [self.config.to_dict(), self.header["shards"]]
+
+    @cached_property
+    def filterbank(self) -> NDArray[np.float32]:
+        """The mel filters of the features, ``(n_mels, window_samples // 2 + 1)`` float32."""
+        path = self.path / FILTERBANK
+        try:
+            filters: NDArray[np.float32] = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read ({error}): prepare the corpus again with --force") from None
+        return filters
+
+    def verify(self) -> None:
+        """Read every shard and compare its checksum.
+
+        Raises
+        ------
+        DataError
+            If one is missing or its content is not what was written.
+        """
+        for shard in self.header["shards"]:
+            path = self.path / shard["file"]
+            if not path.exists():
+                raise DataError(f"{path}: is missing: run the preparation again with --force")
+            if file_checksum(path) != shard["sha256"]:
+                raise DataError(f"{path}: its checksum is not what was written: run the preparation again with --force")
+
+    def _shard(self, number: int) -> tuple[list[Any], list[int]]:
+        """Return the record batches of a shard, and the row at which each ends."""
+        if number not in self._shards:
+            path = self.path / shard_name(number)
+            try:
+                batches = read_arrow(path).to_batches()
+            except (OSError, ValueError) as error:
+                raise DataError(f"{path}: cannot be read ({error}): prepare the corpus again with --force") from None
+            self._shards[number] = batches, np.cumsum([len(batch) for batch in batches]).tolist()
+        return self._shards[number]
+
+
+class FeatureStore(_Store[StoredUtterance]):
+    """Log-mel features and transcripts of one split of a corpus; a sequence of `StoredUtterance`.
+
+    Attributes
+    ----------
+    config : LogMelConfig
+        What the features are.
+    corpus, version, split : str
+    header : dict
+        All of ``store.json``: licence, shards with checksums, totals.
+    """
+
+    kind = "features"
+
+    def _utterance(self, batch: Any, row: int) -> StoredUtterance:
+        column = batch.column("features")
+        first, last = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
+        frames = column.values
+        n_mels = self.config.n_mels
+        # The values buffer without the list's own offset: a view of the mapped file.
+        values = frames.values.to_numpy(zero_copy_only=True)
+        features = values[(frames.offset + first) * n_mels : (frames.offset + last) * n_mels].reshape(-1, n_mels)
+        return StoredUtterance(features=features, **_facts(batch, row))
+
+
+class AudioStore(_Store[StoredAudio]):
+    """Waveforms with transcripts (or none: noise, impulse responses); a sequence of `StoredAudio`."""
+
+    kind = "audio"
+
+    def _utterance(self, batch: Any, row: int) -> StoredAudio:
+        column = batch.column("samples")
+        first, last = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
+        samples = column.values.to_numpy(zero_copy_only=True)[first:last]
+        return StoredAudio(samples=samples, sample_rate=self.config.sample_rate, **_facts(batch, row))
+
+
+def open_store(path: str | os.PathLike[str]) -> FeatureStore | AudioStore:
+    """Open a store of either kind. Raises as `FeatureStore.open`."""
+    kind = read_header(Path(path))["kind"]
+    return FeatureStore.open(path) if kind == "features" else AudioStore.open(path)
+
+
+def _facts(batch: Any, row: int) -> dict[str, Any]:
+    names = ("id", "text", "speaker", "duration_seconds", "source")
+    return {name: batch.column(name)[row].as_py() for name in names}
+
+
+def read_arrow(path: Path) -> Any:
+    """Return the table of an Arrow IPC file, its columns views of the memory-mapped file."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise MissingExtraError("pyarrow", "data", "reading a feature store") from None
+    # Closing gives the descriptor back; the mapping lives as long as the columns, however many shards there are.
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()

@@ -1,0 +1,161 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asr.errors import DataError
+from asr.preparation import executors
+from asr.preparation import prepare as driver
+from asr.preparation.corpus import Corpus, PrepareOptions, prepare
+from asr.store.layout import file_checksum
+
+QUICK = PrepareOptions(quiet=True, shard_utterances=1)
+REPOSITORY = Path(__file__).parents[2]
+
+SCHEDULER = "import sys; from distributed.cli.dask_scheduler import main; main(sys.argv[1:])"
+WORKER = "import sys; from distributed.cli.dask_worker import main; main(sys.argv[1:])"
+
+
+def contents(out: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(out)): file_checksum(path)
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """Start a scheduler and two workers, each a process of its own; yield its address, and the three."""
+    from distributed import Client
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    scheduler = [SCHEDULER, "--host", address, "--no-dashboard"]
+    worker = [WORKER, address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", str(folder)]
+    log = folder.with_suffix(".log")
+    with log.open("ab") as file:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", *arguments], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=file
+            )
+            for arguments in (scheduler, worker, worker)
+        ]
+    try:
+        with Client(address, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address, processes
+    except BaseException:
+        # What the client is told of a task that cannot be read or run leaves out why.
+        print(log.read_text(errors="replace")[-10_000:], file=sys.stderr)
+        raise
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def after(tasks_done: int, act: Callable[[], object]) -> Callable[..., None]:
+    """Return `run_tasks`, with `act` called once so many tasks are done."""
+
+    def run(tasks: Any, jobs: int, address: str, on_done: Callable[..., None]) -> None:
+        done = []
+
+        def count(task: Any, receipt: Any) -> None:
+            done.append(task)
+            if len(done) == tasks_done:
+                act()
+            on_done(task, receipt)
+
+        executors.run_tasks(tasks, jobs, address, count)
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_gives_the_same_bytes_whoever_dies(
+    toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    prepare(toy, tmp_path / "here", QUICK)
+    with cluster(tmp_path / "dask") as (address, (scheduler, worker, _)):
+        options = replace(QUICK, cluster=address)
+        prepare(toy, tmp_path / "there", options)
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "run_tasks", after(3, lambda: worker.send_signal(signal.SIGKILL)))
+            prepare(toy, tmp_path / "killed", options)
+        assert worker.wait() == -signal.SIGKILL
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "run_tasks", after(3, scheduler.kill))
+            with pytest.raises(DataError, match=r"the scheduler or its workers failed .* what is finished is kept"):
+                prepare(toy, tmp_path / "resumed", options)
+        assert "Traceback" not in capfd.readouterr().err
+    left: list[int] = []
+
+    def count(tasks: Any, *rest: Any) -> None:
+        left.append(len(tasks))
+        executors.run_tasks(tasks, *rest)
+
+    monkeypatch.setattr(driver, "run_tasks", count)
+    prepare(toy, tmp_path / "resumed", QUICK)
+    assert 0 < left[0] <= 20
+    expected = contents(tmp_path / "here")
+    for name in ("there", "killed", "resumed"):
+        assert contents(tmp_path / name) == expected
+
+
+def test_no_scheduler(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(DataError, match="no scheduler answers"):
+        prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))
+
+
+class Failing(Executor):
+    """A client, and its executor, that fails in every task."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def get_executor(self, **_: object) -> "Failing":
+        return self
+
+    def submit(self, *_: object, **__: object) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(self._error)
+        return future
+
+
+@pytest.mark.parametrize("name", ["KilledWorker", "CommClosedError", "CancelledError", "ModuleNotFoundError"])
+def test_workers_that_fail_are_one_clear_error(
+    toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    errors: dict[str, Exception] = {
+        "KilledWorker": KilledWorker("prepare_shard-1", SimpleNamespace(address="tcp://a"), 3),
+        "CommClosedError": CommClosedError("in <TCP>: Stream is closed"),
+        "CancelledError": CancelledError(),
+        "ModuleNotFoundError": ModuleNotFoundError("No module named 'asr'"),
+    }
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: Failing(errors[name]))
+    with pytest.raises(DataError, match=rf"the scheduler or its workers failed \({name}.*it goes on there"):
+        prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))
