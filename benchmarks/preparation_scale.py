@@ -67,7 +67,7 @@ def write_million(folder: Path) -> None:
                 writer.add((name, "so it is", f"speaker-{number % 500}", 0.2 + row % 7 / 100, f"{name}.wav"), features)
             writer.close()
         shards.append(path)
-        measures.append([[FRAMES, 8, -25.0, 0.0, f"{number:08x}{row:08x}"] for row in range(SHARD_UTTERANCES)])
+        measures.append([[FRAMES, 8, -25.0, 0.0, f"{number:08x}{row:08x}", 0.0] for row in range(SHARD_UTTERANCES)])
     seconds = write_index(folder / "utterances.index", shards, measures)
     listed = [
         {"file": path.name, "utterances": SHARD_UTTERANCES, "bytes": path.stat().st_size, "sha256": file_checksum(path)}

@@ -19,6 +19,7 @@ COLUMNS = {
     "duration": ("segment_duration", "duration"),
     "end": ("end",),
     "split": ("split", "subset"),
+    "disagreement": ("disagreement",),
 }
 # These count only beside a start: else they say how long the whole recording is.
 ONLY_WITH_START = ("duration", "end")

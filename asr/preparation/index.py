@@ -11,12 +11,9 @@ from typing import Any
 from asr.errors import DataError
 from asr.files import atomic_path, write_text
 from asr.preparation.plan import SplitPlan
-from asr.preparation.shard_tasks import ShardTask
+from asr.preparation.shard_tasks import MEASURES, ShardTask
 from asr.store.layout import FORMAT, HEADER, INDEX, REJECTED, arrow_array
 from asr.store.store import read_arrow
-
-# What the index has beside the columns of the shards.
-MEASURES = ("num_frames", "frames_needed", "level_db", "clipped", "content")
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,7 @@ def index_schema() -> Any:
             ("level_db", pa.float32()),
             ("clipped", pa.float32()),
             ("content", pa.string()),
+            ("disagreement", pa.float32()),
         ]
     )
 

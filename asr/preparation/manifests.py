@@ -26,7 +26,8 @@ class ManifestOptions:
     ----------
     columns : dict of str to str
         Name of the column (or JSON key) for each of "audio", "text", "speaker", "id", "start", "duration", "end" (of
-        a part of the recording, in seconds) and "split"; those of `COLUMNS` by default.
+        a part of the recording, in seconds), "split" and "disagreement" (see `RawUtterance`); those of `COLUMNS` by
+        default.
     hold_out : str
         By which of speaker, text and id dev and test are held out of what has no split; empty: all of it is "train".
     profile : TextProfile
@@ -142,7 +143,21 @@ def _utterance(row: dict[str, Any], split: str, origin: Path, options: ManifestO
         split=split,
         start_seconds=start,
         end_seconds=end,
+        disagreement=_disagreement(row, origin),
     )
+
+
+def _disagreement(row: dict[str, Any], origin: Path) -> float:
+    try:
+        value = float(row.get("disagreement") or 0.0)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise DataError(
+            f"{origin}: {row['audio']}: has the disagreement {row['disagreement']!r}; expected a number from 0 on, "
+            "such as 0.12"
+        )
+    return value
 
 
 def _part(row: dict[str, Any], origin: Path) -> tuple[float, float | None]:

@@ -200,7 +200,12 @@ def _row(
         "id": name, "files": files, "text": text, "speaker": utterance.speaker, "start": utterance.start_seconds,
         "end": utterance.end_seconds, "gaps": list(utterance.gaps_seconds), "speed": utterance.speed,
     }  # fmt: skip
-    return {**row, "channels": list(utterance.channels)} if utterance.channels else row
+    # Only where they say something: the digests of other corpora stay as they were.
+    if utterance.channels:
+        row["channels"] = list(utterance.channels)
+    if utterance.disagreement:
+        row["disagreement"] = utterance.disagreement
+    return row
 
 
 def _relative(path: Path, roots: tuple[Path, ...]) -> tuple[int, str]:

@@ -29,6 +29,8 @@ from asr.store.layout import (
     shard_name,
 )
 
+# What the index has beside the columns of the shards.
+MEASURES = ("num_frames", "frames_needed", "level_db", "clipped", "content", "disagreement")
 # Every eighth frame or sample tells whether two utterances are the same recording as well as all of them do.
 DIGEST_STEP = 8
 
@@ -98,7 +100,7 @@ class ShardTask:
         settings = self.settings
         return settings_digest(
             self.number, self.slice_digest, settings.kind, settings.features, settings.has_text, settings.limits,
-            settings.metadata,
+            settings.metadata, MEASURES,
         )  # fmt: skip
 
 
@@ -189,11 +191,12 @@ def _prepare_utterance(
         payload = _log_mel(settings.folder, settings.features)(samples).astype(np.float16)
     row = (planned["id"], planned["text"], planned["speaker"], duration, source_of(planned))
     writer.add(row, payload)
-    measures.append(_measures(len(samples), planned["text"], level, payload, settings.features))
+    measured = _measures(len(samples), planned["text"], level, payload, settings.features)
+    measures.append([*measured, planned.get("disagreement", 0.0)])
 
 
 def _measures(num_samples: int, text: str, level: Level, payload: NDArray[Any], features: LogMelConfig) -> list[Any]:
-    """Return the columns of the index that the shard itself lacks: see `asr.preparation.index.MEASURES`."""
+    """Return the columns of the index that the shard itself lacks: `MEASURES` but the last."""
     # Of what is stored, not of the file: the same recording in two formats of the same samples is still found.
     digest = hashlib.blake2b(payload[::DIGEST_STEP].tobytes(), digest_size=8).hexdigest()
     frames = features.num_frames(num_samples)

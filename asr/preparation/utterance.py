@@ -33,6 +33,9 @@ class RawUtterance:
         1.1 plays faster and higher, 0.9 slower and lower.
     channels : tuple of int
         Of the recording, counted from 0: those that are averaged; empty: all.
+    disagreement : float
+        Of a transcript written by machines: how much they differ, such as the word error rate of one against another.
+        0 for transcripts by people. Training leaves out what is above its `max_disagreement`.
     """
 
     id: str
@@ -45,6 +48,7 @@ class RawUtterance:
     gaps_seconds: tuple[float, ...] = ()
     speed: float = 1.0
     channels: tuple[int, ...] = ()
+    disagreement: float = 0.0
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,6 +1,7 @@
 """Reading a store: memory-mapped Arrow shards, opened when an utterance of theirs is first asked for."""
 
 import bisect
+import hashlib
 import io
 import os
 from abc import abstractmethod
@@ -184,6 +185,14 @@ class _Store(Sequence[U], Generic[U]):
         return Strings(self._index.column("speaker"))
 
     @cached_property
+    def disagreements(self) -> NDArray[np.float32]:
+        """How much the machines that wrote each transcript differ, ``(N,)`` float32; 0 for people's transcripts."""
+        if "disagreement" not in self._index.column_names:
+            return np.zeros(len(self), dtype=np.float32)
+        values: NDArray[np.float32] = self._index.column("disagreement").to_numpy()
+        return values
+
+    @cached_property
     def sources(self) -> Strings:
         """Source of each utterance, see `StoredUtterance`."""
         return Strings(self._index.column("source"))
@@ -206,7 +215,11 @@ class _Store(Sequence[U], Generic[U]):
     @property
     def identity(self) -> list[Any]:
         """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
-        return [self.config.to_dict(), self.header["shards"]]
+        shards = [self.config.to_dict(), self.header["shards"]]
+        # It stands in the index alone.
+        if self.disagreements.any():
+            shards.append(hashlib.sha256(self.disagreements.tobytes()).hexdigest())
+        return shards
 
     @cached_property
     def filterbank(self) -> NDArray[np.float32]:

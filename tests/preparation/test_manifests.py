@@ -102,6 +102,24 @@ def test_a_column_tells_the_split(tmp_path: Path, say: Say) -> None:
         manifest_corpus("mine", {"": tmp_path / "a.csv"}, OPTIONS)
 
 
+def test_a_column_tells_the_disagreement(tmp_path: Path, say: Say) -> None:
+    for number in range(3):
+        say(tmp_path / f"{number}.wav", 0.5, number)
+    (tmp_path / "a.csv").write_text("audio,text,disagreement\n0.wav,it is,0.25\n1.wav,it is,\n2.wav,it is,0\n")
+    prepare(manifest_corpus("mine", {"train": tmp_path / "a.csv"}, OPTIONS), tmp_path / "a", PrepareOptions(quiet=True))
+    store = FeatureStore.open(tmp_path / "a" / "train")
+    assert store.disagreements.tolist() == [0.25, 0.0, 0.0]
+    (tmp_path / "b.csv").write_text("audio,text\n0.wav,it is\n1.wav,it is\n2.wav,it is\n")
+    prepare(manifest_corpus("mine", {"train": tmp_path / "b.csv"}, OPTIONS), tmp_path / "b", PrepareOptions(quiet=True))
+    other = FeatureStore.open(tmp_path / "b" / "train")
+    assert not other.disagreements.any()
+    # The shards differ in their metadata alone; what is trained on differs by the column.
+    assert len(store.identity) == len(other.identity) + 1
+    (tmp_path / "a.csv").write_text("audio,text,disagreement\n0.wav,it is,nan\n")
+    with pytest.raises(DataError, match="expected a number from 0 on"):
+        parsed(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize("given", ["in", "in/a.csv"])
 def test_relative_sources(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     say(tmp_path / "in" / "x.wav", 0.5, 1)
