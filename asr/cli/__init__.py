@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, compare, data, decode, evaluate, export, info, lm, transcribe, tune
+from asr.cli import align, compare, data, decode, evaluate, export, info, lm, serve, transcribe, tune
 from asr.console import run
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command()(info.info)
 app.command()(export.export)
 app.command()(decode.decode)
 app.command()(align.align)
+app.command()(serve.serve)
 app.add_typer(lm.lm_app, name="lm")
 app.add_typer(data.data_app, name="data")
 

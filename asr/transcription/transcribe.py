@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ class Transcriber:
         int8 is faster on the CPU, and for LSTMs.
     decoder : callable, optional
         ``(log_probs (T, V)) -> hypotheses, best first``; greedy by default.
+    runtime : Runtime, optional
+        What runs the network, in place of one made of `device`, `threads` and `precision`.
 
     Raises
     ------
@@ -62,9 +65,10 @@ class Transcriber:
         threads: int = 0,
         precision: Precision = "float32",
         decoder: Decoder | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-        self._runtime: Runtime = make_runtime(self.bundle, device, threads, precision)
+        self._runtime: Runtime = runtime or make_runtime(self.bundle, device, threads, precision)
         self._threads = threads or num_cores()
         labels = Labels(self.bundle.tokenizer.tokens, BLANK)
         self._decoder = decoder or GreedyDecoder(labels, frame_seconds=self.bundle.frame_seconds)
@@ -76,6 +80,12 @@ class Transcriber:
             lambda: Stitcher(labels, frame_samples, features.sample_rate),
             frame_samples,
         )
+
+    def with_decoder(self, decoder: Decoder) -> Self:
+        """Return a recogniser that shares this one's network and decodes by `decoder`."""
+        other = copy(self)
+        other._decoder = decoder
+        return other
 
     def transcribe(self, source: AudioSource, *, source_rate: int | None = None) -> Transcript:
         """Recognise one recording of any length, in bounded memory.
@@ -100,7 +110,12 @@ class Transcriber:
         return result
 
     def transcribe_many(
-        self, sources: Iterable[AudioSource], *, source_rate: int | None = None, progress: Progress | None = None
+        self,
+        sources: Iterable[AudioSource],
+        *,
+        source_rate: int | None = None,
+        progress: Progress | None = None,
+        on_segment: Callable[[int, Segment], None] | None = None,
     ) -> Iterator[Transcript | AsrError]:
         """Recognise recordings, in batches across them; each gives its transcript, or the error that it met.
 
@@ -112,6 +127,8 @@ class Transcriber:
             The rate of arrays in Hz.
         progress : callable, optional
             ``(index of the source, share of it that is done, seconds of audio that are)``.
+        on_segment : callable, optional
+            ``(index of the source, segment)``, as soon as each is recognised.
 
         Raises
         ------
@@ -131,6 +148,8 @@ class Transcriber:
                         error = error or result
                     elif result.words:
                         segments.append(result)
+                        if on_segment:
+                            on_segment(index, result)
                 if isinstance(event, Heard):
                     if progress and event.total_seconds:
                         seconds = event.piece.end / self.bundle.features.sample_rate

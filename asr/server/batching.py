@@ -1,0 +1,135 @@
+"""One network for all requests: what they bring at about the same time runs together."""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from asr.bundle.runtime import Features, LogProbs, Runtime
+
+# Feature frames that go through the network together, padding included: a minute of audio. More would make a short
+# request wait longer for a long one, and run hardly faster.
+BATCH_FRAMES = 6000
+# Utterances share a batch if the longest is at most this much longer than the shortest.
+MAX_STRETCH = 1.5
+# How long a batch waits for requests that are known to be on their way.
+WINDOW_SECONDS = 0.004
+
+
+@dataclass
+class _Job:
+    features: Features
+    result: Future[LogProbs] = field(default_factory=Future)
+
+
+class BatchingRuntime:
+    """A `Runtime` that many threads call, and that runs what they bring in common batches.
+
+    An utterance's values do not depend on what shares its batch: that is the model's property. Callers are served in
+    turn, a batch at a time, so that a short request does not wait for the end of a long one.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        What runs the batches.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.name = runtime.name
+        # Callers need not sort by length: it is done here, over all of them.
+        self.batches = False
+        self.batch_sizes: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._runtime = runtime
+        self._changed = threading.Condition()
+        self._callers: deque[deque[_Job]] = deque()
+        self._requests = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="network", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Note that a request is under way: batches wait a moment for the features that it will bring."""
+        with self._changed:
+            self._requests += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._requests -= 1
+                self._changed.notify()
+
+    def __call__(self, features: Sequence[Features]) -> list[LogProbs]:
+        """Return log-probabilities; see `Runtime`."""
+        jobs = [_Job(x) for x in features]
+        if jobs:
+            with self._changed:
+                if self._closed:
+                    raise RuntimeError("the network is closed")
+                self._callers.append(deque(jobs))
+                self._changed.notify()
+        return [job.result.result() for job in jobs]
+
+    def close(self) -> None:
+        """End, once all that was brought has run."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while jobs := self._next_jobs():
+            try:
+                results = self._runtime([job.features for job in jobs])
+            except BaseException as error:  # Whatever it is, those who wait must hear of it.
+                for job in jobs:
+                    job.result.set_exception(error)
+                continue
+            for job, log_probs in zip(jobs, results, strict=True):
+                job.result.set_result(log_probs)
+            self.batch_sizes.put(len(jobs))
+
+    def _next_jobs(self) -> list[_Job]:
+        """Wait for work, and return a batch of it; none at the end."""
+        with self._changed:
+            while not self._callers and not self._closed:
+                self._changed.wait()
+            deadline = time.monotonic() + WINDOW_SECONDS
+            while len(self._callers) < self._requests and not self._closed:
+                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    break
+            return self._take()
+
+    def _take(self) -> list[_Job]:
+        """Take a batch: the first job of whoever waits longest, and jobs of similar length, from each caller in turn.
+
+        Callers who brought several are put at the end of the line.
+        """
+        if not self._callers:
+            return []
+        first = self._callers[0][0]
+        shortest = longest = len(first.features)
+        taken: list[_Job] = []
+        progress = True
+        while progress:
+            progress = False
+            for jobs in self._callers:
+                if not jobs:
+                    continue
+                # Of the caller's jobs the next that fits.
+                for index, job in enumerate(jobs):
+                    low, high = min(shortest, len(job.features)), max(longest, len(job.features))
+                    fits = high <= MAX_STRETCH * low and high * (len(taken) + 1) <= BATCH_FRAMES
+                    if not taken or fits:
+                        shortest, longest = low, high
+                        taken.append(job)
+                        del jobs[index]
+                        progress = True
+                        break
+        self._callers.rotate(-1)
+        self._callers = deque(jobs for jobs in self._callers if jobs)
+        return taken

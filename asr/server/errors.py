@@ -1,0 +1,45 @@
+"""Errors as OpenAI's clients expect them: a status, and ``{"error": {message, type, param, code}}``."""
+
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+# Seconds after which a client that found the queue full should try again.
+RETRY_SECONDS = 1
+
+# The `type` that OpenAI gives each status; others are of the request.
+TYPES = {401: "authentication_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP.
+    message : str
+        For people.
+    param : str, optional
+        The field that is wrong.
+    code : str, optional
+        For programs.
+    """
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the body of the answer."""
+        kind = TYPES.get(self.status, "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        headers = {}
+        if self.status in (429, 503):
+            headers["Retry-After"] = str(RETRY_SECONDS)
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.to_dict(), self.status, headers)

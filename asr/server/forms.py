@@ -1,0 +1,240 @@
+"""The form of ``POST /v1/audio/transcriptions``: read within limits, and checked."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
+
+from asr.errors import UsageError
+from asr.server.errors import ApiError
+from asr.server.options import ServerOptions
+from asr.transcription.decoding import DecodingOptions
+
+ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+Granularity = Literal["word", "segment"]
+
+# A client that sends less than this, on average, is taken for one that holds a place to keep others out.
+MIN_BYTES_PER_SECOND = 2_000
+MAX_FIELDS = 1_000
+MAX_FIELD_BYTES = 1 << 16
+MAX_KEYWORDS = 1_000
+# The largest beam that a client may ask for: its time is the server's.
+MAX_BEAM_SIZE = 1_000
+
+
+@dataclass(frozen=True)
+class TranscriptionForm:
+    """What a client asks for; the names are OpenAI's, and those that begin with ``x_`` ours.
+
+    Parameters
+    ----------
+    file : UploadFile
+    model : str
+        Empty for the default.
+    language : str
+        ISO 639-1; empty if not given.
+    keywords : tuple of str
+        Hotwords.
+    response_format : {"json", "text", "srt", "verbose_json", "vtt"}
+    timestamp_granularities : tuple of {"word", "segment"}
+    logprobs : bool
+        Whether ``include[]`` asks for them.
+    stream : bool
+        Whether to answer by server-sent events.
+    x_beam_size, x_nbest : int, optional
+    x_lm : bool
+        Whether the model's own language model may be used.
+    """
+
+    file: UploadFile
+    model: str = ""
+    language: str = ""
+    keywords: tuple[str, ...] = ()
+    response_format: ResponseFormat = "json"
+    timestamp_granularities: tuple[Granularity, ...] = ("segment",)
+    logprobs: bool = False
+    stream: bool = False
+    x_beam_size: int | None = None
+    x_nbest: int = 1
+    x_lm: bool = True
+
+    def decoding(self, alphabet: frozenset[str]) -> DecodingOptions:
+        """Return the decoding that is asked for, of a model that writes the letters of `alphabet`.
+
+        Raises
+        ------
+        ApiError
+            400, if options contradict each other.
+        """
+        hotwords = tuple(fit_case(keyword, alphabet) for keyword in self.keywords)
+        lm = "" if self.x_lm else "none"
+        try:
+            return DecodingOptions(beam_size=self.x_beam_size, nbest=self.x_nbest, hotwords=hotwords, lm=lm)
+        except UsageError as error:
+            raise ApiError(400, str(error)) from None
+
+
+def fit_case(phrase: str, alphabet: frozenset[str]) -> str:
+    """Return `phrase` in the letter case that a model writes: "Fort Worth" is "FORT WORTH" to one of capitals."""
+    for version in (phrase, phrase.upper(), phrase.lower()):
+        if set(version) - {" "} <= alphabet:
+            return version
+    return phrase
+
+
+async def read_form(request: Request, options: ServerOptions) -> TranscriptionForm:
+    """Read the body, of which files are kept on the disk, and return what it says.
+
+    Raises
+    ------
+    ApiError
+        413 if it is too large, 408 if it comes too slowly, 400 if it is not the form that is expected.
+    ClientDisconnect
+        If the client goes while it sends.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > options.max_upload_bytes:
+        raise too_large(options)
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ApiError(400, "Expected a body of multipart/form-data with a field 'file'.", param="file")
+    limited = Request(request.scope, limited_receive(request.receive, options))
+    try:
+        form = await limited.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    except HTTPException as error:
+        raise ApiError(400, f"The form cannot be read ({error.detail}).") from None
+    except (ValueError, UnicodeError, KeyError, IndexError) as error:
+        # python-multipart lets some malformed headers through to where they are parsed.
+        raise ApiError(400, f"The form cannot be read ({type(error).__name__}: {error}).") from None
+    return parse_form(form)
+
+
+def limited_receive(receive: Callable[[], Any], options: ServerOptions) -> Callable[[], Any]:
+    """Return a `receive` that refuses a body that is too large, or comes too slowly."""
+    received, started = 0, time.monotonic()
+
+    async def limited() -> Message:
+        nonlocal received
+        deadline = started + options.upload_seconds + received / MIN_BYTES_PER_SECOND
+        try:
+            message = cast(
+                Message,
+                await asyncio.wait_for(receive(), max(0.0, min(options.upload_seconds, deadline - time.monotonic()))),
+            )
+        except TimeoutError:
+            raise ApiError(408, "The upload came too slowly.", code="timeout") from None
+        received += len(message.get("body", b""))
+        if received > options.max_upload_bytes:
+            raise too_large(options)
+        return message
+
+    return limited
+
+
+def too_large(options: ServerOptions) -> ApiError:
+    """Return the error for a body over the limit."""
+    return ApiError(413, f"The request is larger than the limit of {options.max_upload_mb:g} MB.", param="file")
+
+
+def parse_form(form: FormData) -> TranscriptionForm:
+    """Return what a form says.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field that is missing or wrong.
+    """
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        problem = "is missing" if file is None else "is text"
+        raise ApiError(400, f"The field 'file' {problem}; expected an audio file.", param="file")
+    if not file.size:
+        raise ApiError(400, "The file is empty; expected audio.", param="file", code="invalid_audio")
+    for name in form:
+        if name.partition("[")[0] in ("known_speaker_names", "known_speaker_references"):
+            raise ApiError(400, f"{name}: this server does not tell speakers apart.", param=name)
+    response_format = _text(form, "response_format") or "json"
+    if response_format not in get_args(ResponseFormat):
+        known = ", ".join(get_args(ResponseFormat))
+        raise ApiError(400, f"response_format is {response_format!r}; expected {known}.", param="response_format")
+    _number(form, "temperature", 0.0, 1.0)
+    granularities = _texts(form, "timestamp_granularities")
+    if wrong := [name for name in granularities if name not in get_args(Granularity)]:
+        raise ApiError(
+            400, f"timestamp_granularities[] has {wrong[0]!r}; expected word, segment.", param="timestamp_granularities"
+        )
+    if granularities and response_format != "verbose_json":
+        raise ApiError(
+            400,
+            f"timestamp_granularities[] needs response_format verbose_json; got {response_format}.",
+            param="timestamp_granularities",
+        )
+    include = _texts(form, "include")
+    if wrong := [name for name in include if name != "logprobs"]:
+        raise ApiError(400, f"include[] has {wrong[0]!r}; expected logprobs.", param="include")
+    if include and response_format != "json":
+        raise ApiError(400, f"include[]=logprobs needs response_format json; got {response_format}.", param="include")
+    stream = _boolean(form, "stream")
+    if stream and response_format not in ("json", "text"):
+        raise ApiError(400, f"stream needs response_format json or text; got {response_format}.", param="stream")
+    keywords = tuple(dict.fromkeys(" ".join(text.split()) for text in _texts(form, "keywords") if text.strip()))
+    if len(keywords) > MAX_KEYWORDS:
+        raise ApiError(400, f"got {len(keywords)} keywords; expected at most {MAX_KEYWORDS}.", param="keywords")
+    beam_size = _number(form, "x_beam_size", 1, MAX_BEAM_SIZE)
+    nbest = _number(form, "x_nbest", 1, MAX_BEAM_SIZE)
+    lm = _text(form, "x_lm") or "own"
+    if lm not in ("own", "none"):
+        # A path would be one on the server: nothing that a client names is opened.
+        raise ApiError(400, f"x_lm is {lm!r}; expected own or none.", param="x_lm")
+    return TranscriptionForm(
+        file,
+        _text(form, "model"),
+        _text(form, "language"),
+        keywords,
+        cast(ResponseFormat, response_format),
+        cast(tuple[Granularity, ...], granularities or ("segment",)),
+        bool(include),
+        stream,
+        None if beam_size is None else int(beam_size),
+        1 if nbest is None else int(nbest),
+        lm == "own",
+    )
+
+
+def _texts(form: FormData, name: str) -> tuple[str, ...]:
+    """Return all values of a list: ``name[]=…`` as OpenAI's clients send it, or ``name=…``."""
+    values: Sequence[object] = [*form.getlist(f"{name}[]"), *form.getlist(name)]
+    if not all(isinstance(value, str) for value in values):
+        raise ApiError(400, f"The field {name!r} is a file; expected text.", param=name)
+    return tuple(cast(Sequence[str], values))
+
+
+def _text(form: FormData, name: str) -> str:
+    values = _texts(form, name)
+    return values[-1].strip() if values else ""
+
+
+def _boolean(form: FormData, name: str) -> bool:
+    value = _text(form, name).lower()
+    if value not in ("", "true", "false", "1", "0"):
+        raise ApiError(400, f"{name} is {value!r}; expected true or false.", param=name)
+    return value in ("true", "1")
+
+
+def _number(form: FormData, name: str, low: float, high: float) -> float | None:
+    text = _text(form, name)
+    if not text:
+        return None
+    kind = int if isinstance(low, int) else float
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:
+        raise ApiError(400, f"{name} is {text!r}; expected a number from {low} to {high}.", param=name)
+    return value

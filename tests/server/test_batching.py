@@ -1,0 +1,101 @@
+"""What is in a batch: similar lengths, everybody in turn, and nothing lost."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from asr.errors import UsageError
+from asr.server.batching import BATCH_FRAMES, MAX_STRETCH, BatchingRuntime
+from asr.server.options import ServerOptions, parse_models
+
+
+class Network:
+    """Notes its batches; gives what identifies each utterance."""
+
+    name, batches = "a network", True
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.calls: list[list[int]] = []
+        self.seconds = seconds
+
+    def __call__(self, features):
+        self.calls.append([len(x) for x in features])
+        time.sleep(self.seconds)
+        return [x[:1] * 2 for x in features]
+
+
+def utterances(lengths, mark):
+    return [np.full((length, 1), mark + index, np.float32) for index, length in enumerate(lengths)]
+
+
+def test_every_caller_gets_what_is_theirs_and_batches_keep_their_limits():
+    seed = 1
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    network = Network(0.002)
+    runtime = BatchingRuntime(network)
+    answers = {}
+
+    def call(number):
+        with runtime.request():
+            features = utterances(rng.integers(20, 2500, 7).tolist(), 1000 * number)
+            answers[number] = [float(rows[0, 0]) for rows in runtime(features)]
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    runtime.close()
+    assert answers == {number: [2.0 * (1000 * number + index) for index in range(7)] for number in range(20)}
+    assert sum(map(len, network.calls)) == 140
+    assert len(network.calls) < 140
+    for lengths in network.calls:
+        assert max(lengths) <= MAX_STRETCH * min(lengths)
+        assert len(lengths) == 1 or max(lengths) * len(lengths) <= BATCH_FRAMES
+
+
+def test_a_short_request_does_not_wait_for_the_end_of_a_long_one():
+    network = Network(0.01)
+    runtime = BatchingRuntime(network)
+    ends = {}
+
+    def call(name, lengths):
+        runtime(utterances(lengths, 0))
+        ends[name] = time.monotonic()
+
+    long = threading.Thread(target=call, args=("long", [2500] * 60))
+    long.start()
+    while not network.calls:
+        time.sleep(0.001)
+    call("short", [300])
+    long.join()
+    runtime.close()
+    assert ends["short"] < ends["long"]
+    assert [300] in network.calls[:4]
+
+
+def test_an_error_reaches_those_who_wait_and_no_others():
+    class Broken(Network):
+        def __call__(self, features):
+            if any(x[0, 0] < 0 for x in features):
+                raise ValueError("broken")
+            return super().__call__(features)
+
+    runtime = BatchingRuntime(Broken())
+    with pytest.raises(ValueError, match="broken"):
+        runtime(utterances([10], -5))
+    assert runtime(utterances([10], 3))[0][0, 0] == 6
+    runtime.close()
+
+
+def test_options_that_would_let_anybody_in_are_refused():
+    with pytest.raises(UsageError, match="no key is set"):
+        ServerOptions({"an4": "an4"}, host="0.0.0.0")
+    assert ServerOptions({"an4": "an4"}, host="0.0.0.0", no_auth=True).default_model == "an4"
+    assert ServerOptions({"an4": "an4"}, host="::1").port == 8000
+    with pytest.raises(UsageError, match="two models are named 'a'"):
+        parse_models(["a", "a=b"])
+    assert parse_models(["an4", "calls=/models/x"]) == {"an4": "an4", "calls": "/models/x"}
