@@ -1,5 +1,6 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files that are whole or absent: written under a temporary name, then renamed; and files that are packed."""
 
+import io
 import os
 import secrets
 import shutil
@@ -9,6 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any, cast
+
+from asr.errors import MissingExtraError
 
 # Windows refuses to replace a file that another process has open; readers are done in a moment.
 REPLACE_ATTEMPTS = 8
@@ -101,3 +105,68 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     r"""Write `text` to `path` as UTF-8 with ``\\n`` line ends, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def unpacked(file: io.BufferedReader) -> IO[bytes]:
+    """Return the content of a file or pipe packed by gzip, bzip2, xz or Zstandard, told apart by its first bytes.
+
+    What is not packed comes back as it is. Reading raises EOFError, OSError, zlib.error or lzma.LZMAError where the
+    packed content is damaged or cut short.
+    """
+    # Not by seeking: a pipe cannot.
+    head = file.peek(10)[:10]
+    if head.startswith(b"\x1f\x8b"):
+        import gzip
+
+        return cast("IO[bytes]", io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 20))
+    if head.startswith(b"\xfd7zXZ\x00"):
+        import lzma
+
+        return cast("IO[bytes]", io.BufferedReader(lzma.LZMAFile(file), 1 << 20))
+    if head.startswith(b"BZh") and head[4:] == b"1AY&SY":
+        import bz2
+
+        return cast("IO[bytes]", io.BufferedReader(bz2.BZ2File(file), 1 << 20))
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        pa = _pyarrow()
+        return cast("IO[bytes]", io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"), 1 << 20))
+    return file
+
+
+@contextmanager
+def packing(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    """Yield what packs for `file` as the suffix of `name` says: .gz, .bz2, .xz, .zst, or not at all.
+
+    The same content gives the same bytes. `file` may be closed afterwards.
+    """
+    suffix = Path(name).suffix
+    if suffix == ".gz":
+        import gzip
+
+        # No name and time in the header.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as packed:
+            yield cast("IO[bytes]", packed)
+    elif suffix == ".bz2":
+        import bz2
+
+        with bz2.BZ2File(file, "wb") as packed:
+            yield cast("IO[bytes]", packed)
+    elif suffix == ".xz":
+        import lzma
+
+        with lzma.LZMAFile(file, "wb", preset=2) as packed:
+            yield cast("IO[bytes]", packed)
+    elif suffix == ".zst":
+        pa = _pyarrow()
+        with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as packed:
+            yield cast("IO[bytes]", packed)
+    else:
+        yield file
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise MissingExtraError("pyarrow", "data", "a file packed by Zstandard") from None
+    return pyarrow

@@ -1,26 +1,31 @@
-"""``asr lm``: build, prune, convert and judge n-gram language models."""
+"""``asr lm``: build, mix, prune, convert and judge n-gram language models."""
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from asr.errors import UsageError
+from asr.errors import DecodingError, UsageError
 
 if TYPE_CHECKING:
     from asr.decoder.ngram import NGramModel
 
+Number = TypeVar("Number", int, float)
+
 lm_app = typer.Typer(
-    help="Build, prune, convert and judge n-gram language models.", no_args_is_help=True, rich_markup_mode=None
+    help="Build, mix, prune, convert and judge n-gram language models.", no_args_is_help=True, rich_markup_mode=None
 )
 
-TEXT_HELP = "Normalised text, one sentence a line; plain, .gz or .xz; - for standard input."
-LM_HELP = "An n-gram model: ARPA, plain or gzip, or this package's binary."
-OUT_HELP = "Where to write the model: *.arpa, *.arpa.gz, or *.bin (this package's binary, mapped into memory)."
+TEXT_HELP = "Normalised text, one sentence a line; plain or packed (gz, bz2, xz, zst); a pipe; - for standard input."
+LM_HELP = "An n-gram model: ARPA, plain or packed, or this package's binary."
+OUT_HELP = (
+    "Where to write the model: *.arpa, packed if .gz, .bz2, .xz or .zst follows, or *.bin (this package's binary, "
+    "mapped into memory)."
+)
 
 
 @lm_app.command()
@@ -43,10 +48,7 @@ def estimate(
     from asr.decoder import ngram
     from asr.decoder.ngram.text import read_sentences, spell
 
-    try:
-        thresholds = [int(cutoff) for cutoff in cutoffs.replace(",", " ").split()]
-    except ValueError:
-        raise UsageError(f"--cutoffs {cutoffs!r}: expected whole numbers, one an order, for instance 0,0,1") from None
+    thresholds = _numbers("--cutoffs", cutoffs, int, "whole numbers, one an order, for instance 0,0,1")
     sentences = read_sentences(texts)
     with warnings_on_stderr():
         model = ngram.estimate(spell(sentences) if characters else sentences, order=order, cutoffs=thresholds)
@@ -66,6 +68,43 @@ def prune(
     from asr.decoder import ngram
 
     write_model(ngram.prune(ngram.NGramModel.read(lm), threshold), out)
+
+
+@lm_app.command()
+def interpolate(
+    lms: Annotated[list[Path], typer.Argument(metavar="LM...", help=LM_HELP)],
+    out: Annotated[Path, typer.Option(help=OUT_HELP)],
+    heldout: Annotated[
+        list[Path] | None, typer.Option(help="Text that the weights are found by; several times for several files.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Weights instead, one a model, as in 0.7,0.3.")] = "",
+) -> None:
+    """Mix models into one: every n-gram of any of them, at the mixture's probability.
+
+    The weights are those that predict the held-out text best (by expectation maximisation): take text of the kind that
+    will be recognised, and none that a model was estimated from.
+    """
+    require_out(out)
+    if bool(heldout) == bool(weights):
+        raise UsageError("give --heldout TEXT, by which the weights are found, or --weights 0.7,0.3, and not both")
+    from asr.decoder import ngram
+    from asr.decoder.ngram.text import read_sentences
+
+    models = [ngram.NGramModel.read(lm) for lm in lms]
+    if weights:
+        shares = _numbers("--weights", weights, float, "numbers, one a model, for instance 0.7,0.3")
+        mixed = ngram.interpolate(models, shares)
+    else:
+        sentences = list(read_sentences(heldout or []))
+        found = ngram.mixture_weights(models, sentences)
+        for lm, weight, alone in zip(lms, found.weights, found.perplexities, strict=True):
+            print(f"weight {weight:.4f}  perplexity alone {alone:9.2f}  {lm}")
+        mixed = ngram.interpolate(models, found.weights)
+        print(
+            f"perplexity of the mixture {found.perplexity:.2f}, of the model written "
+            f"{mixed.perplexity(sentences).without_oov:.2f}, without {found.num_oov} words that no model knows"
+        )
+    write_model(mixed, out)
 
 
 @lm_app.command()
@@ -103,16 +142,24 @@ def require_out(out: Path) -> None:
     UsageError
         If the name ends in none of the known suffixes.
     """
-    if not out.name.endswith((".arpa", ".arpa.gz", ".bin")):
-        raise UsageError(f"cannot tell the format of {out}: expected a name ending in .arpa, .arpa.gz or .bin")
+    from asr.decoder.ngram.model import check_suffix
+
+    try:
+        check_suffix(out)
+    except DecodingError as error:
+        raise UsageError(str(error)) from None
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Number], expected: str) -> list[Number]:
+    try:
+        return [kind(number) for number in text.replace(",", " ").split()]
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected {expected}") from None
 
 
 def write_model(model: "NGramModel", out: Path) -> None:
     """Write a model in the format that the name tells, and say on the error stream what was written."""
-    if out.suffix == ".bin":
-        model.write_binary(out)
-    else:
-        model.write_arpa(out)
+    model.write(out)
     sizes = " / ".join(f"{count:,}" for count in model.counts)
     print(f"asr: {out}: {sizes} n-grams, {out.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 

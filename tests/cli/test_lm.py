@@ -44,6 +44,23 @@ def test_perplexity_of_the_standard_input(tmp_path):
     assert "sentences 2, tokens 7, OOVs 1" in out
 
 
+def test_two_models_become_one(tmp_path):
+    (tmp_path / "a").write_text("\n".join(SENTENCES))
+    (tmp_path / "b").write_text("\n".join(["the parrot sat", "a parrot saw the cat"] * 4))
+    (tmp_path / "heldout").write_text("the parrot saw the dog\n")
+    for name in ("a", "b"):
+        run("estimate", tmp_path / name, "--out", tmp_path / f"{name}.bin")
+    models = tmp_path / "a.bin", tmp_path / "b.bin"
+    out, _ = run("interpolate", *models, "--heldout", tmp_path / "heldout", "--out", tmp_path / "mixed.bin")
+    mixed = NGramModel.read(tmp_path / "mixed.bin")
+    assert "parrot" in mixed
+    assert "dog" in mixed
+    assert f"of the model written {mixed.perplexity(['the parrot saw the dog']).without_oov:.2f}" in out
+    run("interpolate", *models, "--weights", "3,1", "--out", tmp_path / "weighted.arpa")
+    with pytest.raises(UsageError, match="--heldout TEXT"):
+        run("interpolate", *models, "--out", tmp_path / "none.bin")
+
+
 def test_cutoffs_are_those_of_the_estimator(tmp_path):
     (tmp_path / "text").write_text("\n".join([*SENTENCES, "once upon a time"]))
     run("estimate", tmp_path / "text", "--order", 3, "--cutoffs", "0,1,1", "--out", tmp_path / "lm.arpa")

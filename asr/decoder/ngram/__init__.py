@@ -1,7 +1,8 @@
-"""N-gram language models: read and write ARPA, query with back-off, estimate from text, prune."""
+"""N-gram language models: read and write ARPA, query with back-off, estimate from text, mix, prune."""
 
 from asr.decoder.ngram.estimation import estimate
+from asr.decoder.ngram.interpolation import MixtureWeights, interpolate, mixture_weights
 from asr.decoder.ngram.model import NGramModel, Perplexity
 from asr.decoder.ngram.pruning import prune
 
-__all__ = ["NGramModel", "Perplexity", "estimate", "prune"]
+__all__ = ["MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune"]

@@ -16,7 +16,6 @@ Each line holds log10 P, the words and, below the highest order, the log10 back-
 out where it is 0. Tabs and spaces are taken alike. Log zero is written -99.
 """
 
-import gzip
 import io
 import os
 from pathlib import Path
@@ -26,37 +25,33 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.ngram.arpa_lines import LINES_AT_ONCE, ArpaLines, read_rows, show
-from asr.decoder.ngram.model import BOS, EOS, UNK, NGramModel
+from asr.decoder.ngram.text import BOS, EOS, UNK
 from asr.decoder.ngram.trie import Level
 from asr.errors import DecodingError
-from asr.files import atomic_path
+from asr.files import atomic_path, packing, unpacked
 
 # What KenLM gives <unk> where a file does not list it.
 MISSING_UNK_LOG10_PROB = -100.0
 
 
-def read_arpa(path: str | os.PathLike[str]) -> NGramModel:
-    """Read an ARPA file of any order, plain or gzip.
+def read_arpa(path: Path, file: io.BufferedReader) -> tuple[list[str], list[Level]]:
+    """Read an ARPA file of any order, plain or packed (gzip, bzip2, xz, Zstandard).
+
+    Returns
+    -------
+    words
+        By id; the first is ``<unk>``.
+    levels
+        The n-grams of each order, lowest first.
 
     Raises
     ------
     DecodingError
-        If the file is missing or is not ARPA, is cut short, has other counts than its header says, an unknown
+        If the file is not ARPA, is cut short, has other counts than its header says, an unknown
         order, a number that is none (or infinite, or a positive log-probability), an n-gram whose context is
         not listed, a duplicate, text that is not UTF-8, or no ``<s>`` or ``</s>``. The message names the line.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as raw:
-            is_gzip = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            file: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if is_gzip else raw
-            return _read(ArpaLines(path, file))
-    except OSError as error:
-        raise DecodingError(f"cannot read the language model {path}: {error}") from error
-
-
-def _read(lines: ArpaLines) -> NGramModel:
+    lines = ArpaLines(path, unpacked(file))
     counts = _read_header(lines)
     words, ids, unigrams = _read_unigrams(lines, counts[0], len(counts))
     levels = [unigrams]
@@ -64,7 +59,7 @@ def _read(lines: ArpaLines) -> NGramModel:
         _expect_title(lines, f"\\{order}-grams:" if count is not None else "\\end\\", order - 1, counts[order - 2])
         if count is not None:
             levels.append(_read_level(lines, order, count, ids, levels, order == len(counts)))
-    return NGramModel.from_levels(words, levels)
+    return words, levels
 
 
 def _expect_title(lines: ArpaLines, expected: str, order: int, count: int) -> None:
@@ -76,11 +71,11 @@ def _expect_title(lines: ArpaLines, expected: str, order: int, count: int) -> No
 
 def _read_header(lines: ArpaLines) -> list[int]:
     """Return the counts by order; on return the title of the 1-grams has been read."""
-    line = lines.next_filled().removeprefix(b"\xef\xbb\xbf")
+    line = lines.next_filled()
     if line != b"\\data\\":
         lines.fail(
             f"not an ARPA file: expected \\data\\, got {show(line)}; "
-            "give an ARPA file (plain or gzip) or a binary of this package"
+            "give an ARPA file, KenLM's probing binary, or a binary of this package"
         )
     counts: list[int] = []
     while (line := lines.next_filled()).startswith(b"ngram"):
@@ -179,24 +174,18 @@ def _keys(parents: npt.NDArray[np.int32], words: npt.NDArray[np.int32]) -> npt.N
     return (parents.astype(np.int64) << 32) | words
 
 
-def write_arpa(model: NGramModel, path: str | os.PathLike[str]) -> None:
-    """Write an ARPA file, gzip if the name ends in ``.gz``; every number reads back as the same float32."""
-    compress = Path(path).suffix == ".gz"
-    with atomic_path(path) as temporary, temporary.open("wb") as raw:
-        if not compress:
-            _write(model, raw)
-            return
-        # No name and time in the gzip header, so that the same model gives the same bytes.
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
-            _write(model, packed)
+def write_arpa(path: str | os.PathLike[str], words: list[str], levels: list[Level]) -> None:
+    """Write an ARPA file, packed as the name's suffix says; every number reads back as the same float32."""
+    with atomic_path(path) as temporary, temporary.open("wb") as raw, packing(raw, str(path)) as file:
+        _write(file, words, levels)
 
 
-def _write(model: NGramModel, file: IO[bytes] | gzip.GzipFile) -> None:
-    counts = "".join(f"ngram {order}={count}\n" for order, count in enumerate(model.counts, start=1))
+def _write(file: IO[bytes], words: list[str], levels: list[Level]) -> None:
+    counts = "".join(f"ngram {order}={len(level)}\n" for order, level in enumerate(levels, start=1))
     file.write(f"\\data\\\n{counts}".encode())
-    names = np.array([word.encode() for word in model.words], dtype=object)
+    names = np.array([word.encode() for word in words], dtype=object)
     contexts: list[npt.NDArray[np.int32]] = []
-    for order, level in enumerate(model.levels(), start=1):
+    for order, level in enumerate(levels, start=1):
         file.write(f"\n\\{order}-grams:\n".encode())
         contexts = [column[level.parents] for column in contexts]
         contexts.append(level.words)
@@ -204,8 +193,8 @@ def _write(model: NGramModel, file: IO[bytes] | gzip.GzipFile) -> None:
             rows = slice(begin, begin + LINES_AT_ONCE)
             # NumPy writes the shortest decimal that reads back as the same float32.
             probs = level.log10_probs[rows].astype("S16").tolist()
-            texts = [b" ".join(words) for words in zip(*(names[c[rows]] for c in contexts), strict=True)]
-            if order < model.order:
+            texts = [b" ".join(ngram) for ngram in zip(*(names[c[rows]] for c in contexts), strict=True)]
+            if order < len(levels):
                 backoffs = level.log10_backoffs[rows].astype("S16").tolist()
                 lines = [b"%b\t%b\t%b\n" % line for line in zip(probs, texts, backoffs, strict=True)]
             else:

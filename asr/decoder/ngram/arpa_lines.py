@@ -1,5 +1,6 @@
 """The lines of an ARPA file: counted, split into n-grams quickly, and explained where they are wrong."""
 
+import lzma
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class ArpaLines:
         """Return the next lines, fewer at the end of the file."""
         try:
             lines = list(islice(self.file, count))
-        except (EOFError, OSError, zlib.error) as error:
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             raise DecodingError(
                 f"{self.path} cannot be read after line {self.number}: {error}; is it cut short?"
             ) from error
@@ -35,9 +36,12 @@ class ArpaLines:
         return lines
 
     def next_filled(self) -> bytes:
-        """Return the next line that is not blank, stripped; empty at the end of the file."""
+        """Return the next line that is neither blank nor a ``#`` comment, stripped; empty at the end of the file."""
         while lines := self.take(1):
-            if line := lines[0].strip():
+            line = lines[0].strip()
+            if self.number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line and not line.startswith(b"#"):
                 return line
         return b""
 
@@ -89,7 +93,7 @@ def _split_regular(chunk: list[bytes], order: int, has_backoffs: bool) -> Rows |
     fields = b"".join(chunk).split()
     # Words cannot be taken for numbers here: that would take two faulty lines that make up for each other.
     width, rest = divmod(len(fields), len(chunk)) if chunk else (0, 1)
-    if rest or width not in ((order + 1, order + 2) if has_backoffs else (order + 1,)):
+    if rest or width not in (order + 1, order + 2):
         return None
     try:
         probs = np.array(list(map(float, fields[::width])), np.float32)
@@ -99,6 +103,9 @@ def _split_regular(chunk: list[bytes], order: int, has_backoffs: bool) -> Rows |
             else np.zeros(len(chunk), np.float32)
         )
     except ValueError:
+        return None
+    # Some programs write the highest order's weights, too, all of them 0.
+    if not has_backoffs and backoffs.any():
         return None
     return Rows([fields[1 + i :: width] for i in range(order)], probs, backoffs)
 
@@ -112,13 +119,10 @@ def _split_lines(lines: ArpaLines, chunk: list[bytes], order: int, has_backoffs:
         if not fields or fields[0].startswith(b"\\"):
             got = show(line.strip()) if fields else "a blank line"
             lines.fail(f"the header counts more {order}-grams than the section holds: got {got}", first_line + row)
-        if len(fields) not in ((order + 1, order + 2) if has_backoffs else (order + 1,)):
-            weight = (
-                "at most one back-off weight" if has_backoffs else "no back-off weight (the highest order has none)"
-            )
+        if len(fields) not in (order + 1, order + 2):
             lines.fail(
-                f"expected a log10 probability, {order} word(s) and {weight}, got {show(line.strip())}; "
-                "is the file cut short?",
+                f"expected a log10 probability, {order} word(s) and at most one back-off weight, got "
+                f"{show(line.strip())}; is the file cut short?",
                 first_line + row,
             )
         for column, word in zip(columns, fields[1:], strict=False):
@@ -128,4 +132,9 @@ def _split_lines(lines: ArpaLines, chunk: list[bytes], order: int, has_backoffs:
             numbers[1, row] = float(fields[-1]) if len(fields) == order + 2 else 0.0
         except ValueError:
             lines.fail(f"not a number: {show(fields[0])} or {show(fields[-1])}", first_line + row)
+        if numbers[1, row] and not has_backoffs:
+            lines.fail(
+                f"back-off weight {numbers[1, row]:g}: expected none, or 0, for {order}-grams, the highest order",
+                first_line + row,
+            )
     return Rows(columns, numbers[0], numbers[1])

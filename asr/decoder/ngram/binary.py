@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.ngram.model import NGramModel
+from asr.decoder.ngram.query import QueryArrays
 from asr.errors import DecodingError
 from asr.files import atomic_path
 
@@ -30,13 +30,16 @@ AGAIN = "write the binary again from the ARPA file"
 DTYPES = ("uint8", "int32", "float32", "int32", "float32", "int32")
 
 
-def write_binary(model: NGramModel, path: str | os.PathLike[str]) -> None:
-    """Write a model so that `read_binary` maps it into memory."""
-    words = np.frombuffer(model.packed_words, np.uint8)
-    sections: list[npt.NDArray[Any]] = [words, *model.query_arrays]
-    header: dict[str, Any] = {"counts": list(model.counts), "sections": []}
+Parts = tuple[bytes, QueryArrays, tuple[int, ...]]
+
+
+def write_binary(path: str | os.PathLike[str], parts: Parts) -> None:
+    """Write a model's packed words, arrays and counts so that `read_binary` maps them into memory."""
+    packed_words, query_arrays, counts = parts
+    sections: list[npt.NDArray[Any]] = [np.frombuffer(packed_words, np.uint8), *query_arrays]
+    header: dict[str, Any] = {"counts": list(counts), "sections": []}
     # Offsets follow from the header's own length, so it is given room to spare.
-    room = 64 * len(sections) + 32 * len(model.counts)
+    room = 64 * len(sections) + 32 * len(counts)
     offset = _aligned(len(MAGIC) + 4 + room)
     for section in sections:
         header["sections"].append([str(section.dtype), offset, len(section)])
@@ -49,15 +52,19 @@ def write_binary(model: NGramModel, path: str | os.PathLike[str]) -> None:
             file.write(np.ascontiguousarray(section).data)
 
 
-def read_binary(path: str | os.PathLike[str]) -> NGramModel:
+def read_binary(path: Path) -> Parts:
     """Map a file that `write_binary` wrote into memory; pages are read as queries touch them.
+
+    Returns
+    -------
+    packed_words, query_arrays, counts
+        As of `asr.decoder.ngram.model.NGramModel`.
 
     Raises
     ------
     DecodingError
         If the file is not such a binary, is cut short, or the machine is big-endian.
     """
-    path = Path(path)
     if sys.byteorder != "little":
         raise DecodingError(f"{path} holds little-endian numbers: on this machine give the ARPA file")
     with path.open("rb") as file:
@@ -80,7 +87,7 @@ def read_binary(path: str | os.PathLike[str]) -> NGramModel:
     if begins[0] != 1 or begins[-1] != len(arrays[0]) or (begins[1:] < begins[:-1]).any():
         raise DecodingError(f"{path} is damaged: {AGAIN}")
     query_arrays: tuple[npt.NDArray[Any], ...] = tuple(arrays)
-    return NGramModel(words.tobytes(), query_arrays, counts)  # type: ignore[arg-type]
+    return words.tobytes(), query_arrays, counts  # type: ignore[return-value]
 
 
 def _check(path: Path, size: int, counts: tuple[int, ...], sections: list[tuple[str, int, int]]) -> None:

@@ -8,8 +8,7 @@ from itertools import chain, count, islice
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.ngram.model import BOS, EOS, UNK
-from asr.decoder.ngram.text import check_sentences
+from asr.decoder.ngram.text import BOS, EOS, UNK, check_sentences
 from asr.errors import DecodingError
 
 SENTENCES_AT_ONCE = 20_000

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from asr.decoder.ngram.arpa import read_arpa, write_arpa
+from asr.decoder.ngram.binary import FAMILY, read_binary, write_binary
 from asr.decoder.ngram.query import QueryArrays, advance, score_stream
-from asr.decoder.ngram.text import check_sentences
+from asr.decoder.ngram.text import BOS, EOS, check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
 from asr.errors import DecodingError
 
-UNK, BOS, EOS = "<unk>", "<s>", "</s>"
-LN10 = math.log(10.0)
+# What `write` writes, told by the end of the name.
+SUFFIXES = (".arpa", ".arpa.gz", ".arpa.bz2", ".arpa.xz", ".arpa.zst", ".bin")
 
 
 @dataclass(frozen=True)
@@ -75,40 +77,48 @@ class NGramModel:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "NGramModel":
-        """Read an ARPA file (plain or gzip) or a file that `write_binary` wrote, told apart by content.
+        """Read an ARPA file (plain or packed) or a file that `write_binary` wrote, told apart by content.
 
         Raises
         ------
         DecodingError
             If the file is missing, cut short, inconsistent, or neither kind; the message names ARPA's line.
         """
-        from asr.decoder.ngram import arpa, binary
-
         path = Path(path)
         try:
             with path.open("rb") as file:
-                head = file.read(64)
+                head = file.peek(64)[:64]
+                if head.startswith(FAMILY):
+                    return cls(*read_binary(path))
+                if head.startswith(b"mmap lm http://kheafield.com/code"):
+                    raise DecodingError(
+                        f"{path} is a KenLM binary, which does not list its n-grams: give the ARPA file behind it"
+                    )
+                return cls.from_levels(*read_arpa(path, file))
         except OSError as error:
-            raise DecodingError(f"cannot read the language model {path}: {error.strerror}") from error
-        if head.startswith(binary.FAMILY):
-            return binary.read_binary(path)
-        if head.startswith(b"mmap lm http://kheafield.com/code"):
-            raise DecodingError(
-                f"{path} is a KenLM binary, which does not list its n-grams: give the ARPA file behind it"
-            )
-        return arpa.read_arpa(path)
+            raise DecodingError(f"cannot read the language model {path}: {error.strerror or error}") from error
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the model in the form that the end of the name tells: `write_arpa` or `write_binary`.
+
+        Raises
+        ------
+        DecodingError
+            If it is none of `SUFFIXES`.
+        """
+        check_suffix(path)
+        if Path(path).suffix == ".bin":
+            self.write_binary(path)
+        else:
+            self.write_arpa(path)
 
     def write_arpa(self, path: str | os.PathLike[str]) -> None:
-        """Write an ARPA file, gzip if the name ends in ``.gz``; reading it gives the same numbers."""
-        from asr.decoder.ngram import arpa
-
-        arpa.write_arpa(self, path)
+        """Write an ARPA file, packed if the name ends in .gz, .bz2, .xz or .zst; reading it gives the same numbers."""
+        write_arpa(path, self.words, self.levels())
 
     def write_binary(self, path: str | os.PathLike[str]) -> None:
         """Write the model's own binary, which `read` maps into memory instead of parsing it."""
-        from asr.decoder.ngram import binary
-
-        binary.write_binary(self, path)
+        write_binary(path, (self.packed_words, self.query_arrays, self.counts))
 
     @property
     def order(self) -> int:
@@ -218,3 +228,15 @@ class NGramModel:
     def __repr__(self) -> str:
         sizes = " / ".join(f"{count:,}" for count in self.counts)
         return f"NGramModel(order={self.order}, n-grams={sizes})"
+
+
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """Refuse, before any work, a name that says no format.
+
+    Raises
+    ------
+    DecodingError
+        If it ends in none of `SUFFIXES`.
+    """
+    if not Path(path).name.endswith(SUFFIXES):
+        raise DecodingError(f"cannot tell the format of {path}: expected a name ending in one of {', '.join(SUFFIXES)}")

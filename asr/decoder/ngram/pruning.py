@@ -1,18 +1,14 @@
 """Entropy pruning of back-off models (Stolcke 1998, "Entropy-based pruning of backoff language models")."""
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.ngram.model import BOS, LN10, NGramModel
-from asr.decoder.ngram.trie import Level, build_trie, keep_rows, level_offsets, suffix_scores
+from asr.decoder.ngram.model import NGramModel
+from asr.decoder.ngram.text import BOS
+from asr.decoder.ngram.trie import Level, free_mass, keep_rows, level_offsets, natural, renormalise, suffix_scores
 from asr.errors import DecodingError
 
 Floats = npt.NDArray[np.float64]
-
-# Probability mass that is left to back-off is kept above rounding error, so that its logarithm exists.
-SMALLEST_MASS = 1e-9
 
 
 def prune(model: NGramModel, threshold: float) -> NGramModel:
@@ -45,60 +41,31 @@ def prune(model: NGramModel, threshold: float) -> NGramModel:
         if order < model.order:
             kept[levels[order].parents[is_kept[order]]] = True
         is_kept[order - 1] = kept
-    return _renormalised(model.packed_words, keep_rows(levels, is_kept))
-
-
-def _natural(log10: npt.NDArray[np.float32]) -> Floats:
-    """Return natural logarithms; in double precision, because sums of probabilities are taken from 1."""
-    return log10.astype(np.float64) * LN10
+    kept_levels = keep_rows(levels, is_kept)
+    return NGramModel(model.packed_words, renormalise(kept_levels), tuple(map(len, kept_levels)))
 
 
 def _context_log_probs(model: NGramModel, levels: list[Level]) -> list[Floats]:
     """Return log P(n-gram) of each order but the highest, by the chain rule."""
-    unigrams = _natural(levels[0].log10_probs)
+    unigrams = natural(levels[0].log10_probs)
     # A sentence starts as often as one ends, though <s> itself is never predicted.
     unigrams[model.word_id(BOS)] = unigrams[model.end_id]
     result = [unigrams]
     for level in levels[1:-1]:
-        result.append(result[-1][level.parents] + _natural(level.log10_probs))
+        result.append(result[-1][level.parents] + natural(level.log10_probs))
     return result
 
 
 def _perplexity_rises(model: NGramModel, levels: list[Level], order: int, context_log_probs: Floats) -> Floats:
     """Return by what share the perplexity rises without each n-gram of an order: section 3 of Stolcke (1998)."""
     level, contexts = levels[order - 1], levels[order - 2]
-    log_probs = _natural(level.log10_probs)
+    log_probs = natural(level.log10_probs)
     lower, _ = suffix_scores(model.query_arrays, level_offsets(model.counts), order, level)
-    free, lower_free = _free_mass(level, len(contexts), log_probs, lower)
+    free, lower_free = free_mass(level, len(contexts), log_probs, lower)
     of = level.parents
     # The context's back-off weight if this n-gram alone were left out.
     new_weights = np.log((free[of] + np.exp(log_probs)) / (lower_free[of] + np.exp(lower)))
-    old_weights = _natural(contexts.log10_backoffs)
+    old_weights = natural(contexts.log10_backoffs)
     change = np.exp(log_probs) * (lower + new_weights - log_probs) + free[of] * (new_weights - old_weights[of])
     rises: Floats = np.expm1(-np.exp(context_log_probs[of]) * change)
     return rises
-
-
-def _free_mass(level: Level, num_contexts: int, log_probs: Floats, lower: Floats) -> tuple[Floats, Floats]:
-    """Return, for each context, the probability of all words not listed after it: by itself, and one order lower."""
-    free = 1.0 - np.bincount(level.parents, np.exp(log_probs), num_contexts)
-    lower_free = 1.0 - np.bincount(level.parents, np.exp(lower), num_contexts)
-    return np.maximum(free, SMALLEST_MASS), np.maximum(lower_free, SMALLEST_MASS)
-
-
-def _renormalised(packed_words: bytes, levels: list[Level]) -> NGramModel:
-    """Build a model whose back-off weights make every context's probabilities sum to one."""
-    counts = tuple(map(len, levels))
-    offsets = level_offsets(counts)
-    for below, above in pairwise(levels):
-        # Contexts that nothing follows any more have no say in the states, which are fixed when the trie is built.
-        below.log10_backoffs[np.bincount(above.parents, minlength=len(below)) == 0] = 0.0
-    arrays = build_trie(levels)
-    for order, (below, above) in enumerate(pairwise(levels), start=2):
-        # This reads the weights of the orders below, which are new already.
-        lower, _ = suffix_scores(arrays, offsets, order, above)
-        free, lower_free = _free_mass(above, len(below), _natural(above.log10_probs), lower)
-        followed = np.bincount(above.parents, minlength=len(below)) > 0
-        weights = np.where(followed, np.log10(free / lower_free), 0.0)
-        arrays[3][offsets[order - 2] : offsets[order - 1]] = weights
-    return NGramModel(packed_words, arrays, counts)

@@ -1,21 +1,23 @@
 """Reading text for language models: one normalised sentence a line."""
 
-import gzip
+import io
 import lzma
 import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 from asr.errors import DecodingError
+from asr.files import unpacked
 
-XZ_MAGIC, GZIP_MAGIC = b"\xfd7zXZ\x00", b"\x1f\x8b"
+# What models list beside words: what they do not know, and the start and end of a sentence.
+UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 
 
 def read_sentences(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
-    """Yield the lines of UTF-8 files, plain, gzip or xz (told apart by content); ``-`` is the standard input.
+    """Yield the lines of UTF-8 files or pipes, plain or packed (gzip, bzip2, xz, Zstandard); ``-`` is standard input.
 
     The text is taken as it stands: normalise it as the acoustic model's transcripts were.
 
@@ -25,23 +27,16 @@ def read_sentences(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         If a file cannot be read or is not UTF-8; the message names the line.
     """
     for path in paths:
-        if str(path) == "-":
-            yield from _decoded(sys.stdin.buffer, "the standard input")
-            continue
+        name = "the standard input" if str(path) == "-" else f"the text {path}"
         try:
+            if str(path) == "-":
+                yield from _decoded(unpacked(cast("io.BufferedReader", sys.stdin.buffer)), name)
+                continue
             with Path(path).open("rb") as file:
-                yield from _decoded(_unpacked(file), str(path))
+                yield from _decoded(unpacked(file), str(path))
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise DecodingError(f"cannot read the text {path}: {reason}") from error
-
-
-def _unpacked(file: IO[bytes]) -> IO[bytes] | gzip.GzipFile | lzma.LZMAFile:
-    head = file.read(len(XZ_MAGIC))
-    file.seek(0)
-    if head == XZ_MAGIC:
-        return lzma.open(file)
-    return gzip.GzipFile(fileobj=file) if head.startswith(GZIP_MAGIC) else file
+            raise DecodingError(f"cannot read {name}: {reason}") from error
 
 
 def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:

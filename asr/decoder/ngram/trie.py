@@ -7,8 +7,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.ngram.query import QueryArrays, score_suffixes
+from asr.decoder.ngram.query import LN10, QueryArrays, score_suffixes
 from asr.errors import DecodingError
+
+Floats = npt.NDArray[np.float64]
+
+# Probability mass that is left to back-off is kept above rounding error, so that its logarithm exists.
+SMALLEST_MASS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,36 @@ def keep_rows(levels: list[Level], is_kept: Sequence[npt.NDArray[np.bool_]]) -> 
         )
         rows_below = np.cumsum(kept, dtype=np.int32) - np.int32(1)
     return result
+
+
+def renormalise(levels: list[Level]) -> QueryArrays:
+    """Return the arrays of a model whose back-off weights make every context's probabilities sum to one.
+
+    The levels' own weights only tell the states: contexts that nothing follows must have weight 0, which is seen to.
+    """
+    counts = tuple(map(len, levels))
+    offsets = level_offsets(counts)
+    for below, above in pairwise(levels):
+        # Contexts that nothing follows any more have no say in the states, which are fixed when the trie is built.
+        below.log10_backoffs[np.bincount(above.parents, minlength=len(below)) == 0] = 0.0
+    arrays = build_trie(levels)
+    for order, (below, above) in enumerate(pairwise(levels), start=2):
+        # This reads the weights of the orders below, which are new already.
+        lower, _ = suffix_scores(arrays, offsets, order, above)
+        free, lower_free = free_mass(above, len(below), natural(above.log10_probs), lower)
+        followed = np.bincount(above.parents, minlength=len(below)) > 0
+        weights = np.where(followed, np.log10(free / lower_free), 0.0)
+        arrays[3][offsets[order - 2] : offsets[order - 1]] = weights
+    return arrays
+
+
+def free_mass(level: Level, num_contexts: int, log_probs: Floats, lower: Floats) -> tuple[Floats, Floats]:
+    """Return, for each context, the probability of all words not listed after it: by itself, and one order lower."""
+    free = 1.0 - np.bincount(level.parents, np.exp(log_probs), num_contexts)
+    lower_free = 1.0 - np.bincount(level.parents, np.exp(lower), num_contexts)
+    return np.maximum(free, SMALLEST_MASS), np.maximum(lower_free, SMALLEST_MASS)
+
+
+def natural(log10: npt.NDArray[np.float32]) -> Floats:
+    """Return natural logarithms; in double precision, because sums of probabilities are taken from 1."""
+    return log10.astype(np.float64) * LN10

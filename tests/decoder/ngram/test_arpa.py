@@ -2,6 +2,8 @@
 
 import gzip
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,10 +19,10 @@ def read(tmp_path, text):
     return NGramModel.read(path)
 
 
-@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz", "lm.arpa.bz2", "lm.arpa.xz", "lm.arpa.zst"])
 def test_what_is_written_reads_back_bit_for_bit(tmp_path, name):
     model = estimate(random_sentences(250, seed=3), order=4)
-    model.write_arpa(tmp_path / name)
+    model.write(tmp_path / name)
     again = NGramModel.read(tmp_path / name)
     assert again.words == model.words
     assert all((x == y).all() for x, y in zip(again.query_arrays, model.query_arrays, strict=True))
@@ -49,6 +51,10 @@ def test_many_lines_are_read_in_parts(tmp_path, monkeypatch):
         # Rows in another order.
         lambda text: text.replace("-0.6\ta\t-0.3\n-0.7\tb\t-0.4\n", "-0.7\tb\t-0.4\n-0.6\ta\t-0.3\n"),
         lambda text: text.replace("-0.9\tc\t", "-9e-1\tc\t"),
+        # Comments before and between the sections, and the highest order's weights, all of them 0.
+        lambda text: "# made by hand\n" + text.replace("\\2-grams", "# more\n\\2-grams"),
+        lambda text: text.replace("<s> a b", "<s> a b\t0").replace("c a b", "c a b\t-0.0"),
+        lambda text: text.replace("c a b", "c a b\t0"),
     ],
 )
 def test_habits_of_other_programs_change_nothing(tmp_path, change):
@@ -91,7 +97,7 @@ def test_a_model_without_unk_gives_unknown_words_kenlms_floor(tmp_path):
         (
             "ngram 3=2\n",
             "",
-            r"line 14: expected a log10 probability, 2 word.s. and no back-off weight .the highest order",
+            r"line 14: back-off weight -0.05: expected none, or 0, for 2-grams, the highest order",
         ),
         ("\\3-grams:", "\\4-grams:", r"line 20: expected \\3-grams:"),
         ("-0.6\ta\t-0.3", "-inf\ta\t-0.3", r"line 10: log10 probability -inf.*log zero is written -99"),
@@ -104,7 +110,7 @@ def test_a_model_without_unk_gives_unknown_words_kenlms_floor(tmp_path):
         ("-0.35\ta b\t-0.15", "-0.35\ta d\t-0.15", "line 16: the word 'd' is not among the 1-grams"),
         ("-0.35\ta b\t-0.15", "-0.35\tc a\t-0.15", "line 18: the 2-gram is listed twice, first in line 16"),
         ("-0.11\t<s> a b", "-0.11\t<s> b b", "line 21: the 3-gram's first 2 words are not listed"),
-        ("-0.11\t<s> a b", "-0.11\t<s> a b\t-0.1", "line 21: expected a log10 probability, 3 word.s. and no back-off"),
+        ("-0.11\t<s> a b", "-0.11\t<s> a b\t-0.1", "line 21: back-off weight -0.1: expected none, or 0"),
         ("<s>", "<S>", "does not list <s>"),
         ("</s>", "<end>", "does not list </s>"),
         ("\\end\\", "", "the end of the file: is it cut short"),
@@ -131,6 +137,21 @@ def test_text_that_is_not_utf8_and_files_cut_in_gzip_are_named(tmp_path):
     packed = gzip.compress(TINY_ARPA.encode())
     with pytest.raises(DecodingError, match="cut short"):
         read(tmp_path, packed[: len(packed) // 2])
+
+
+def test_a_pipe_is_read(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_bytes, gzip.compress(TINY_ARPA.encode()))
+        model = NGramModel.read(pipe)
+        writing.result()
+    assert ngrams_of(model) == ngrams_of(read(tmp_path, TINY_ARPA))
+
+
+def test_a_name_without_a_known_suffix_is_refused(tmp_path):
+    with pytest.raises(DecodingError, match=r"cannot tell the format of .*lm\.txt"):
+        read(tmp_path, TINY_ARPA).write(tmp_path / "lm.txt")
 
 
 def test_a_missing_file_and_a_kenlm_binary_are_explained(tmp_path):

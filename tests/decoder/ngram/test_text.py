@@ -1,16 +1,22 @@
 """Text files as they come: packed or not, with a byte order mark, or not text at all."""
 
+import bz2
 import gzip
 import io
 import lzma
 
+import pyarrow as pa
 import pytest
 
 from asr.decoder.ngram.text import differing_in_case, read_sentences
 from asr.errors import DecodingError
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+def zst(content):
+    return pa.compress(content, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, bz2.compress, zst])
 def test_packing_is_told_by_content(tmp_path, pack):
     path = tmp_path / "text"
     path.write_bytes(pack("\ufeffeins zwei\r\ndrei ä\n".encode()))
@@ -18,9 +24,10 @@ def test_packing_is_told_by_content(tmp_path, pack):
 
 
 def test_a_dash_is_the_standard_input(monkeypatch):
-    stdin = io.TextIOWrapper(io.BytesIO(b"a b\nc\n"))
-    monkeypatch.setattr("sys.stdin", stdin)
-    assert list(read_sentences(["-"])) == ["a b\n", "c\n"]
+    for pack in (bytes, gzip.compress):
+        stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(pack(b"a b\nc\n"))))
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert list(read_sentences(["-"])) == ["a b\n", "c\n"]
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
