@@ -107,13 +107,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def unpacked(file: io.BufferedReader) -> IO[bytes]:
+def unpacked(file: IO[bytes]) -> IO[bytes]:
     """Return the content of a file or pipe packed by gzip, bzip2, xz or Zstandard, told apart by its first bytes.
 
     What is not packed comes back as it is. Reading raises EOFError, OSError, zlib.error or lzma.LZMAError where the
     packed content is damaged or cut short.
     """
     # Not by seeking: a pipe cannot.
+    if not isinstance(file, io.BufferedReader):
+        file = io.BufferedReader(cast("io.RawIOBase", file))
     head = file.peek(10)[:10]
     if head.startswith(b"\x1f\x8b"):
         import gzip

@@ -79,7 +79,7 @@ def test_a_model_of_characters_has_a_mark_between_words(tmp_path):
 
 def test_what_cannot_be_meant_is_refused_before_any_work(tmp_path):
     (tmp_path / "text").write_text("\n".join(SENTENCES))
-    with pytest.raises(UsageError, match=r"lm\.txt: expected a name ending in \.arpa"):
+    with pytest.raises(UsageError, match=r"lm\.txt: expected a name ending in one of \.arpa"):
         run("estimate", tmp_path / "missing", "--out", tmp_path / "lm.txt")
     with pytest.raises(UsageError, match="--cutoffs 'x': expected whole numbers"):
         run("estimate", tmp_path / "text", "--cutoffs", "x", "--out", tmp_path / "lm.arpa")

@@ -1,13 +1,11 @@
 """Reading text for language models: one normalised sentence a line."""
 
-import io
 import lzma
 import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
 
 from asr.errors import DecodingError
 from asr.files import unpacked
@@ -30,7 +28,7 @@ def read_sentences(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         name = "the standard input" if str(path) == "-" else f"the text {path}"
         try:
             if str(path) == "-":
-                yield from _decoded(unpacked(cast("io.BufferedReader", sys.stdin.buffer)), name)
+                yield from _decoded(unpacked(sys.stdin.buffer), name)
                 continue
             with Path(path).open("rb") as file:
                 yield from _decoded(unpacked(file), str(path))
