@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -33,6 +34,35 @@ def from_dict(cls: type[T], values: Mapping[str, Any], section: str) -> T:
             raise UsageError(f"{section}: unknown key {key!r}{did_you_mean(key, known)}")
         checked[key] = _typed(value, types[key], f"{section}.{key}")
     return cls(**checked)
+
+
+def check_types(settings: Any, section: str) -> None:
+    """Refuse a dataclass whose values are not of their fields' types, in its ``__post_init__``; integers become floats.
+
+    Parameters
+    ----------
+    settings : dataclass
+    section : str
+        What its fields are called by in messages, such as ``"training"``; empty for the outermost.
+
+    Raises
+    ------
+    UsageError
+        Naming the field; also if a float is not finite.
+    """
+    types = get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        name = f"{section}.{field.name}" if section else field.name
+        value = getattr(settings, field.name)
+        if not dataclasses.is_dataclass(value):
+            value = _typed(value, types[field.name], name)
+            object.__setattr__(settings, field.name, value)
+        if any(isinstance(part, float) and not math.isfinite(part) for part in _parts(value)):
+            raise UsageError(f"{name} is {value}; expected a finite number")
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def override(settings: T, assignments: Iterable[str]) -> T:

@@ -35,6 +35,20 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
+def check_machine(run: Run) -> None:
+    """Refuse a device that is not there, and a precision that it cannot compute in.
+
+    Raises
+    ------
+    UsageError
+        As `choose_device` and `computes_in_bfloat16`.
+    """
+    from asr.training.optimizer import choose_device, computes_in_bfloat16
+
+    config = run.recipe.training
+    computes_in_bfloat16(config.precision, choose_device(config.device))
+
+
 def check_origin(run: Run) -> "Bundle | None":
     """Return the model to start from, if any, once its features and shape are known to be the recipe's.
 

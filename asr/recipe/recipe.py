@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-from asr.errors import DataError, UsageError, did_you_mean
+from asr.errors import DataError, UsageError
 from asr.features import LogMelConfig
 from asr.model_config import ModelConfig
+from asr.settings import check_types
 from asr.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -34,11 +35,7 @@ class TokenizerConfig:
     vocab_size: int = 0
 
     def __post_init__(self) -> None:
-        known = get_args(TokenizerKind)
-        if self.kind not in known:
-            raise UsageError(
-                f"tokenizer.kind is {self.kind!r}; expected {', '.join(known)}{did_you_mean(self.kind, known)}"
-            )
+        check_types(self, "tokenizer")
         subwords = self.kind in ("unigram", "bpe")
         if subwords != (self.vocab_size > 0) or self.vocab_size < 0:
             raise UsageError(
@@ -69,6 +66,7 @@ class LanguageModelConfig:
     tune_utterances: int = 1000
 
     def __post_init__(self) -> None:
+        check_types(self, "lm")
         if self.order < 0 or self.beam_size < 2:
             raise UsageError(
                 f"lm: got order {self.order} and beam size {self.beam_size}; expected an order of 0 (none) or more and "
@@ -133,6 +131,7 @@ class Recipe:
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
     def __post_init__(self) -> None:
+        check_types(self, "")
         if self.tokenizer.kind == "init" and not self.init:
             raise UsageError("tokenizer.kind is 'init', but there is no model to start from; expected --set init=MODEL")
 

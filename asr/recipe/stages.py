@@ -7,7 +7,7 @@ A store knows when it is whole; of the other stages ``<out>/stages.json`` notes 
 
 from collections.abc import Callable
 
-from asr.recipe.checks import check_made_beforehand, check_origin, check_writable
+from asr.recipe.checks import check_machine, check_made_beforehand, check_origin, check_writable
 from asr.recipe.evaluation import evaluate
 from asr.recipe.language_model import lm, tune
 from asr.recipe.ranks import first_does, is_first
@@ -63,6 +63,8 @@ def run_stages(run: Run, stages: tuple[str, ...] = tuple(STAGES)) -> None:
         check_writable(run.out)
         check_origin(run)
         check_settings(run)
+        if "train" in stages:
+            check_machine(run)
         some(("prepare", "tokenizer"))
 
     def some(names: tuple[str, ...]) -> None:

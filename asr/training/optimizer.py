@@ -47,36 +47,54 @@ def state_kind(training: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that `name` means.
+    """Return the device that `name`, one of `TrainingConfig.device`, means to this process.
 
     Raises
     ------
     UsageError
-        If it is unknown or not available.
+        If it is not available, or several ranks of this host would share a GPU.
     """
-    # Each of the processes that torchrun starts on a host has a GPU of its own.
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    if name == "auto":
-        return torch.device(own if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(own if name == "cuda" else name)
-    except RuntimeError:
-        raise UsageError(f"training.device is {name!r}; expected auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise UsageError(f"training.device is {name!r}, but torch sees no CUDA device; expected cpu or auto")
-    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+    # Each of the processes that torchrun starts on a host has a GPU of its own.
+    ranks, count = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if ranks > 1 and (ranks > count or ":" in name):
         raise UsageError(
-            f"training.device is {device}, but there are {torch.cuda.device_count()} CUDA devices, counted from 0; "
-            "expected one of them: start as many ranks on a host as it has"
+            f"training.device is {name!r} and {ranks} ranks run on this host, which has {count} CUDA devices; expected "
+            f"a device for each rank: start at most {count} (torchrun --nproc-per-node), with device=auto; or "
+            "training.device=cpu"
         )
+    device = torch.device(name if ":" in name else f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+    if device.index >= count:
+        raise UsageError(f"training.device is {device}, but there are {count} CUDA devices; expected 0 to {count - 1}")
     return device
 
 
 def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Return whether matrix products are computed in bfloat16; "auto": where `device` is made for it."""
-    if precision != "auto":
-        return precision == "bfloat16"
+    """Return whether matrix products are computed in bfloat16; "auto": where `device` is made for it.
+
+    Raises
+    ------
+    UsageError
+        If bfloat16 is asked for and `device` is not made for it: it would be emulated, slower than float32.
+    """
+    if precision == "float32":
+        return False
+    capable = _has_bfloat16(device)
+    if precision == "bfloat16" and not capable:
+        needed = "compute capability 8.0 or higher" if device.type == "cuda" else "AVX512-BF16 or AMX (lscpu)"
+        raise UsageError(
+            f"training.precision is 'bfloat16', but {device} cannot compute in it (needs {needed}); expected float32, "
+            "or auto, which takes the faster one"
+        )
+    return capable
+
+
+def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    # amx_bf16, avx512_bf16, and what ARM's processors have; of a torch that cannot tell, none.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device.type == "cpu" and bool(capabilities.get("amx_bf16"))
+    return any(value is True for name, value in capabilities.items() if "bf16" in name)

@@ -34,8 +34,6 @@ class Waveforms:
     ------
     DataError
         If a store of noises or impulse responses is not there, is empty, or has another sample rate.
-    UsageError
-        If the highest ratio of speech to noise is below the lowest.
     """
 
     def __init__(self, store: AudioStore, config: WaveformAugmentConfig | None) -> None:
@@ -45,11 +43,6 @@ class Waveforms:
         self._num_samples = np.rint(store.durations_seconds * store.config.sample_rate).astype(np.int64)
         self._responses = self._open("impulse_responses", self.config.impulse_responses)
         self._noises = self._open("noises", self.config.noises)
-        if self.config.min_snr_db > self.config.max_snr_db:
-            raise UsageError(
-                f"training.augment.waveform: got min_snr_db {self.config.min_snr_db:g} and max_snr_db "
-                f"{self.config.max_snr_db:g}; expected min_snr_db ≤ max_snr_db"
-            )
 
     @property
     def materials(self) -> list[AudioStore]:
@@ -135,7 +128,7 @@ def open_waveforms(store: FeatureStore | AudioStore, augment: AugmentConfig | No
     DataError
         As `Waveforms`.
     UsageError
-        As `Waveforms`; and if `augment` changes waveforms, and the store holds features.
+        If `augment` changes waveforms, and the store holds features.
     """
     if isinstance(store, AudioStore):
         return Waveforms(store, augment.waveform if augment else None)

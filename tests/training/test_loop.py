@@ -16,9 +16,11 @@ from torch._inductor.exc import InductorError  # noqa: E402
 
 from asr.errors import DataError, UsageError  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
+from asr.recipe import LanguageModelConfig  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
+from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
-from asr.training.optimizer import computes_in_bfloat16, schedule  # noqa: E402
+from asr.training.optimizer import choose_device, computes_in_bfloat16, schedule  # noqa: E402
 from asr.training.prefetch import prefetched  # noqa: E402
 from asr.training.steps import Outcomes, Schedule, Stepper  # noqa: E402
 from tests.training.small_run import (  # noqa: E402
@@ -34,7 +36,7 @@ from tests.training.small_run import (  # noqa: E402
 
 def test_the_gradient_is_of_the_mean_loss_of_an_utterance_over_all_accumulated_batches():
     # The second way: one backward pass for each utterance alone.
-    config = replace(CONFIG, augment=None, intermediate_ctc=0.25, max_gradient_norm=1e9)
+    config = replace(CONFIG, intermediate_ctc=0.25, max_gradient_norm=1e9)
     torch.manual_seed(0)
     model = AcousticModel(replace(MODEL, dropout=0.0), 12, len(TOKENIZER)).double()
     source = BatchSource(TRAIN, TOKENIZER, MODEL, 120)
@@ -187,10 +189,53 @@ def test_events_and_a_page_of_curves_are_written(tmp_path, monkeypatch):
     ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
 
 
-def test_auto_precision_asks_the_processor(monkeypatch):
+@pytest.mark.parametrize("capability", ["amx_bf16", "avx512_bf16"])
+def test_precision_asks_the_processor(monkeypatch, capability):
     cpu = torch.device("cpu")
-    for amx in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx}, raising=False)
-        assert computes_in_bfloat16("auto", cpu) == amx
-        assert computes_in_bfloat16("bfloat16", cpu)
-        assert not computes_in_bfloat16("float32", cpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, capability: True}, raising=False)
+    assert computes_in_bfloat16("auto", cpu)
+    assert computes_in_bfloat16("bfloat16", cpu)
+    assert not computes_in_bfloat16("float32", cpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, capability: False}, raising=False)
+    assert not computes_in_bfloat16("auto", cpu)
+    with pytest.raises(UsageError, match="AVX512-BF16"):
+        computes_in_bfloat16("bfloat16", cpu)
+
+
+def test_each_rank_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for rank in (0, 1):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", rank)
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(UsageError, match="a device for each rank"):
+        choose_device("cuda:1")
+    # Told to every rank, not only to the one that finds no device.
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="at most 2"):
+        choose_device("auto")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    with pytest.raises(UsageError, match="expected 0 to 1"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainingConfig(weight_decay=float("nan")), "training.weight_decay is nan; expected a finite number"),
+        (lambda: TrainingConfig(learning_rate=float("inf")), "expected a finite number"),
+        (lambda: TrainingConfig(epochs=2.5), "training.epochs is 2.5; expected int"),
+        (lambda: TrainingConfig(device="mps"), "expected auto, cpu, cuda or cuda:N"),
+        (lambda: TrainingConfig(precision="half"), "expected one of 'float32'"),
+        (lambda: AugmentConfig(pause_seconds=float("nan")), "training.augment.pause_seconds is nan"),
+        (lambda: WaveformAugmentConfig(min_snr_db=30), "min_snr_db ≤ max_snr_db"),
+        (lambda: WaveformAugmentConfig(gain_db="loud"), "training.augment.waveform.gain_db is 'loud'; expected float"),
+        (lambda: LanguageModelConfig(beam_size=10.5), "lm.beam_size is 10.5; expected int"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_when_it_is_made(make, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        make()

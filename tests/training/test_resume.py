@@ -51,7 +51,7 @@ def at_step(patch, number, act):
     "changes",
     [
         {"optimizer": "adamw", "ema_decay": 0.9, "accumulate": 2, "average_best": 2},
-        {"optimizer": "adamw", "precision": "bfloat16", "intermediate_ctc": 0.3},
+        {"optimizer": "adamw", "precision": "auto", "intermediate_ctc": 0.3},
         {"optimizer": "sgd"},
         {"optimizer": "rmsprop"},
     ],
