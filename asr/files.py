@@ -102,9 +102,28 @@ def _replace(temporary: Path, final: Path) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    r"""Write `text` to `path` as UTF-8 with ``\\n`` line ends, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    r"""Write `text` as UTF-8 with ``\\n`` line ends, whole or not at all, packed as the suffix says (see `packing`)."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file, packing(file, str(path)) as packed:
+        packed.write(text.encode("utf-8"))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the text of a UTF-8 file, which may be packed (see `unpacked`), without a byte order mark.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        If it cannot be read, is damaged, or is not UTF-8.
+    """
+    import lzma
+    import zlib
+
+    try:
+        with Path(path).open("rb") as file:
+            content = unpacked(file).read()
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise OSError(f"is damaged or cut short ({error})") from None
+    return content.decode("utf-8-sig")
 
 
 def unpacked(file: IO[bytes]) -> IO[bytes]:

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from asr.decoder import Labels
 from asr.errors import DataError, MissingExtraError, UsageError
+from asr.files import write_text
+from asr.lexicon import PronouncingDictionary
 from asr.tokenizer import (
     BLANK,
     BLANK_TOKEN,
     CharTokenizer,
+    PhoneTokenizer,
     SentencePieceTokenizer,
     Tokenizer,
     min_frames,
@@ -159,3 +162,37 @@ def test_a_vocabulary_that_the_texts_do_not_yield_is_refused(kind, size):
     pytest.importorskip("sentencepiece", reason="training a subword tokenizer needs the [train] extra")
     with pytest.raises(UsageError, match=f"vocab_size is {size}: .* 75 transcripts with 15 different characters"):
         SentencePieceTokenizer.from_texts(SPOKEN, kind, size)
+
+
+LEXICON = PronouncingDictionary(
+    [("the", ["DH", "AH"]), ("the", ["DH", "IY"]), ("sing", ["S", "IH", "NG"]), ("a", ["AH"]), ("i", ["AY"], -1.0),
+     ("i", ["AH"], -0.5)]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("word_boundary", "expected"), [(True, "DH AH | S IH NG | AH"), (False, "DH AH S IH NG AH")])
+def test_phones_are_those_of_the_preferred_pronunciations(tmp_path, word_boundary, expected):
+    made = PhoneTokenizer.from_lexicon(LEXICON, word_boundary=word_boundary)
+    for name, text in made.files().items():
+        write_text(tmp_path / name, text)
+    for tokenizer in (made, read_tokenizer(tmp_path, "phones")):
+        assert tokenizer.tokens == made.tokens
+        assert " ".join(tokenizer.tokens[index] for index in tokenizer.encode(" the  sing i")) == expected
+        assert tokenizer.decode([0, *tokenizer.encode("the sing i"), 0]) == expected.replace("| ", "")
+        assert tokenizer.reference("the sing a") == tokenizer.decode(tokenizer.encode("the sing i"))
+        # "a i" has equal neighbours where no boundary stands between them.
+        assert tokenizer.min_frames(["", "the", "a i"]).tolist() == [0, 2, 3]
+
+
+def test_words_without_phones_are_named():
+    tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
+    assert tokenizer.unknown("sing a song the song") == ["song"]
+    with pytest.raises(DataError, match="no pronunciation of 'song'"):
+        tokenizer.encode("sing a song")
+
+
+def test_phones_that_are_no_tokens():
+    with pytest.raises(UsageError, match=r"phones that the tokenizer lacks: 'IY' \(in 'the'\)"):
+        PhoneTokenizer([token for token in PhoneTokenizer.from_lexicon(LEXICON).tokens if token != "IY"], LEXICON)
+    with pytest.raises(UsageError, match=r"phones named \|"):
+        PhoneTokenizer.from_lexicon(PronouncingDictionary([("a", ["|", "AH"])]))

@@ -9,6 +9,7 @@ README.md           the model card
 model.int8.onnx     the network quantised, for LSTMs (optional)
 lm.arpa.gz          a language model (optional)
 token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
+lexicon.txt.gz      words and their phones (for tokens of kind "phones")
 tuning.json         what `asr tune` has tried, and tuning.png, a picture of it (optional)
 """
 
@@ -26,7 +27,7 @@ from asr.errors import AsrError, ModelError, UsageError, did_you_mean
 from asr.features import LogMel, LogMelConfig
 from asr.model_config import ModelConfig
 from asr.settings import from_dict, to_dict
-from asr.tokenizer import SCORES, Tokenizer, read_tokenizer
+from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
 
 FORMAT_VERSION = 1
 WEIGHTS = "model.safetensors"
@@ -37,7 +38,7 @@ Precision = Literal["float32", "int8"]
 GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 # Of `asr tune`: what was tried, and a picture of it.
 TRIALS, PICTURE = "tuning.json", "tuning.png"
-OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, TRIALS, PICTURE)
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, LEXICON, TRIALS, PICTURE)
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
 DECODING_KEYS = ("alpha", "beta", "beam_size")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asr.errors import DataError, UsageError
 from asr.files import probe_folder
 from asr.recipe.recipe import Run
-from asr.tokenizer import Tokenizer
+from asr.tokenizer import PhoneTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from asr.bundle.bundle import Bundle
@@ -135,20 +135,19 @@ def _utterances(folder: Path) -> int:
 
 
 def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"]) -> None:
-    """Refuse transcripts with characters that `tokenizer` cannot encode.
+    """Refuse transcripts with characters, or for phones words, that `tokenizer` cannot encode.
 
     Raises
     ------
     DataError
-        Listing each character, how often it occurs in each store, and the id of the first utterance.
+        Listing each, how often it occurs in each store, and the id of the first utterance; of words the first ten.
     """
+    if isinstance(tokenizer, PhoneTokenizer):
+        _check_words(tokenizer, stores)
+        return
     lines = []
     for store in stores:
-        found: dict[str, tuple[int, str]] = {}
-        for name, text in zip(store.ids, store.texts, strict=True):
-            for character in set(text) - tokenizer.alphabet:
-                count, first = found.get(character, (0, name))
-                found[character] = (count + text.count(character), first)
+        found = _unknown(tokenizer, store)
         lines += [
             f"  {character!r} (U+{ord(character):04X}) {count} times in {store.split}, as in {first}"
             for character, (count, first) in sorted(found.items())
@@ -158,4 +157,30 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"]) -> None:
             f"the tokens cannot write these characters of the transcripts; they know "
             f"{''.join(sorted(tokenizer.alphabet))!r}:\n" + "\n".join(lines) + "\nprepare the corpus with a text "
             "profile that maps or drops them, or choose tokens that have them (tokenizer.kind)"
+        )
+
+
+def _unknown(tokenizer: Tokenizer, store: "Store") -> dict[str, tuple[int, str]]:
+    """Return what cannot be encoded, how often it occurs, and the id of the first utterance that has it."""
+    found: dict[str, tuple[int, str]] = {}
+    for name, text in zip(store.ids, store.texts, strict=True):
+        parts = text.split() if isinstance(tokenizer, PhoneTokenizer) else text
+        for unit in tokenizer.unknown(text):
+            count, first = found.get(unit, (0, name))
+            found[unit] = (count + parts.count(unit), first)
+    return found
+
+
+def _check_words(tokenizer: PhoneTokenizer, stores: Iterable["Store"]) -> None:
+    told = []
+    for store in stores:
+        found = _unknown(tokenizer, store)
+        most = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+        listed = "".join(f"\n  {word!r} {count} times, as in {first}" for word, (count, first) in most[:10])
+        if found:
+            told.append(f"{len(found)} words of {store.split}:{listed}{chr(10) + '  …' if len(found) > 10 else ''}")
+    if told:
+        raise DataError(
+            "the lexicon has no pronunciation of " + "\nand of ".join(told) + "\nadd them to it (asr lexicon extend "
+            "guesses them), or prepare the corpus with a text profile that writes numbers and signs as words"
         )

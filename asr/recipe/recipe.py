@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asr.bundle.bundle import Bundle
     from asr.store.store import AudioStore, FeatureStore
 
-TokenizerKind = Literal["characters", "unigram", "bpe", "init"]
+TokenizerKind = Literal["characters", "unigram", "bpe", "phones", "init"]
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,22 @@ class TokenizerConfig:
 
     Parameters
     ----------
-    kind : {"characters", "unigram", "bpe", "init"}
-        Their characters, subwords of SentencePiece (Kudo & Richardson 2018), or the tokens of the model that training
-        starts from (`Recipe.init`).
+    kind : {"characters", "unigram", "bpe", "phones", "init"}
+        Their characters, subwords of SentencePiece (Kudo & Richardson 2018), the phones that a lexicon gives their
+        words, or the tokens of the model that training starts from (`Recipe.init`).
     vocab_size : int
         Number of subwords, the blank among them; 0 for the other kinds.
+    lexicon : str
+        For phones: a file of words and their phones, as `asr.lexicon.read_lexicon` reads it. The transcripts' words
+        must be in it; all its words can be recognised.
+    word_boundary : bool
+        For phones: whether a token of its own stands between words.
     """
 
     kind: TokenizerKind = "characters"
     vocab_size: int = 0
+    lexicon: str = ""
+    word_boundary: bool = True
 
     def __post_init__(self) -> None:
         check_types(self, "tokenizer")
@@ -41,6 +48,11 @@ class TokenizerConfig:
             raise UsageError(
                 f"tokenizer: got kind {self.kind!r} and vocab_size {self.vocab_size}; expected a size, such as 500, "
                 "for unigram and bpe, and 0 for the other kinds, which bring their own"
+            )
+        if (self.kind == "phones") != bool(self.lexicon):
+            raise UsageError(
+                f"tokenizer: got kind {self.kind!r} and lexicon {self.lexicon!r}; expected a lexicon's file for "
+                "phones, as asr lexicon build writes it, and none for the other kinds"
             )
 
 

@@ -1,16 +1,18 @@
 """The stage ``tokenizer``: training transcripts → ``<out>/tokenizer``."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.errors import DataError, UsageError
-from asr.files import atomic_directory, write_text
+from asr.files import atomic_directory, read_text, write_text
+from asr.lexicon import read_lexicon
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import SETTINGS, is_current, write_stamp
 from asr.settings import digest, to_dict
-from asr.tokenizer import TOKENS, CharTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
+from asr.tokenizer import TOKENS, CharTokenizer, PhoneTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from asr.store.checking import Store
@@ -27,16 +29,21 @@ def tokenizer(run: Run) -> None:
         "texts": digest(texts),
         "init": digest(origin.tokenizer.files()) if origin and config.kind == "init" else "",
     }
+    if config.kind == "phones":
+        stamp["lexicon"] = _lexicon_digest(config.lexicon)
     folder = run.out / "tokenizer"
     if not is_current(run.out, "tokenizer", stamp, folder / TOKENS):
         made: Tokenizer
         if config.kind == "init" and origin:
             made = origin.tokenizer
+        elif config.kind == "phones":
+            made = PhoneTokenizer.from_lexicon(read_lexicon(config.lexicon), word_boundary=config.word_boundary)
         elif config.kind == "unigram" or config.kind == "bpe":
             made = SentencePieceTokenizer.from_texts(texts, config.kind, config.vocab_size)
         else:
             made = CharTokenizer.from_texts(texts)
-        if (run.out / SETTINGS).is_file() and _content(folder) != made.files():
+        check_letters(made, stores)
+        if (run.out / SETTINGS).is_file() and not _is_same(folder, made, texts):
             raise UsageError(
                 f"{folder}: training in {run.out} began with other tokens than the transcripts of {run.recipe.train!r} "
                 "now give, and its weights do not fit them: choose another --out, or delete the folder"
@@ -49,8 +56,26 @@ def tokenizer(run: Run) -> None:
     check_letters(load_tokenizer(run), stores)
 
 
-def _content(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*")}
+def _is_same(folder: Path, made: Tokenizer, texts: list[str]) -> bool:
+    """Return whether the tokenizer in `folder` gives `texts` the same targets as one made anew."""
+    if not isinstance(made, PhoneTokenizer):
+        return {path.name: read_text(path) for path in folder.glob("*")} == made.files()
+    try:
+        return targets_digest(read_tokenizer(folder, made.kind), texts) == targets_digest(made, texts)
+    except (OSError, ValueError):
+        return False
+
+
+def targets_digest(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
+    """Return what stands for the targets of training: further words of a lexicon leave them as they are."""
+    if not isinstance(tokenizer, PhoneTokenizer):
+        return digest(tokenizer.files())
+    words = sorted({word for text in texts for word in text.split()})
+    return digest([tokenizer.tokens, {word: tokenizer.encode(word) for word in words}])
+
+
+def _lexicon_digest(path: str) -> str:
+    return digest(sorted(read_lexicon(path).entries()))
 
 
 def transcripts(store: "Store") -> list[str]:

@@ -8,8 +8,9 @@ from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
-from asr.recipe.tokens import load_tokenizer
+from asr.recipe.tokens import load_tokenizer, targets_digest
 from asr.settings import digest
+from asr.tokenizer import PhoneTokenizer
 
 if TYPE_CHECKING:
     from asr.model import AcousticModel
@@ -79,12 +80,13 @@ def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") ->
     from asr.store.store import open_store
 
     recipe = run.recipe
+    store_texts = [text for store in stores for text in store.texts]
     waveform = recipe.training.augment.waveform
     materials = [open_store(folder) for folder in waveform.materials if (folder / "store.json").is_file()]
     return {
         "settings": digest(learned_settings(run)),
         "named": digest([recipe.name, recipe.description, recipe.licence, recipe.language]),
-        "tokens": digest(tokenizer.files()),
+        "tokens": targets_digest(tokenizer, store_texts),
         "data": digest([store.identity for store in (*stores, *materials)]),
         "init": run.origin.weights_sha256 if run.origin else "",
     }
@@ -138,3 +140,5 @@ def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchS
         f"{parameters / 1e6:.1f} M parameters",
         file=sys.stderr,
     )
+    if isinstance(source.tokenizer, PhoneTokenizer):
+        print("the tokens are phones: during training, WER is the error rate of phones", file=sys.stderr)

@@ -1,16 +1,19 @@
-"""Text ↔ token ids for CTC: characters, or subwords as SentencePiece makes them. Token 0 is the blank."""
+"""Text ↔ token ids for CTC: characters, subwords as SentencePiece makes them, or phones. Token 0 is the blank."""
 
-from asr.tokenizer.base import BLANK, BLANK_TOKEN, SCORES, TOKENS, Tokenizer, min_frames
+from asr.tokenizer.base import BLANK, BLANK_TOKEN, LEXICON, SCORES, TOKENS, Tokenizer, min_frames
 from asr.tokenizer.characters import CharTokenizer
+from asr.tokenizer.phones import PhoneTokenizer
 from asr.tokenizer.reading import read_tokenizer
 from asr.tokenizer.subwords import SentencePieceTokenizer
 
 __all__ = [
     "BLANK",
     "BLANK_TOKEN",
+    "LEXICON",
     "SCORES",
     "TOKENS",
     "CharTokenizer",
+    "PhoneTokenizer",
     "SentencePieceTokenizer",
     "Tokenizer",
     "min_frames",

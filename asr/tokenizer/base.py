@@ -16,8 +16,9 @@ BLANK = 0
 BLANK_TOKEN = "<blank>"
 TOKENS = "tokens.json"
 SCORES = "token_scores.json"
+LEXICON = "lexicon.txt.gz"
 
-Kind = Literal["characters", "unigram", "bpe"]
+Kind = Literal["characters", "unigram", "bpe", "phones"]
 
 
 class Tokenizer(ABC):
@@ -77,8 +78,19 @@ class Tokenizer(ABC):
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of token `ids` without blanks; repeats are kept (a decoder has collapsed them)."""
 
+    def reference(self, text: str) -> str:
+        """Return what a transcript looks like where `decode` makes no mistake: words, or phones as words."""
+        return text
+
+    def unknown(self, text: str) -> list[str]:
+        """Return what of `text` cannot be encoded, each once: characters, or whole words of a tokenizer of phones."""
+        return sorted(set(text) - self.alphabet)
+
     def files(self) -> dict[str, str]:
-        """Return the files from which `read_tokenizer` makes the tokenizer anew: name → content."""
+        """Return the files from which `read_tokenizer` makes the tokenizer anew: name → text.
+
+        Those that end in ``.gz`` are to be compressed; `asr.files.write_text` does.
+        """
         return {TOKENS: json.dumps(self.tokens, ensure_ascii=False) + "\n"}
 
     def _refuse(self, text: str) -> DataError:

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import get_args
 
 from asr.errors import UsageError, did_you_mean
-from asr.tokenizer.base import SCORES, TOKENS, Kind, Tokenizer
+from asr.files import read_text
+from asr.lexicon.formats import parse_lexicon
+from asr.tokenizer.base import LEXICON, SCORES, TOKENS, Kind, Tokenizer
 from asr.tokenizer.characters import CharTokenizer
+from asr.tokenizer.phones import PhoneTokenizer
 from asr.tokenizer.subwords import SentencePieceTokenizer
 
 
@@ -17,6 +20,8 @@ def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
     ------
     UsageError
         If the kind is unknown, or the tokens are not as they should be.
+    DataError
+        If the lexicon is not as it should be.
     OSError, ValueError
         If a file is missing, or is not JSON.
     """
@@ -26,5 +31,7 @@ def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
     tokens = json.loads((folder / TOKENS).read_text(encoding="utf-8"))
     if kind == "characters":
         return CharTokenizer(tokens)
+    if kind == "phones":
+        return PhoneTokenizer(tokens, parse_lexicon(read_text(folder / LEXICON), str(folder / LEXICON)))
     scores = json.loads((folder / SCORES).read_text(encoding="utf-8")) if kind == "unigram" else ()
     return SentencePieceTokenizer(tokens, scores)

@@ -24,7 +24,7 @@ class Validation:
     Parameters
     ----------
     counts : ErrorCounts
-        Of words.
+        Of words; where the tokens are phones, of phones.
     loss : float
         In nats a token, of those utterances whose transcripts fit their frames.
     samples : tuple of (str, str)
@@ -67,7 +67,8 @@ class Validator:
                 f"the dev set of {len(source.store)} utterances has no words; expected some: the best model is the one "
                 "with the lowest word error rate there"
             )
-        self._texts = dict(zip(source.store.ids, source.store.texts, strict=True))
+        references = map(source.tokenizer.reference, source.store.texts)
+        self._texts = dict(zip(source.store.ids, references, strict=True))
         step = max(1, len(source.store) // SAMPLES)
         self._shown = tuple(source.store.ids[index] for index in range(0, len(source.store), step))[:SAMPLES]
 
@@ -126,5 +127,8 @@ class Validator:
         ).cpu()
         # Infinite where a transcript does not fit its frames; its words count all the same.
         fits = losses.isfinite()
-        texts = [self.decoder(row.numpy())[0].text for row in rows]
+        texts = [self._text(self.decoder(row.numpy())[0].tokens) for row in rows]
         return texts, float(losses[fits].double().sum()), int(batch.target_lengths[fits].sum())
+
+    def _text(self, tokens: tuple[int, ...]) -> str:
+        return " ".join(self.source.tokenizer.decode(tokens).split())

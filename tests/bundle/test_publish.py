@@ -21,7 +21,7 @@ from asr.bundle.publish import ONNX_FILES, export_huggingface, export_onnx  # no
 from asr.bundle.runtime import TorchRuntime, make_runtime  # noqa: E402
 from asr.errors import MissingExtraError, ModelError, UsageError  # noqa: E402
 from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
-from asr.files import write_text  # noqa: E402
+from asr.files import read_text, write_text  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
 from asr.tokenizer import CharTokenizer, SentencePieceTokenizer  # noqa: E402
@@ -71,7 +71,7 @@ def test_a_huggingface_folder_is_the_bundle(bundle, tmp_path, precision):
     copy = Bundle.load(tmp_path / "out")
     assert copy.precisions == (("float32", "int8") if precision == "int8" else ("float32",))
     assert (copy.results, copy.decoding, copy.weights_sha256) == ([RESULT], {"alpha": 0.5}, bundle.weights_sha256)
-    assert (tmp_path / "out" / "lm.arpa.gz").read_text() == "a language model"
+    assert read_text(tmp_path / "out" / "lm.arpa.gz") == "a language model"
     assert_equal([make_runtime(bundle), make_runtime(copy)])
     assert_equal([TorchRuntime(bundle, "cpu"), TorchRuntime(copy, "cpu")])
     if precision == "int8":

@@ -1,0 +1,206 @@
+"""Words and their pronunciations."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from asr.errors import DataError, UsageError
+
+# CMUdict writes the stress of a vowel after it: AH0, EY1, OW2.
+STRESSED = re.compile(r"(?<=[A-Z])[012](?= |$)")
+
+
+class Pronunciation(NamedTuple):
+    """One way to say a word.
+
+    Parameters
+    ----------
+    phones
+        In order, at least one.
+    log_weight
+        Natural logarithm of its weight beside the word's other pronunciations, at most 0, which says nothing.
+    """
+
+    phones: tuple[str, ...]
+    log_weight: float = 0.0
+
+
+class Entry(NamedTuple):
+    """A word with one of its pronunciations; the fields of `Pronunciation` after the word."""
+
+    word: str
+    phones: tuple[str, ...]
+    log_weight: float = 0.0
+
+
+class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
+    """Word → its pronunciations, the preferred one first.
+
+    Preferred is the one of the highest weight, and of equals the one that was listed first. A pronunciation that is
+    listed twice keeps its first place and its higher weight.
+
+    Parameters
+    ----------
+    entries
+        ``(word, phones)`` or ``(word, phones, natural log-weight)``; entries of a word need not be neighbours.
+
+    Raises
+    ------
+    DataError
+        If there is no entry, a word or phone is empty or holds white space, or a log-weight is above 0.
+
+    Examples
+    --------
+    >>> lexicon = PronouncingDictionary([("a", ["AH"]), ("sing", ["S", "IH", "NG"]), ("a", ["EY"])])
+    >>> lexicon["a"]
+    (Pronunciation(phones=('AH',), log_weight=0.0), Pronunciation(phones=('EY',), log_weight=0.0))
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, Sequence[str]] | tuple[str, Sequence[str], float]]) -> None:
+        # Phones joined by spaces take a third of the memory of tuples, which matters at a million words.
+        spoken: dict[str, dict[str, float]] = {}
+        for word, phones, *rest in entries:
+            log_weight = float(rest[0]) if rest else 0.0
+            joined = " ".join(phones) if not isinstance(phones, str) else ""
+            is_number = -math.inf < log_weight <= 0.0
+            if not joined or joined.split() != list(phones) or word.split() != [word] or not is_number:
+                raise DataError(
+                    f"lexicon: word {word!r} with phones {phones!r:.80} and log-weight {log_weight:g}; expected a word "
+                    "and a list of one phone or more, none empty or with white space, and a log-weight of at most 0"
+                )
+            known = spoken.setdefault(word, {})
+            known[joined] = max(known.get(joined, -math.inf), log_weight)
+        self._set(spoken)
+
+    def _set(self, spoken: Mapping[str, Mapping[str, float]]) -> None:
+        if not spoken:
+            raise DataError("the lexicon has no entries; expected at least one word with its phones")
+        self._spoken = {word: tuple(sorted(known, key=lambda joined: -known[joined])) for word, known in spoken.items()}
+        self._log_weights = {
+            (word, joined): log_weight
+            for word, known in spoken.items()
+            for joined, log_weight in known.items()
+            if log_weight
+        }
+
+    @classmethod
+    def _of(cls, spoken: Mapping[str, Mapping[str, float]]) -> "PronouncingDictionary":
+        """Return a dictionary of pronunciations already checked: word → phones joined by spaces → log-weight."""
+        result = cls.__new__(cls)
+        result._set(spoken)
+        return result
+
+    def __getitem__(self, word: str) -> tuple[Pronunciation, ...]:
+        """Return the word's pronunciations, the preferred one first."""
+        return tuple(
+            Pronunciation(tuple(joined.split(" ")), self._log_weights.get((word, joined), 0.0))
+            for joined in self._spoken[word]
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the words as they were first listed."""
+        return iter(self._spoken)
+
+    def __len__(self) -> int:
+        """Return the number of words."""
+        return len(self._spoken)
+
+    def __contains__(self, word: object) -> bool:
+        """Tell whether the word is listed."""
+        return word in self._spoken
+
+    @property
+    def num_entries(self) -> int:
+        """The number of pronunciations of all words."""
+        return sum(map(len, self._spoken.values()))
+
+    @cached_property
+    def phones(self) -> tuple[str, ...]:
+        """All phones, sorted."""
+        return tuple(sorted({phone for known in self._spoken.values() for joined in known for phone in joined.split()}))
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether any pronunciation has a weight."""
+        return bool(self._log_weights)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all pronunciations of all words, as a decoder's lexicon takes them."""
+        for word, known in self._spoken.items():
+            for joined in known:
+                yield Entry(word, tuple(joined.split(" ")), self._log_weights.get((word, joined), 0.0))
+
+    def preferred(self, word: str) -> tuple[str, ...]:
+        """Return the phones of the preferred pronunciation of a word.
+
+        Raises
+        ------
+        KeyError
+            If it is not listed.
+        """
+        return tuple(self._spoken[word][0].split(" "))
+
+    def missing(self, words: Iterable[str]) -> list[str]:
+        """Return the words that are not listed, each once, as they first occur."""
+        return [word for word in dict.fromkeys(words) if word not in self._spoken]
+
+    def without_stress(self) -> "PronouncingDictionary":
+        """Return the dictionary with CMUdict's vowels without their stress: ``AH0`` becomes ``AH``.
+
+        Pronunciations that differed in stress alone become one.
+        """
+        spoken: dict[str, dict[str, float]] = {}
+        for word, known in self._spoken.items():
+            merged = spoken[word] = {}
+            for joined in known:
+                plain = STRESSED.sub("", joined)
+                merged[plain] = max(merged.get(plain, -math.inf), self._log_weights.get((word, joined), 0.0))
+        return self._of(spoken)
+
+    def with_entries(
+        self, entries: Iterable[tuple[str, Sequence[str]] | tuple[str, Sequence[str], float]]
+    ) -> "PronouncingDictionary":
+        """Return the dictionary with more entries; those that it has come first.
+
+        Raises
+        ------
+        DataError
+            As for the dictionary itself.
+        """
+        return type(self)([*self.entries(), *entries])
+
+    def only(self, words: Iterable[str]) -> "PronouncingDictionary":
+        """Return the dictionary of those of its words that are among `words`, in its own order.
+
+        Raises
+        ------
+        DataError
+            If it has none of them.
+        """
+        wanted = frozenset(words)
+        return type(self)(entry for entry in self.entries() if entry.word in wanted)
+
+    def check_phones(self, known: Iterable[str], whose: str) -> None:
+        """Refuse phones that are not among those `known`.
+
+        Raises
+        ------
+        UsageError
+            Naming them, each with a word.
+        """
+        unknown = sorted(set(self.phones) - set(known))
+        if not unknown:
+            return
+        words = {phone: entry.word for entry in self.entries() for phone in entry.phones}
+        shown = ", ".join(f"{phone!r} (in {words[phone]!r})" for phone in unknown[:10])
+        hint = (
+            "; are they written with stress, as AH0?"
+            if {STRESSED.sub("", phone) for phone in unknown} & set(known)
+            else ""
+        )
+        raise UsageError(
+            f"the lexicon has {len(unknown)} phones that {whose} lacks: {shown}{', …' if len(unknown) > 10 else ''}; "
+            f"expected only {' '.join(sorted(known))}{hint}"
+        )

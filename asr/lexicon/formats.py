@@ -1,0 +1,106 @@
+"""Lexicon files: read in the formats of CMUdict, Kaldi, flashlight and others; written as ``WORD<TAB>PHONES``."""
+
+import io
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from asr.errors import DataError
+from asr.files import read_text, write_text
+from asr.lexicon.dictionary import Entry, PronouncingDictionary
+
+# Of further pronunciations, in CMUdict: "tomato(2)".
+VARIANT = re.compile(r"(?<=.)\(\d+\)$")
+# As in Kaldi's lexiconp.txt; a number without a decimal point may be a phone.
+WEIGHT = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?$|\d+[eE]-\d+$")
+# What a file can say; a probability that is smaller is written as this.
+LEAST_WEIGHT = 1e-30
+
+
+def read_lexicon(path: str | os.PathLike[str]) -> PronouncingDictionary:
+    """Read a lexicon: a pronunciation a line, the word first, then its phones, apart by white space; plain or gzip.
+
+    - Lines that start with ``;;;`` or ``# ``, and what follows `` # `` on a line, are comments.
+    - ``tomato(2)`` is a further pronunciation of ``tomato``, as in CMUdict.
+    - A decimal in 0..1 after the word is the weight of the pronunciation, as in Kaldi's ``lexiconp.txt``.
+    - A final ``|`` is left out, as flashlight's lexicons have it: where words are apart is not the lexicon's to say.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is not UTF-8, has no entries, or has a word without phones; lines are named.
+    """
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the lexicon is not UTF-8 (byte {error.start}); convert it, as with iconv") from None
+    except OSError as error:
+        raise DataError(
+            f"cannot read the lexicon {path}: {error.strerror or error}; expected a file, a word and its phones a line"
+        ) from None
+    return parse_lexicon(text, str(path))
+
+
+def parse_lexicon(text: str, name: str) -> PronouncingDictionary:
+    """Return the dictionary of a lexicon's text; `name` is for messages. See `read_lexicon`."""
+    return PronouncingDictionary(_entries(_numbered(text), name))
+
+
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    # Not splitlines: it parts lines at characters that some languages write within words.
+    return enumerate(io.StringIO(text), start=1)
+
+
+def _entries(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Entry]:
+    empty: list[tuple[int, str]] = []
+    found = False
+    for number, line in lines:
+        fields = line.split()
+        if not fields or line.startswith((";;;", "# ")):
+            continue
+        if "#" in fields:
+            del fields[fields.index("#") :]
+        word, *phones = fields
+        log_weight = 0.0
+        if len(phones) > 1 and WEIGHT.match(phones[0]):
+            weight = float(phones.pop(0))
+            if not 0 < weight <= 1:
+                raise DataError(
+                    f"{name}, line {number}: {word!r} has the weight {weight:g}; expected more than 0 and at most 1"
+                )
+            log_weight = math.log(weight)
+        if phones and phones[-1] == "|":
+            phones.pop()
+        if not phones:
+            empty.append((number, word))
+            continue
+        found = True
+        yield Entry(VARIANT.sub("", word), tuple(phones), log_weight)
+    if empty:
+        shown = ", ".join(f"{word!r} (line {number})" for number, word in empty[:10])
+        raise DataError(
+            f"{name}: {len(empty)} words have no phones: {shown}{', …' if len(empty) > 10 else ''}; expected a word "
+            "and its phones a line, apart by white space"
+        )
+    if not found:
+        raise DataError(f"{name}: the lexicon has no entries; expected a word and its phones a line")
+
+
+def format_lexicon(lexicon: PronouncingDictionary) -> str:
+    """Return the text of a lexicon: ``WORD<TAB>PHONES`` a line, with the weight between where it is not 1."""
+    lines = []
+    for word, phones, log_weight in lexicon.entries():
+        weight = f"{_weight(log_weight)}\t" if log_weight else ""
+        lines.append(f"{word}\t{weight}{' '.join(phones)}\n")
+    return "".join(lines)
+
+
+def _weight(log_weight: float) -> str:
+    text = f"{max(LEAST_WEIGHT, math.exp(log_weight)):.6g}"
+    return text if WEIGHT.match(text) else f"{float(text):.6f}"
+
+
+def write_lexicon(lexicon: PronouncingDictionary, path: str | os.PathLike[str]) -> None:
+    """Write a lexicon, compressed where the name ends in ``.gz``, as `read_lexicon` reads it."""
+    write_text(path, format_lexicon(lexicon))
