@@ -1,8 +1,11 @@
-"""From a typer application to an exit status: explained errors are one line, never a traceback."""
+"""The terminal: progress bars, and from a typer application to an exit status, with explained errors as one line."""
 
 import io
 import sys
-from typing import Any, NoReturn
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Self
 
 import typer
 
@@ -53,3 +56,85 @@ def run(app: typer.Typer, name: str, interrupted: str = "interrupted") -> NoRetu
 def _fail(name: str, message: object, status: int) -> int:
     print(f"{name}: {message}", file=sys.stderr)
     return status
+
+
+class ProgressBar:
+    """Progress on the error stream, if that is a terminal; messages go above the bars.
+
+    Parameters
+    ----------
+    quiet : bool
+        Whether to show messages alone.
+    delay_seconds : float
+        Work that takes less time than this needs no bar.
+    """
+
+    def __init__(self, *, quiet: bool = False, delay_seconds: float = 0.0) -> None:
+        self._is_shown = not quiet and sys.stderr.isatty()
+        self._starts = time.monotonic() + delay_seconds
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @contextmanager
+    def task(
+        self, label: str, total: float | None = None, *, unit: str = "", scale: int = 1
+    ) -> "Iterator[Callable[..., None]]":
+        """Show a bar; yields ``update(done, total=None, note="")``, where the note stands for "done of total".
+
+        Parameters
+        ----------
+        label : str
+        total : float, optional
+            Until a call of ``update`` gives another; None: not known.
+        unit : str
+        scale : int
+            By which done and total are divided to be shown.
+        """
+        number: Any = None
+        latest = total
+
+        def update(done: float, total: float | None = None, note: str = "") -> None:
+            nonlocal number, latest
+            latest = total or latest
+            bar = self._started()
+            if bar is None:
+                return
+            if number is None:
+                number = bar.add_task(label, total=None, note="")
+            counts = f"{done / scale:,.0f}{f' of {latest / scale:,.0f}' if latest else ''}{f' {unit}' if unit else ''}"
+            bar.update(number, completed=done, total=latest, note=note or (counts if done or latest else ""))
+
+        update(0)
+        try:
+            yield update
+        finally:
+            if number is not None:
+                self._bar.refresh()
+                self._bar.remove_task(number)
+
+    def message(self, text: str) -> None:
+        """Print a line on the error stream."""
+        if self._bar is None:
+            print(text, file=sys.stderr)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _started(self) -> Any:
+        """Return rich's progress bar, or None where nothing is to be shown (yet)."""
+        if self._bar is None and self._is_shown and time.monotonic() >= self._starts:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+            )  # fmt: skip
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+            self._bar.start()
+        return self._bar

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, then renamed; and files that are packed."""
+"""Files that are whole or absent, written under a temporary name; files that are packed; locks between processes."""
 
 import io
 import os
@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -191,3 +191,37 @@ def _pyarrow() -> Any:
     except ImportError:
         raise MissingExtraError("pyarrow", "data", "a file packed by Zstandard") from None
     return pyarrow
+
+
+@contextmanager
+def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of the file `path`; it is released when the process that holds it ends, however it ends.
+
+    Where there are no locks (Windows, some network file systems), nothing is locked.
+
+    Parameters
+    ----------
+    path : Path
+        Created if need be, and never removed: removing it would let two processes lock two files of one name.
+    busy : callable
+        Called if another process holds the lock; unless it raises, that process is waited for.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made.
+    """
+    with path.open("w") as file:
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield

@@ -132,12 +132,16 @@ def _replace(settings: T, changes: Mapping[str, Any], section: str = "") -> T:
 
 
 def _typed(value: Any, wanted: Any, name: str) -> Any:
-    """Return `value` as the type `wanted` (a scalar, Literal, tuple, union or dataclass), or refuse it."""
+    """Return `value` as the type `wanted` (a scalar, Literal, tuple, dict, union or dataclass), or refuse it."""
     if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
         if isinstance(value, Mapping):
             return from_dict(wanted, value, name)
     elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    elif getattr(wanted, "__origin__", None) is dict:
+        if isinstance(value, Mapping):
+            element = get_args(wanted)[1]
+            return {key: _typed(part, element, f"{name}.{key}") for key, part in value.items()}
     elif getattr(wanted, "__origin__", None) is tuple:
         element, parts = get_args(wanted)[0], value if isinstance(value, list | tuple) else [value]
         return tuple(_typed(part, element, f"{name}[{index}]") for index, part in enumerate(parts))

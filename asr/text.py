@@ -9,9 +9,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from asr import settings
 from asr.errors import DataError, UsageError, did_you_mean
 
 Case = Literal["lower", "upper", "keep"]
@@ -135,11 +136,7 @@ class TextProfile:
         UsageError
             If a key is unknown or a value out of its range.
         """
-        known = [item.name for item in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise UsageError(f"text profile: unknown key {key!r}{did_you_mean(key, known)}")
-        return cls(**values)
+        return settings.from_dict(cls, values, "text profile")
 
 
 def describe_characters(characters: Iterable[str]) -> str:

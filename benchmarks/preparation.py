@@ -27,8 +27,11 @@ from threadpoolctl import threadpool_limits
 
 from asr.audio import load_audio
 from asr.features import LogMel, LogMelConfig
-from asr.preparation.corpus import Corpus, PrepareOptions, audio_in, prepare
+from asr.preparation.corpus import Corpus
 from asr.preparation.manifests import manifest_corpus
+from asr.preparation.options import PrepareOptions
+from asr.preparation.parsing import audio_in
+from asr.preparation.prepare import prepare
 
 RATE = 16_000
 MAX_SECONDS = 15.0

@@ -25,8 +25,10 @@ FRAMES, BANDS = 20, 8
 
 def prepare_hours(audio: Path, hours: float, folder: Path) -> None:
     """Prepare `hours` of the speech below `audio`, and print the peak of resident memory in MB."""
-    from asr.preparation.corpus import PrepareOptions, audio_in, prepare
     from asr.preparation.manifests import manifest_corpus
+    from asr.preparation.options import PrepareOptions
+    from asr.preparation.parsing import audio_in
+    from asr.preparation.prepare import prepare
 
     if not (folder / "train.jsonl").exists():
         from preparation import write_flac

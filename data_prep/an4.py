@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, read_lines
 
 # Of the 74 training speakers (21 women, 53 men), three women and five men, drawn once. mdcs and mdcs2, fsaf2 and the
 # like may be one person on two days, so none of the eight has such a double.

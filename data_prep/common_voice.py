@@ -9,7 +9,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, held_out, read_lines
 
 OFFICIAL = ("train", "dev", "test")
 

@@ -11,7 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 from asr.features import LogMelConfig
-from asr.preparation.corpus import Corpus, RawUtterance, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Corpus, RawUtterance
+from asr.preparation.parsing import read_lines
 
 
 # transcripts.tsv:

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.features import LogMelConfig
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, audio_in, main
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import audio_in
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEST_RECORDINGS = range(5)

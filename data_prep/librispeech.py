@@ -9,7 +9,9 @@ which share out the speakers of whatever training parts are at hand, for an arch
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, held_out, read_lines
 
 # OpenSLR's md5sum.txt
 CHECKSUMS = {

@@ -9,7 +9,9 @@ Where ``dev-clean-2`` is not at hand, ask for ``--splits speaker_train speaker_d
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, held_out, read_lines
 
 # OpenSLR's md5sum.txt
 CHECKSUMS = {

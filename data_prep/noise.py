@@ -11,7 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.preparation.corpus import Archive, Corpus, Limits, RawUtterance, audio_in, main
+from asr.preparation.checks import Limits
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import audio_in
 
 
 def split_of(place: Path) -> str:

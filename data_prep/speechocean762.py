@@ -8,7 +8,9 @@ The transcript is the prompt, so some words are said otherwise.
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, held_out, read_lines
 
 
 # Kaldi directories, tab or space between the fields. train/text, train/utt2spk and train/wav.scp:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, read_lines
 from asr.text import ENGLISH
 
 # The parts in legacy/ are those that results are published for; data/ holds all talks together.

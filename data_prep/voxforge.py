@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from asr.preparation.corpus import Archive, Corpus, RawUtterance, find_audio, held_out, main, read_lines
+from asr.preparation.command import main
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, held_out, read_lines
 from asr.text import ENGLISH
 
 

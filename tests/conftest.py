@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from asr.features import LogMelConfig
-from asr.preparation.corpus import Corpus, RawUtterance, find_audio, read_lines
+from asr.preparation.corpus import Corpus, RawUtterance
+from asr.preparation.parsing import find_audio, read_lines
 
 RATE = 8_000
 WORDS = ("so", "it", "is", "and", "was", "until", "then")

@@ -20,9 +20,9 @@ def show(store: Annotated[Path, typer.Argument(help="A store: data/an4/train.")]
     opened = open_store(store)
     header = opened.header
     speakers = len(set(opened.speakers) - {""})
-    print(f"{header['title']} ({header['corpus']} {header['version']}), split {header['split']}, {header['licence']}")
-    print(f"{len(opened):,} utterances, {opened.hours:.2f} h, {speakers} speakers, {header['kind']}")
-    print(f"{opened.config.sample_rate} Hz, {opened.config.n_mels} mel bands, {len(header['shards'])} shards")
+    print(f"{header.title} ({header.corpus} {header.version}), split {header.split}, {header.licence}")
+    print(f"{len(opened):,} utterances, {opened.hours:.2f} h, {speakers} speakers, {header.kind}")
+    print(f"{opened.config.sample_rate} Hz, {opened.config.n_mels} mel bands, {len(header.shards)} shards")
 
 
 @data_app.command()
@@ -33,7 +33,7 @@ def verify(stores: Annotated[list[Path], typer.Argument(help="Stores: data/an4/t
     for store in stores:
         opened = open_store(store)
         opened.verify()
-        print(f"{store}: {len(opened.header['shards'])} shards are what was written")
+        print(f"{store}: {len(opened.header.shards)} shards are what was written")
 
 
 @data_app.command()

@@ -1,10 +1,11 @@
-"""A progress bar for recordings: how much is done, how fast compared to real time, how long it will take."""
+"""The progress of many recordings: how much is done, how fast compared to real time, how long it will take."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from contextlib import ExitStack, contextmanager
+from typing import Self
+
+from asr.console import ProgressBar
 
 # Fewer seconds of work than this need no bar.
 DELAY_SECONDS = 1.0
@@ -13,13 +14,15 @@ DELAY_SECONDS = 1.0
 @contextmanager
 def counted(length: int, label: str) -> Iterator[Callable[[int], None]]:
     """Show a bar of `length` parts on the error stream, if that is a terminal; yields what to call with parts done."""
-    if not sys.stderr.isatty():
-        yield lambda parts: None
-        return
-    import typer
+    done = 0
+    with ProgressBar() as bar, bar.task(label, length) as update:
 
-    with typer.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar.update
+        def advance(parts: int) -> None:
+            nonlocal done
+            done += parts
+            update(done)
+
+        yield advance
 
 
 class JobProgress:
@@ -45,17 +48,16 @@ class JobProgress:
         # Running totals: a sum over all recordings for each of them would be quadratic in their number.
         self._done_bytes = self.audio_seconds = 0.0
         self._done = 0
-        self._is_shown = not quiet and sys.stderr.isatty()
-        self._bar: Any = None
-        self._task: Any = None
         self._start = time.monotonic()
+        self._stack = ExitStack()
+        self._bar = self._stack.enter_context(ProgressBar(quiet=quiet, delay_seconds=DELAY_SECONDS))
+        self._update = self._stack.enter_context(self._bar.task("recordings", sum(self._sizes)))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._stack.close()
 
     @property
     def speed(self) -> float:
@@ -68,31 +70,9 @@ class JobProgress:
         self._done_bytes += (share - self._shares[index]) * self._sizes[index]
         self.audio_seconds += seconds - self._seconds[index]
         self._shares[index], self._seconds[index] = share, seconds
-        if self._is_shown and time.monotonic() - self._start > DELAY_SECONDS:
-            self._show()
+        note = f"{self._done} of {len(self._sizes)}, {self.speed:.0f} × real time"
+        self._update(self._done_bytes, note=note)
 
     def message(self, text: str) -> None:
         """Print a line on the error stream."""
-        if self._bar is None:
-            print(text, file=sys.stderr)
-        else:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _show(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        if self._bar is None:
-            columns = (
-                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[speed]}"),
-                TimeRemainingColumn(elapsed_when_finished=True),
-            )  # fmt: skip
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
-            self._task = self._bar.add_task("", total=sum(self._sizes), speed="")
-            self._bar.start()
-        self._bar.update(
-            self._task,
-            completed=self._done_bytes,
-            description=f"{self._done} of {len(self._sizes)}",
-            speed=f"{self.speed:.0f} × real time",
-        )
+        self._bar.message(text)

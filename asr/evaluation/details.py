@@ -16,9 +16,9 @@ from asr.bundle.runtime import Runtime
 from asr.decoder import Word, align
 from asr.errors import AsrError, DecodingError, UsageError
 from asr.evaluation.results import Evaluation
-from asr.preparation.utterance import audio_in
+from asr.preparation.parsing import audio_in
 from asr.store.checking import Store, features_of
-from asr.store.export import parse_source
+from asr.store.source import Source
 from asr.store.store import AudioStore
 from asr.tokenizer import BLANK
 
@@ -139,7 +139,7 @@ class Recordings:
         a file that has `id` for its stem and holds the utterance alone. Joined recordings and those at another speed
         are not found.
         """
-        parsed = parse_source(source)
+        parsed = Source.parse(source)
         if len(parsed.files) == 1 and parsed.speed == 1.0:
             path = self._folder / parsed.files[0]
             if path.is_file():

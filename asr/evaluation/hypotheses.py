@@ -16,7 +16,7 @@ from asr.decoder import Word
 from asr.errors import DataError, UsageError
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.files import write_text
-from asr.preparation.utterance import read_lines
+from asr.preparation.parsing import read_lines
 
 HYPOTHESES = "hypotheses.jsonl"
 REFERENCE_TRN = "ref.trn"

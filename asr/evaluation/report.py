@@ -13,6 +13,7 @@ from asr.evaluation.alignment import AlignedWord, Confusions, align_words
 from asr.evaluation.details import LEVELS, Detail, worst
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.files import write_text
+from asr.page import STYLE
 
 PAGE = Path(__file__).parent / "page"
 
@@ -62,7 +63,7 @@ def render(heading: Heading, evaluation: Evaluation, details: Iterable[Detail] =
     parts = {
         "policy": POLICY,
         "title": title,
-        "style": (PAGE / "report.css").read_text(encoding="utf-8"),
+        "style": STYLE + (PAGE / "report.css").read_text(encoding="utf-8"),
         "facts": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in heading.facts),
         "figures": _figures(evaluation),
         "groups": _groups(evaluation),

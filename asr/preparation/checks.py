@@ -54,7 +54,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Level:
+class Loudness:
     """How loud an utterance is.
 
     Parameters
@@ -69,18 +69,20 @@ class Level:
     clipped: float
 
 
-def measure_level(samples: NDArray[np.float32]) -> Level:
-    """Return the level of `samples` ``(num_samples,)`` in [-1, 1]."""
+def measure_loudness(samples: NDArray[np.float32]) -> Loudness:
+    """Return the loudness of `samples` ``(num_samples,)`` in [-1, 1]."""
     power = float(np.dot(samples, samples)) / len(samples)
     level_db = max(SILENT_DB, 10 * math.log10(power)) if power > 0 else SILENT_DB
     # Most recordings are nowhere near full scale: two cheap passes spare them the third.
     peak = max(float(samples.max()), -float(samples.min()))
     clipped = int((np.abs(samples) >= CLIPPED_AMPLITUDE).sum()) if peak >= CLIPPED_AMPLITUDE else 0
     # Single samples at full scale are what normalising to the peak leaves.
-    return Level(level_db, clipped / len(samples) if clipped > 1 else 0.0)
+    return Loudness(level_db, clipped / len(samples) if clipped > 1 else 0.0)
 
 
-def reason_to_reject(duration_seconds: float, text: str | None, level: Level, limits: Limits) -> tuple[str, str] | None:
+def reason_to_reject(
+    duration_seconds: float, text: str | None, loudness: Loudness, limits: Limits
+) -> tuple[str, str] | None:
     """Return (reason, detail) if an utterance must be left out, else None.
 
     Parameters
@@ -88,15 +90,15 @@ def reason_to_reject(duration_seconds: float, text: str | None, level: Level, li
     duration_seconds : float
     text : str or None
         Normalised transcript; None for noise and impulse responses, which have none.
-    level : Level
+    loudness : Loudness
     limits : Limits
     """
     if duration_seconds < limits.min_seconds:
         return "too short", f"{duration_seconds:.3f} s; expected at least {limits.min_seconds:g} s"
     if duration_seconds > limits.max_seconds:
         return "too long", f"{duration_seconds:.1f} s; expected at most {limits.max_seconds:g} s"
-    if level.level_db < limits.min_level_db:
-        return "silence", f"level {level.level_db:.0f} dB; expected at least {limits.min_level_db:g} dB"
+    if loudness.level_db < limits.min_level_db:
+        return "silence", f"level {loudness.level_db:.0f} dB; expected at least {limits.min_level_db:g} dB"
     if text is None:
         return None
     rate = len(text) / duration_seconds

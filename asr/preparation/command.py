@@ -5,16 +5,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from asr.errors import AsrError, UsageError, did_you_mean
 from asr.features import LogMelConfig
 from asr.preparation.checks import Limits
+from asr.preparation.corpus import Corpus
 from asr.preparation.options import PrepareOptions
 from asr.text import POLICIES, PROFILES
-
-if TYPE_CHECKING:
-    from asr.preparation.corpus import Corpus
 
 INTERRUPTED = 130
 
@@ -24,7 +22,12 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (--help lists the options)")
 
 
-def run(corpus: "Corpus", arguments: Sequence[str] | None = None) -> int:
+def main(corpus: Corpus) -> NoReturn:
+    """Run a corpus script's command line, and end the process with its status."""
+    raise SystemExit(run(corpus))
+
+
+def run(corpus: Corpus, arguments: Sequence[str] | None = None) -> int:
     """Prepare `corpus` as the command line says; return the exit status."""
     return _run(_corpus_parser(corpus), lambda parsed: corpus, arguments)
 
@@ -50,10 +53,10 @@ def lhotse_main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(
     parser: argparse.ArgumentParser,
-    corpus_from: "Callable[[argparse.Namespace], Corpus | None]",
+    corpus_from: Callable[[argparse.Namespace], Corpus | None],
     arguments: Sequence[str] | None,
 ) -> int:
-    from asr.preparation.corpus import prepare
+    from asr.preparation.prepare import prepare
 
     try:
         parsed = parser.parse_args(arguments)
@@ -69,7 +72,7 @@ def _run(
     return 0
 
 
-def _manifest(parsed: argparse.Namespace) -> "Corpus":
+def _manifest(parsed: argparse.Namespace) -> Corpus:
     from asr.preparation.manifests import ManifestOptions, manifest_corpus
 
     sources: dict[str, Path] = {}
@@ -83,7 +86,7 @@ def _manifest(parsed: argparse.Namespace) -> "Corpus":
     return manifest_corpus(parsed.name, sources, options)
 
 
-def _lhotse(parsed: argparse.Namespace) -> "Corpus | None":
+def _lhotse(parsed: argparse.Namespace) -> Corpus | None:
     from asr.preparation.lhotse import lhotse_corpus, lhotse_names
 
     if parsed.list:
@@ -94,7 +97,7 @@ def _lhotse(parsed: argparse.Namespace) -> "Corpus | None":
     return lhotse_corpus(parsed.name, parsed.source)
 
 
-def _corpus_parser(corpus: "Corpus") -> argparse.ArgumentParser:
+def _corpus_parser(corpus: Corpus) -> argparse.ArgumentParser:
     text = f"{corpus.title}\nlicence: {corpus.licence}\n{corpus.homepage}\nsplits: {', '.join(corpus.splits)}"
     if corpus.on_request:
         text += f"\nonly if asked for: {', '.join(corpus.on_request)}"
@@ -114,7 +117,6 @@ def _parser(description: str, out: Path) -> argparse.ArgumentParser:
     add("--cluster", default="", metavar="tcp://HOST:PORT", help="a dask scheduler, instead of processes here")
     add("--store", choices=("features", "audio"), help="what is stored [features]")
     add("--features", nargs="+", default=[], metavar="KEY=VALUE", help="n_mels=64 hop_seconds=0.01 …")
-    add("--normalisation", choices=("utterance", "none", "global"), help="of the features [utterance]")
     add("--speeds", nargs="+", type=float, default=[], metavar="FACTOR", help="copies of the training part: 0.9 1.1")
     add("--profile", choices=sorted(PROFILES), help="how transcripts are normalised [the corpus's own]")
     add("--unknown", choices=POLICIES, help="what becomes of characters outside the alphabet [the profile's: refuse]")
@@ -126,7 +128,7 @@ def _parser(description: str, out: Path) -> argparse.ArgumentParser:
     return result
 
 
-def options_from(parsed: argparse.Namespace, corpus: "Corpus") -> PrepareOptions:
+def options_from(parsed: argparse.Namespace, corpus: Corpus) -> PrepareOptions:
     """Return the options that the command line gives.
 
     Raises
@@ -137,7 +139,6 @@ def options_from(parsed: argparse.Namespace, corpus: "Corpus") -> PrepareOptions
     features = replace(corpus.features, **_settings("features", parsed.features, LogMelConfig))
     return PrepareOptions(
         features=features,
-        normalisation=parsed.normalisation,
         kind=parsed.store,
         splits=tuple(parsed.splits) if parsed.splits else None,
         speeds=tuple(parsed.speeds),

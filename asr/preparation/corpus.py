@@ -1,35 +1,103 @@
-"""A corpus is a set of facts; `prepare` turns it into stores, the same way for every corpus."""
+"""What there is to know about a corpus: where it comes from, what it holds, and what its parser yields."""
 
-import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr.errors import DataError, UsageError, did_you_mean
 from asr.features import LogMelConfig
-from asr.preparation.archives import Archive
 from asr.preparation.checks import Limits
-from asr.preparation.index import Summary
-from asr.preparation.options import PrepareOptions
-from asr.preparation.utterance import RawUtterance, audio_in, find_audio, held_out, read_lines
 from asr.store.layout import Kind
 from asr.text import ENGLISH, TextProfile
 
-__all__ = [
-    "Archive",
-    "Corpus",
-    "Limits",
-    "PrepareOptions",
-    "RawUtterance",
-    "Summary",
-    "audio_in",
-    "find_audio",
-    "held_out",
-    "load_corpus",
-    "main",
-    "prepare",
-    "read_lines",
-]
+SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
+
+
+def strip_suffix(name: str) -> str:
+    """Return the name of an archive without its suffix."""
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file that a corpus is published in.
+
+    Parameters
+    ----------
+    url : str
+        Empty: it cannot be fetched without an account or a form; `how_to_get` tells the user what to do.
+    checksum : str
+        ``"sha256:…"`` or ``"md5:…"`` as the publisher gives it, else empty.
+    splits : tuple of str
+        The splits that it serves; empty: all.
+    name : str
+        Its name without suffix, where the address does not give it.
+    stems : tuple of str
+        Further names, without suffix, by which it may lie in an archive folder.
+    how_to_get : str
+    """
+
+    url: str
+    checksum: str = ""
+    splits: tuple[str, ...] = ()
+    name: str = ""
+    stems: tuple[str, ...] = ()
+    how_to_get: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix: archives repacked in another format are found by it."""
+        return self.name or strip_suffix(self.file_name)
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class RawUtterance:
+    """One utterance of a corpus, before its audio is read.
+
+    Parameters
+    ----------
+    id : str
+        Unique in its split.
+    audio : Path or tuple of Path
+        The recording; of several, one is played after the other.
+    text : str
+        The transcript as the corpus has it; empty for noise and impulse responses.
+    speaker : str
+        Empty if unknown.
+    split : str
+    start_seconds, end_seconds : float
+        The part of the recording that is meant; an end of None is the end of the file.
+    gaps_seconds : tuple of float
+        Silence between consecutive files of `audio`; empty: none.
+    speed : float
+        1.1 plays faster and higher, 0.9 slower and lower.
+    channels : tuple of int
+        Of the recording, counted from 0: those that are averaged; empty: all.
+    disagreement : float
+        Of a transcript written by machines: how much they differ, such as the word error rate of one against another.
+        0 for transcripts by people. Training leaves out what is above its `max_disagreement`.
+    """
+
+    id: str
+    audio: Path | tuple[Path, ...]
+    text: str
+    speaker: str
+    split: str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    gaps_seconds: tuple[float, ...] = ()
+    speed: float = 1.0
+    channels: tuple[int, ...] = ()
+    disagreement: float = 0.0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The recordings, one or more."""
+        return (self.audio,) if isinstance(self.audio, Path) else self.audio
 
 
 @dataclass(frozen=True)
@@ -56,7 +124,7 @@ class Corpus:
         Of `on_request`, those that are made of whichever of their archives are at hand; of other splits all archives
         are needed.
     train_splits : tuple of str
-        Of `splits`, those that speed-perturbed copies and global statistics are made from.
+        Of `splits`, those that speed-perturbed copies are made of.
     archives : tuple of Archive
         Empty: the user's own data.
     embedded : Path, optional
@@ -88,62 +156,3 @@ class Corpus:
     profile: TextProfile | None = ENGLISH
     kind: Kind = "features"
     limits: Limits = field(default_factory=Limits)
-
-
-def load_corpus(name_or_path: str | Path) -> Corpus:
-    """Return the ``CORPUS`` of a corpus script: a path, or the name of a script in ``data_prep``.
-
-    Raises
-    ------
-    UsageError
-        If there is no such script, or it has no ``CORPUS``.
-    """
-    path = Path(name_or_path)
-    if path.suffix != ".py":
-        folders = (Path("data_prep"), Path(__file__).resolve().parents[2] / "data_prep")
-        known = {script.stem: script for folder in reversed(folders) for script in folder.glob("*.py")}
-        if path.name not in known:
-            listed = ", ".join(sorted(known)) or f"none in {folders[0].absolute()}"
-            raise UsageError(f"no corpus {path.name!r}{did_you_mean(path.name, known)}; expected one of: {listed}")
-        path = known[path.name]
-    if not path.is_file():
-        raise UsageError(f"{path}: no such corpus script; expected data_prep/NAME.py")
-    spec = importlib.util.spec_from_file_location(f"data_prep_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: is not a Python script")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    corpus = getattr(module, "CORPUS", None)
-    if not isinstance(corpus, Corpus):
-        raise UsageError(f"{path}: has no CORPUS = Corpus(...); expected the script of one corpus")
-    return corpus
-
-
-def prepare(corpus: Corpus, out: str | Path, options: PrepareOptions | None = None) -> Summary:
-    """Turn a corpus into one store a split, below `out`; what is done already is left as it is.
-
-    A run that was stopped, however rudely, goes on where it was when it is called again.
-
-    Raises
-    ------
-    DataError
-        If the corpus cannot be had or is not as it should be, or `out` holds something else.
-    UsageError
-        If an option does not fit the corpus.
-    """
-    from asr.preparation.prepare import run
-
-    try:
-        return run(corpus, Path(out), options or PrepareOptions())
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or out}: cannot be read or written ({error.strerror or error}): mend that and run the "
-            "same command again, it goes on where it was"
-        ) from None
-
-
-def main(corpus: Corpus) -> None:
-    """Run a corpus script's command line, and end the process with its status."""
-    from asr.preparation.command import run
-
-    raise SystemExit(run(corpus))

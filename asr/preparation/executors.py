@@ -10,15 +10,14 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from typing import Any
 
 from asr.cores import num_cores
 from asr.errors import AsrError, DataError, MissingExtraError
-from asr.preparation.shard_tasks import ShardTask, prepare_shard
+from asr.preparation.shard_tasks import Receipt, ShardTask, prepare_shard
 
 
 def run_tasks(
-    tasks: Sequence[ShardTask], jobs: int, cluster: str, on_done: Callable[[ShardTask, dict[str, Any]], None]
+    tasks: Sequence[ShardTask], jobs: int, cluster: str, on_done: Callable[[ShardTask, Receipt], None]
 ) -> None:
     """Run tasks in this process, in `jobs` processes, or on a dask cluster; `on_done` is called as each ends.
 

@@ -9,13 +9,12 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
 from asr.errors import DataError, first_line
-from asr.files import write_text
-from asr.preparation.archives import BLOCK_BYTES, SUFFIXES, strip_suffix
-from asr.preparation.locks import locked
+from asr.files import locked, write_text
+from asr.preparation.corpus import SUFFIXES, strip_suffix
 
 Warn = Callable[[str], None]
 
@@ -88,8 +87,7 @@ def _extract(path: Path, folder: Path, origin: str, warn: Warn) -> None:
     new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp") for _ in range(2))
     try:
         new.mkdir()
-        members = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-        _write_members(path, members, new, warn)
+        _write_members(path, new, warn)
         write_text(new / MARK, origin)
         if hasattr(os, "sync"):
             os.sync()  # or a power cut could leave the folder's name and lose what is in it
@@ -101,60 +99,32 @@ def _extract(path: Path, folder: Path, origin: str, warn: Warn) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-# (name, copy the content to a file) of every regular file.
-Member = tuple[str, Callable[[Path], None]]
-
-
-def _tar_members(path: Path) -> Iterator[Member]:
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.issym() or member.islnk():
-                target = PurePosixPath(member.name).parent / member.linkname if member.issym() else member.linkname
-                _safe_parts(path, str(target), f"the link {member.name} to ")
-            if member.isfile() or member.islnk():
-                # A hard link's content is that of an earlier member: extractfile follows it.
-                yield member.name, lambda target, member=member: _copy(archive.extractfile(member), target)  # type: ignore[misc]
-            else:
-                _safe_parts(path, member.name)
-
-
-def _zip_members(path: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if not info.is_dir():
-                yield info.filename, lambda target, info=info: _copy(archive.open(info), target)  # type: ignore[misc]
-
-
-def _copy(source: object, target: Path) -> None:
-    with source as reader, target.open("wb") as writer:  # type: ignore[attr-defined]
-        shutil.copyfileobj(reader, writer, BLOCK_BYTES)
-
-
-def _write_members(path: Path, members: Iterable[Member], folder: Path, warn: Warn) -> None:
+def _write_members(path: Path, folder: Path, warn: Warn) -> None:
+    """Write what is in an archive below `folder`; neither tarfile's filter nor zipfile writes anything outside it."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+        return
     odd: list[str] = []
-    for name, copy in members:
-        parts = _safe_parts(path, name)
+
+    def allowed(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
         try:
-            name.encode("utf-8")
+            member.name.encode()
         except UnicodeEncodeError:
-            odd.append(ascii(name))
-            continue
-        target = folder.joinpath(*parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy(target)
+            odd.append(ascii(member.name))
+            return None
+        if member.islnk():
+            # A hard link to what is not there is an error: tarfile would leave it out and say nothing.
+            tar.getmember(member.linkname)
+        return tarfile.data_filter(member, destination)
+
+    with tarfile.open(path) as tar:
+        try:
+            tar.extractall(folder, filter=allowed)
+        except tarfile.FilterError as error:
+            raise DataError(
+                f"{path}: {first_line(error)}: expected files within the folder that it is extracted into: nothing "
+                "was extracted, do not trust this archive"
+            ) from None
     if odd:
         warn(f"{path}: left out {len(odd)} members whose names are not UTF-8, such as {odd[0]}")
-
-
-def _safe_parts(path: Path, name: str, what: str = "") -> tuple[str, ...]:
-    """Return the parts of a member's name; refuse one that leads out of the folder."""
-    depth = 0
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    for part in parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0 or part == "/" or (len(part) == 2 and part[1] == ":"):
-            raise DataError(
-                f"{path}: {what}{name!a} points outside the folder that it is extracted into; expected paths "
-                "within it: nothing was extracted, do not trust this archive"
-            )
-    return parts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import DataError, UsageError, did_you_mean
-from asr.preparation.utterance import audio_in, numbered_lines, read_lines
+from asr.preparation.parsing import audio_in, numbered_lines, read_lines
 
 # What columns are called where nothing else is said; the first that a table has is taken.
 COLUMNS = {

@@ -3,52 +3,17 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from asr.errors import DataError
 from asr.files import atomic_path, write_text
 from asr.preparation.plan import SplitPlan
-from asr.preparation.shard_tasks import MEASURES, ShardTask
-from asr.store.layout import FORMAT, HEADER, INDEX, REJECTED, arrow_array
+from asr.preparation.shard_tasks import Measures, Receipt, ShardTask
+from asr.store.layout import INDEX, REJECTED, ShardFacts, StoreHeader, arrow_array, write_header
 from asr.store.store import read_arrow
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """What became of a split.
-
-    Parameters
-    ----------
-    utterances : int
-        Kept.
-    hours : float
-    rejected : Counter of str
-        Reason → utterances.
-    """
-
-    utterances: int
-    hours: float
-    rejected: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a preparation did.
-
-    Parameters
-    ----------
-    out : Path
-    splits : dict of str to SplitSummary
-        In the order of the corpus.
-    warnings : tuple of str
-    """
-
-    out: Path
-    splits: dict[str, SplitSummary]
-    warnings: tuple[str, ...]
 
 
 def index_schema() -> Any:
@@ -72,7 +37,7 @@ def index_schema() -> Any:
     )
 
 
-def finish_split(plan: SplitPlan, tasks: list[ShardTask], header: dict[str, Any]) -> SplitSummary:
+def finish_split(plan: SplitPlan, tasks: list[ShardTask], header: StoreHeader) -> None:
     """Write what is beside the shards, the header last, and remove the working files.
 
     Parameters
@@ -80,8 +45,8 @@ def finish_split(plan: SplitPlan, tasks: list[ShardTask], header: dict[str, Any]
     plan : SplitPlan
     tasks : list of ShardTask
         All of the split, finished.
-    header : dict
-        What the header says beside shards and totals.
+    header : StoreHeader
+        Without shards and totals.
 
     Raises
     ------
@@ -90,61 +55,51 @@ def finish_split(plan: SplitPlan, tasks: list[ShardTask], header: dict[str, Any]
     """
     folder = plan.folder
     rejected = list(plan.rejected)
-    shards: list[dict[str, Any]] = []
+    shards: list[ShardFacts] = []
     for task in tasks:
-        receipt = read_receipt(task)
-        rejected += receipt["rejected"]
-        shards.append(
-            {
-                "file": task.shard.name,
-                "utterances": len(receipt["measures"]),
-                "bytes": receipt["bytes"],
-                "sha256": receipt["sha256"],
-            }
-        )
-    reasons = Counter(row["reason"] for row in rejected)
-    kept = sum(shard["utterances"] for shard in shards)
+        receipt = Receipt.read(task.done)
+        rejected += receipt.rejected
+        shards.append(ShardFacts(task.shard.name, len(receipt.measures), receipt.bytes, receipt.sha256))
+    reasons = Counter(row.reason for row in rejected)
+    kept = sum(shard.utterances for shard in shards)
     if not kept:
         listed = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         raise DataError(
             f"split {folder.name}: all {len(rejected)} utterances were rejected: {listed}; such as "
-            f"{rejected[0]['id']}: {rejected[0]['detail']}"
+            f"{rejected[0].id}: {rejected[0].detail}"
         )
-    measures = (read_receipt(task)["measures"] for task in tasks)
+    measures = (Receipt.read(task.done).measures for task in tasks)
     seconds = write_index(folder / INDEX, [task.shard for task in tasks], measures)
-    lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rejected]
+    lines = [json.dumps(asdict(row), ensure_ascii=False, sort_keys=True) + "\n" for row in rejected]
     write_text(folder / REJECTED, "".join(lines))
-    names = {shard["file"] for shard in shards}
+    names = {shard.file for shard in shards}
     for stale in folder.glob("shard-*.arrow"):
         if stale.name not in names:
             stale.unlink()
-    totals = {
-        "format": FORMAT, **header, "utterances": kept, "seconds": round(seconds, 3), "rejected": dict(reasons),
-        "outside_alphabet": dict(sorted(plan.characters.items())), "shards": shards,
-    }  # fmt: skip
-    write_text(folder / HEADER, json.dumps(totals, indent=1, ensure_ascii=False) + "\n")
+    totals = replace(
+        header,
+        utterances=kept,
+        seconds=round(seconds, 3),
+        rejected=dict(reasons),
+        outside_alphabet=dict(sorted(plan.characters.items())),
+        shards=tuple(shards),
+    )
+    write_header(folder, totals)
     shutil.rmtree(plan.work)
-    return SplitSummary(kept, seconds / 3600, reasons)
 
 
-def read_receipt(task: ShardTask) -> dict[str, Any]:
-    """Return what `asr.preparation.shard_tasks.prepare_shard` returned."""
-    receipt: dict[str, Any] = json.loads(task.done.read_text(encoding="utf-8"))
-    return receipt
-
-
-def write_index(path: Path, shards: list[Path], measures: Iterable[list[list[Any]]]) -> float:
+def write_index(path: Path, shards: list[Path], measures: Iterable[Sequence[Measures]]) -> float:
     """Write the index of `shards`, one record batch each; return the duration of all in seconds.
 
     Parameters
     ----------
-    measures : iterable of list of list
-        For each shard, for each of its utterances, the values of `MEASURES`.
+    measures : iterable of sequence of Measures
+        For each shard, of each of its utterances.
     """
     import pyarrow as pa
 
     layout = index_schema()
-    columns = [name for name in layout.names if name not in MEASURES]
+    columns = [name for name in layout.names if name not in Measures._fields]
     seconds = 0.0
     with (
         atomic_path(path) as temporary,
@@ -155,9 +110,10 @@ def write_index(path: Path, shards: list[Path], measures: Iterable[list[list[Any
             table = read_arrow(shard)
             seconds += sum(table.column("duration_seconds").to_pylist())
             arrays = [_join(table.column(name)) for name in columns]
-            measured = zip(*rows, strict=True) if rows else [() for _ in MEASURES]
+            measured = zip(*rows, strict=True) if rows else [() for _ in Measures._fields]
             arrays += [
-                arrow_array(values, layout.field(name).type) for name, values in zip(MEASURES, measured, strict=True)
+                arrow_array(values, layout.field(name).type)
+                for name, values in zip(Measures._fields, measured, strict=True)
             ]
             writer.write_batch(pa.record_batch(arrays, schema=layout))
     return seconds

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import DataError, MissingExtraError, UsageError, did_you_mean
-from asr.preparation.corpus import Corpus
-from asr.preparation.utterance import RawUtterance
+from asr.preparation.corpus import Corpus, RawUtterance
 from asr.text import VERBATIM
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from asr.errors import DataError, UsageError, did_you_mean
 from asr.features import LogMelConfig
-from asr.preparation.corpus import Corpus
+from asr.preparation.corpus import Corpus, RawUtterance
 from asr.preparation.formats import COLUMNS, read_source
-from asr.preparation.utterance import RawUtterance, held_out
+from asr.preparation.parsing import held_out
 from asr.text import VERBATIM, TextProfile
 
 HOLD_OUT = ("speaker", "text", "id")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import UsageError
-from asr.features import LogMelConfig, Normalisation
+from asr.features import LogMelConfig
 from asr.preparation.checks import Limits
 from asr.store.layout import Kind
 from asr.text import TextProfile, Unknown
@@ -17,9 +17,6 @@ class PrepareOptions:
     Parameters
     ----------
     features : LogMelConfig, optional
-    normalisation : {"utterance", "none", "global"}, optional
-        Overrides that of `features`; for "global" the mean and deviation are taken from a fixed sample of the
-        training utterances.
     kind : {"features", "audio"}, optional
         What is stored: log-mel features, or waveforms for augmentation on the fly.
     splits : tuple of str, optional
@@ -51,7 +48,6 @@ class PrepareOptions:
     """
 
     features: LogMelConfig | None = None
-    normalisation: Normalisation | None = None
     kind: Kind | None = None
     splits: tuple[str, ...] | None = None
     speeds: tuple[float, ...] = ()

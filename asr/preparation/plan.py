@@ -9,13 +9,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asr.errors import DataError
-from asr.preparation.utterance import RawUtterance
+from asr.preparation.corpus import RawUtterance
 from asr.store.layout import write_bytes
+from asr.store.source import Source
 from asr.text import TextProfile, describe_characters
 
 WORK = ".work"
@@ -47,6 +48,68 @@ class PlanSettings:
     shard_utterances: int
 
 
+class PlannedFile(NamedTuple):
+    """A recording: the number of the root that it lies below (-1: none), its name there, and its size."""
+
+    root: int
+    name: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUtterance:
+    """A `RawUtterance` whose recordings were found and whose transcript was normalised; a line of a slice."""
+
+    id: str
+    files: tuple[PlannedFile, ...]
+    text: str
+    speaker: str
+    start_seconds: float
+    end_seconds: float | None
+    gaps_seconds: tuple[float, ...]
+    speed: float
+    channels: tuple[int, ...]
+    disagreement: float
+
+    @property
+    def source(self) -> Source:
+        """What the store says of where the utterance is from."""
+        names = tuple(file.name for file in self.files)
+        return Source(names, self.start_seconds, self.end_seconds, self.speed, self.channels)
+
+    def to_json(self) -> str:
+        """Return one line."""
+        row: dict[str, Any] = {
+            "id": self.id, "files": self.files, "text": self.text, "speaker": self.speaker,
+            "start": self.start_seconds, "end": self.end_seconds, "gaps": self.gaps_seconds, "speed": self.speed,
+        }  # fmt: skip
+        # Only where they say something: the digests of other corpora stay as they were.
+        if self.channels:
+            row["channels"] = self.channels
+        if self.disagreement:
+            row["disagreement"] = self.disagreement
+        return json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, line: str) -> "PlannedUtterance":
+        """Return what `to_json` wrote."""
+        row = json.loads(line)
+        files = tuple(PlannedFile(*file) for file in row["files"])
+        return cls(
+            row["id"], files, row["text"], row["speaker"], row["start"], row["end"], tuple(row["gaps"]), row["speed"],
+            tuple(row.get("channels", ())), row.get("disagreement", 0.0),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An utterance that is left out: its id, the kind of reason, and what exactly."""
+
+    id: str
+    reason: str
+    detail: str
+
+
 @dataclass
 class SplitPlan:
     """The slices of one split.
@@ -55,20 +118,25 @@ class SplitPlan:
     ----------
     folder : Path
         Where the split's store comes to lie; the slices are in its ``.work``.
+    slice_utterances : int
+        In each slice but the last.
     digests : list of str
         SHA-256 of each slice, the same whichever other folders of the corpus are given.
     utterances : int
         In all slices.
-    rejected : list of dict
-        What is left out already: id, reason, detail.
+    rejected : list of Rejection
+        What is left out already.
+    characters : Counter of str
+        Outside the alphabet, in all transcripts.
     """
 
     folder: Path
+    slice_utterances: int
     digests: list[str] = field(default_factory=list)
     utterances: int = 0
-    rejected: list[dict[str, str]] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
     characters: Counter[str] = field(default_factory=Counter)
-    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _rows: list[PlannedUtterance] = field(default_factory=list)
     _ids: set[bytes] = field(default_factory=set)
 
     @property
@@ -80,26 +148,25 @@ class SplitPlan:
         """Return where slice `number` is."""
         return self.work / f"slice-{number:05d}.jsonl"
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the planned utterances, slice by slice."""
-        for number in range(len(self.digests)):
-            yield from read_slice(self.slice_path(number))
+    def size(self, number: int) -> int:
+        """Return how many utterances are in slice `number`."""
+        return min(self.slice_utterances, self.utterances - number * self.slice_utterances)
 
-    def add(self, row: dict[str, Any], size: int) -> None:
-        """Add a planned utterance; a slice of `size` utterances is written."""
-        key = hashlib.blake2b(row["id"].encode(), digest_size=8).digest()
+    def add(self, row: PlannedUtterance) -> None:
+        """Add a planned utterance; a slice that is full is written."""
+        key = hashlib.blake2b(row.id.encode(), digest_size=8).digest()
         if key in self._ids:
-            self.reject(row["id"], "duplicate id", "an utterance with this id came before; expected each id once")
+            self.reject(row.id, "duplicate id", "an utterance with this id came before; expected each id once")
             return
         self._ids.add(key)
         self._rows.append(row)
         self.utterances += 1
-        if len(self._rows) == size:
+        if len(self._rows) == self.slice_utterances:
             self.flush()
 
     def reject(self, name: str, reason: str, detail: str) -> None:
         """Leave an utterance out."""
-        self.rejected.append({"id": name, "reason": reason, "detail": detail})
+        self.rejected.append(Rejection(name, reason, detail))
 
     def flush(self) -> None:
         """Write the slice that is begun."""
@@ -116,19 +183,19 @@ class SplitPlan:
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()
 
 
-def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
+def _lines(rows: Iterable[PlannedUtterance]) -> bytes:
+    return "".join(row.to_json() for row in rows).encode()
 
 
-def _without_roots(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _without_roots(rows: Iterable[PlannedUtterance]) -> Iterator[PlannedUtterance]:
     """Yield the rows as if there were one root: the numbers change with the archives that the wanted splits need."""
     for row in rows:
-        yield {**row, "files": [[min(number, 0), name, size] for number, name, size in row["files"]]}
+        yield replace(row, files=tuple(file._replace(root=min(file.root, 0)) for file in row.files))
 
 
-def read_slice(path: Path) -> list[dict[str, Any]]:
-    """Return the planned utterances of a slice."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+def read_slice(path: Path) -> Iterator[PlannedUtterance]:
+    """Yield the planned utterances of a slice."""
+    return map(PlannedUtterance.from_json, filter(None, path.read_text(encoding="utf-8").split("\n")))
 
 
 def plan(
@@ -147,7 +214,7 @@ def plan(
         If transcripts have characters outside the alphabet and the profile refuses them, or many audio files are
         missing.
     """
-    plans = {split: SplitPlan(folder) for split, folder in folders.items()}
+    plans = {split: SplitPlan(folder, settings.shard_utterances) for split, folder in folders.items()}
     unknown: dict[str, str] = {}
     for utterance in utterances:
         split = plans.get(utterance.split)
@@ -157,7 +224,7 @@ def plan(
         if row is None:
             continue
         for copy in _copies(row, utterance.split, settings):
-            split.add(copy, settings.shard_utterances)
+            split.add(copy)
     if unknown and settings.profile is not None:
         raise _outside_alphabet(unknown, plans, settings.profile)
     for name, split in plans.items():
@@ -168,14 +235,14 @@ def plan(
 
 def _row(
     utterance: RawUtterance, split: SplitPlan, settings: PlanSettings, unknown: dict[str, str]
-) -> dict[str, Any] | None:
+) -> PlannedUtterance | None:
     """Return the planned utterance, or None if it is left out."""
     name = utterance.id.encode("utf-8", "backslashreplace").decode()
     files = []
     for path in utterance.files:
         try:
             str(path).encode()
-            files.append([*_relative(path, settings.roots), path.stat().st_size])
+            files.append(PlannedFile(*_relative(path, settings.roots), path.stat().st_size))
         except UnicodeEncodeError:
             split.reject(name, "name not UTF-8", f"{str(path)!a}: expected a UTF-8 name: rename the file")
             return None
@@ -196,16 +263,10 @@ def _row(
         if not text:
             split.reject(name, "empty transcript", repr(utterance.text))
             return None
-    row = {
-        "id": name, "files": files, "text": text, "speaker": utterance.speaker, "start": utterance.start_seconds,
-        "end": utterance.end_seconds, "gaps": list(utterance.gaps_seconds), "speed": utterance.speed,
-    }  # fmt: skip
-    # Only where they say something: the digests of other corpora stay as they were.
-    if utterance.channels:
-        row["channels"] = list(utterance.channels)
-    if utterance.disagreement:
-        row["disagreement"] = utterance.disagreement
-    return row
+    return PlannedUtterance(
+        name, tuple(files), text, utterance.speaker, utterance.start_seconds, utterance.end_seconds,
+        utterance.gaps_seconds, utterance.speed, utterance.channels, utterance.disagreement,
+    )  # fmt: skip
 
 
 def _relative(path: Path, roots: tuple[Path, ...]) -> tuple[int, str]:
@@ -216,13 +277,13 @@ def _relative(path: Path, roots: tuple[Path, ...]) -> tuple[int, str]:
     return -1, path.absolute().as_posix()
 
 
-def _copies(row: dict[str, Any], split: str, settings: PlanSettings) -> Iterator[dict[str, Any]]:
+def _copies(row: PlannedUtterance, split: str, settings: PlanSettings) -> Iterator[PlannedUtterance]:
     yield row
     if split in settings.train_splits:
         for speed in settings.speeds:
             # Kaldi's names; the copy is another voice to whoever adapts to speakers.
-            speaker = f"sp{speed:g}-{row['speaker']}" if row["speaker"] else ""
-            yield {**row, "id": f"sp{speed:g}-{row['id']}", "speaker": speaker, "speed": row["speed"] * speed}
+            speaker = f"sp{speed:g}-{row.speaker}" if row.speaker else ""
+            yield replace(row, id=f"sp{speed:g}-{row.id}", speaker=speaker, speed=row.speed * speed)
 
 
 def _outside_alphabet(unknown: dict[str, str], plans: dict[str, SplitPlan], profile: TextProfile) -> DataError:
@@ -241,11 +302,11 @@ def _outside_alphabet(unknown: dict[str, str], plans: dict[str, SplitPlan], prof
 
 
 def _check_missing(name: str, split: SplitPlan, allow_missing: bool) -> None:
-    missing = [row for row in split.rejected if row["reason"] == "missing audio"]
+    missing = [row for row in split.rejected if row.reason == "missing audio"]
     total = split.utterances + len(split.rejected)
     if not allow_missing and len(missing) > max(MAX_MISSING * total, 1):
         raise DataError(
-            f"split {name}: {len(missing)} of {total} recordings are not there, such as {missing[0]['detail']}: is the "
+            f"split {name}: {len(missing)} of {total} recordings are not there, such as {missing[0].detail}: is the "
             "archive wholly extracted? --allow-missing goes on without them"
         )
 

@@ -3,39 +3,117 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from asr.console import ProgressBar
 from asr.errors import AsrError, DataError, UsageError, did_you_mean
-from asr.features import LogMelConfig
+from asr.preparation.archives import find_roots
 from asr.preparation.checks import Limits
-from asr.preparation.corpus import Corpus
+from asr.preparation.corpus import Corpus, RawUtterance
 from asr.preparation.executors import run_tasks
-from asr.preparation.features import global_statistics, statistics_of_others, write_filterbank
-from asr.preparation.index import SplitSummary, Summary, finish_split
+from asr.preparation.index import finish_split
 from asr.preparation.options import PrepareOptions
 from asr.preparation.plan import PlanSettings, SplitPlan, plan
-from asr.preparation.progress import Progress
 from asr.preparation.report import write_report
-from asr.preparation.resume import (
-    is_done,
-    is_reported,
-    keep_existing,
-    only_writer,
-    remove_leftovers,
-    without_statistics,
-)
-from asr.preparation.roots import find_roots
-from asr.preparation.shard_tasks import ShardSettings, ShardTask, finished, read_planned
-from asr.preparation.utterance import RawUtterance
-from asr.store.layout import HEADER, read_header
+from asr.preparation.resume import is_done, is_reported, keep_existing, only_writer, remove_leftovers
+from asr.preparation.shard_tasks import Receipt, ShardSettings, ShardTask, finished
+from asr.settings import to_dict
+from asr.store.layout import HEADER, StoreHeader, read_header, write_filterbank
 from asr.text import TextProfile
 
 
-def run(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
-    """Prepare `corpus`; see `asr.preparation.corpus.prepare`."""
+@dataclass(frozen=True)
+class SplitSummary:
+    """What became of a split.
+
+    Parameters
+    ----------
+    utterances : int
+        Kept.
+    hours : float
+    rejected : Counter of str
+        Reason → utterances.
+    """
+
+    utterances: int
+    hours: float
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a preparation did.
+
+    Parameters
+    ----------
+    out : Path
+    splits : dict of str to SplitSummary
+        In the order of the corpus.
+    warnings : tuple of str
+    """
+
+    out: Path
+    splits: dict[str, SplitSummary]
+    warnings: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the warnings, then a line for each split."""
+        yield from (f"warning: {warning}" for warning in self.warnings)
+        for name, split in self.splits.items():
+            reasons = ", ".join(f"{reason} {count}" for reason, count in split.rejected.most_common())
+            left_out = f"; left out {split.rejected.total()}: {reasons}" if reasons else ""
+            yield f"{self.out / name}: {split.utterances:,} utterances, {split.hours:.2f} h{left_out}"
+
+
+def prepare(corpus: Corpus, out: str | Path, options: PrepareOptions | None = None) -> Summary:
+    """Turn a corpus into one store a split, below `out`; what is done already is left as it is.
+
+    A run that was stopped, however rudely, goes on where it was when it is called again.
+
+    Raises
+    ------
+    DataError
+        If the corpus cannot be had or is not as it should be, or `out` holds something else.
+    UsageError
+        If an option does not fit the corpus.
+    """
+    try:
+        return _prepare(corpus, Path(out), options or PrepareOptions())
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or out}: cannot be read or written ({error.strerror or error}): mend that and run the "
+            "same command again, it goes on where it was"
+        ) from None
+
+
+def _prepare(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
+    headers = _headers(corpus, options)
+    warnings: list[str] = []
+    with ProgressBar(quiet=options.quiet) as progress, only_writer(out):
+        remove_leftovers(out)
+        todo = [split for split, header in headers.items() if options.force or not is_done(out / split, header)]
+        if todo or not corpus.archives:
+            roots = find_roots(corpus, out, options, progress, warnings.append)
+            try:
+                plans = _plan(corpus, roots, {split: out / split for split in headers}, options, progress)
+                absent = [split for split in headers if split not in plans]
+                warnings += [f"{corpus.name}: the split {split} is not there" for split in absent]
+                _make_stores(corpus, plans, headers, roots, options, progress)
+            finally:
+                remove_leftovers(out)
+        summary = _summary(out, headers, warnings)
+        if todo or not is_reported(out):
+            write_report(out, corpus.title, summary.warnings)
+        if not options.quiet:
+            for line in summary.lines():
+                progress.message(line)
+    return summary
+
+
+def _headers(corpus: Corpus, options: PrepareOptions) -> dict[str, StoreHeader]:
+    """Return for each wanted split what its header says of where the store comes from and how it is made."""
     wanted = _wanted_splits(corpus, options)
     if corpus.profile is None and (options.profile or options.unknown):
         raise UsageError(
@@ -47,26 +125,23 @@ def run(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
             "for training, and only training utterances are copied; expected one of: "
             f"{', '.join(corpus.train_splits) or 'train (train=FILE for your own data)'}"
         )
-    warnings: list[str] = []
-    with Progress(corpus.name, quiet=options.quiet) as progress, only_writer(out):
-        remove_leftovers(out)
-        unresolved = _features(corpus, options)
-        todo = [
-            split
-            for split in wanted
-            if options.force or not is_done(out / split, _header(corpus, split, unresolved, options))
-        ]
-        if todo or not corpus.archives:
-            roots = find_roots(corpus, out, options, progress, warnings.append)
-            try:
-                warnings += _prepare_splits(corpus, roots, {split: out / split for split in wanted}, options, progress)
-            finally:
-                remove_leftovers(out)
-        summary = _summary(out, wanted, warnings)
-        if todo or not is_reported(out):
-            write_report(out, corpus.title, summary.warnings)
-    progress.show(summary)
-    return summary
+    return {
+        split: StoreHeader(
+            kind=options.kind or corpus.kind,
+            corpus=corpus.name,
+            title=corpus.title,
+            version=corpus.version,
+            licence=corpus.licence,
+            citation=corpus.citation,
+            split=split,
+            features=options.features or corpus.features,
+            profile=_profile(corpus, options),
+            speeds=options.speeds if split in corpus.train_splits else (),
+            limits=asdict(options.limits or corpus.limits),
+            shard_utterances=options.shard_utterances,
+        )
+        for split in wanted
+    }
 
 
 def _wanted_splits(corpus: Corpus, options: PrepareOptions) -> tuple[str, ...]:
@@ -81,15 +156,22 @@ def _wanted_splits(corpus: Corpus, options: PrepareOptions) -> tuple[str, ...]:
     return tuple(split for split in corpus.splits if split not in corpus.on_request)
 
 
-def _prepare_splits(
-    corpus: Corpus, roots: tuple[Path, ...], folders: dict[str, Path], options: PrepareOptions, progress: Progress
-) -> list[str]:
-    """Plan all splits, run the shards that are not there, finish each split; return warnings."""
+def _profile(corpus: Corpus, options: PrepareOptions) -> TextProfile | None:
+    if corpus.profile is None:
+        return None
+    profile = options.profile or corpus.profile
+    return replace(profile, unknown=options.unknown) if options.unknown else profile
+
+
+def _plan(
+    corpus: Corpus, roots: tuple[Path, ...], folders: dict[str, Path], options: PrepareOptions, progress: ProgressBar
+) -> dict[str, SplitPlan]:
+    """Read the transcripts, and return the plans of the wanted splits that are there."""
     profile = _profile(corpus, options)
     settings = PlanSettings(roots, profile, options.speeds, corpus.train_splits, options.shard_utterances)
     present: dict[str, None] = {}
     utterances = (utterance for root in roots for utterance in _parsed(corpus, root, present))
-    with progress.planning():
+    with progress.task(f"{corpus.name}: reading transcripts"):
         plans = plan(utterances, folders, settings, allow_missing=options.allow_missing)
     absent = [split for split in folders if split not in plans]
     if absent and options.splits:
@@ -99,34 +181,7 @@ def _prepare_splits(
         )
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")
-
-    warnings = [f"{corpus.name}: the split {split} is not there" for split in absent]
-    features = _resolved(corpus, plans, roots, options, warnings)
-    work: dict[str, list[ShardTask]] = {}
-    headers = {}
-    for split, planned in plans.items():
-        header = _header(corpus, split, features.to_dict(), options) | {"plan": planned.digest()}
-        if keep_existing(planned, header, force=options.force):
-            shutil.rmtree(planned.work)
-            continue
-        headers[split] = header
-        work[split] = [
-            ShardTask(number, digest, _settings(corpus, planned, header, roots, features))
-            for number, digest in enumerate(planned.digests)
-        ]
-        write_filterbank(planned.folder, features)
-    waiting = [task for tasks in work.values() for task in tasks if finished(task) is None]
-    total = sum(plans[split].utterances for split in work)
-    progress.start(total, total - sum(_size(task, plans, options) for task in waiting))
-    run_tasks(
-        waiting,
-        options.jobs,
-        options.cluster,
-        lambda task, receipt: progress.advance(len(receipt["measures"]) + len(receipt["rejected"])),
-    )
-    for split, tasks in work.items():
-        finish_split(plans[split], tasks, headers[split])
-    return warnings
+    return plans
 
 
 def _parsed(corpus: Corpus, root: Path, present: dict[str, None]) -> Iterator[RawUtterance]:
@@ -149,89 +204,59 @@ def _parsed(corpus: Corpus, root: Path, present: dict[str, None]) -> Iterator[Ra
         ) from error
 
 
-def _size(task: ShardTask, plans: dict[str, SplitPlan], options: PrepareOptions) -> int:
-    planned = plans[Path(task.settings.folder).name]
-    return min(options.shard_utterances, planned.utterances - task.number * options.shard_utterances)
+def _make_stores(
+    corpus: Corpus,
+    plans: dict[str, SplitPlan],
+    headers: Mapping[str, StoreHeader],
+    roots: tuple[Path, ...],
+    options: PrepareOptions,
+    progress: ProgressBar,
+) -> None:
+    """Run the shards that are not there, and finish each split."""
+    work: dict[str, list[ShardTask]] = {}
+    planned_headers = {}
+    for split, planned in plans.items():
+        header = replace(headers[split], plan=planned.digest())
+        if keep_existing(planned, header, force=options.force):
+            shutil.rmtree(planned.work)
+            continue
+        planned_headers[split] = header
+        settings = _settings(planned, header, roots)
+        work[split] = [ShardTask(number, digest, settings) for number, digest in enumerate(planned.digests)]
+        write_filterbank(planned.folder, header.features)
+    waiting = {split: [task for task in tasks if finished(task) is None] for split, tasks in work.items()}
+    total = sum(plans[split].utterances for split in work)
+    done = total - sum(plans[split].size(task.number) for split, tasks in waiting.items() for task in tasks)
+    with progress.task(f"{corpus.name}: utterances", total) as update:
+
+        def on_done(task: ShardTask, receipt: Receipt) -> None:
+            nonlocal done
+            done += len(receipt)
+            update(done)
+
+        run_tasks([task for tasks in waiting.values() for task in tasks], options.jobs, options.cluster, on_done)
+    for split, tasks in work.items():
+        finish_split(plans[split], tasks, planned_headers[split])
 
 
-def _features(corpus: Corpus, options: PrepareOptions) -> dict[str, Any]:
-    """Return the feature configuration, in which global statistics may be missing yet."""
-    config = options.features or corpus.features
-    if options.normalisation in (None, config.normalisation):
-        return config.to_dict()
-    return without_statistics(config, str(options.normalisation))
-
-
-def _resolved(
-    corpus: Corpus, plans: dict[str, SplitPlan], roots: tuple[Path, ...], options: PrepareOptions, warnings: list[str]
-) -> LogMelConfig:
-    """Return the feature configuration with its statistics: those of the stores that stay, if any do."""
-    values = _features(corpus, options)
-    if values["normalisation"] != "global" or values["mean"]:
-        return LogMelConfig.from_dict(values)
-    config = LogMelConfig.from_dict({**values, "normalisation": "none"})
-    training = [plans[split] for split in corpus.train_splits if split in plans]
-    out = next(iter(plans.values())).folder.parent
-    others = statistics_of_others(config, out, plans if options.force else ())
-    if others is not None:
-        if options.force and training:
-            warnings.append(
-                f"{corpus.name}: normalised by the mean and deviation that {others[1]} has been, and not by new ones; "
-                "to take them anew, prepare all splits with --force"
-            )
-        return others[0]
-    places = [str(root) for root in roots]
-    return global_statistics(config, training, lambda row: read_planned(row, places, config.sample_rate))
-
-
-def _profile(corpus: Corpus, options: PrepareOptions) -> TextProfile | None:
-    if corpus.profile is None:
-        return None
-    profile = options.profile or corpus.profile
-    return replace(profile, unknown=options.unknown) if options.unknown else profile
-
-
-def _header(corpus: Corpus, split: str, features: dict[str, Any], options: PrepareOptions) -> dict[str, Any]:
-    """Return what the header says of where the store comes from and how it was made."""
-    profile = _profile(corpus, options)
-    return {
-        "kind": options.kind or corpus.kind,
-        "corpus": corpus.name,
-        "title": corpus.title,
-        "version": corpus.version,
-        "licence": corpus.licence,
-        "citation": corpus.citation,
-        "split": split,
-        "features": features,
-        "profile": profile.to_dict() if profile else None,
-        "speeds": list(options.speeds) if split in corpus.train_splits else [],
-        "limits": asdict(options.limits or corpus.limits),
-        "shard_utterances": options.shard_utterances,
-    }
-
-
-def _settings(
-    corpus: Corpus, planned: SplitPlan, header: dict[str, Any], roots: tuple[Path, ...], features: LogMelConfig
-) -> ShardSettings:
+def _settings(planned: SplitPlan, header: StoreHeader, roots: tuple[Path, ...]) -> ShardSettings:
     """Return what all shards of a split share."""
-    metadata = {name: str(header[name]) for name in ("corpus", "version", "split", "kind", "licence")}
-    metadata["features"] = json.dumps(header["features"])
+    metadata = {name: str(getattr(header, name)) for name in ("corpus", "version", "split", "kind", "licence")}
     return ShardSettings(
         folder=str(planned.folder.absolute()),
         roots=tuple(str(root.absolute()) for root in roots),
-        kind=header["kind"],
-        features=features,
-        has_text=corpus.profile is not None,
-        limits=Limits(**header["limits"]),
-        metadata=metadata,
+        kind=header.kind,
+        features=header.features,
+        has_text=header.profile is not None,
+        limits=Limits(**header.limits),
+        metadata={**metadata, "features": json.dumps(to_dict(header.features))},
     )
 
 
-def _summary(out: Path, wanted: tuple[str, ...], warnings: list[str]) -> Summary:
+def _summary(out: Path, wanted: Iterable[str], warnings: list[str]) -> Summary:
     splits = {}
     for split in wanted:
         if (out / split / HEADER).exists():
             header = read_header(out / split)
-            hours = header["seconds"] / 3600
-            splits[split] = SplitSummary(header["utterances"], hours, Counter(header["rejected"]))
+            splits[split] = SplitSummary(header.utterances, header.seconds / 3600, Counter(header.rejected))
     return Summary(out, splits, tuple(warnings))

@@ -10,21 +10,10 @@ from typing import Any
 import numpy as np
 
 from asr.files import write_text
-from asr.preparation.charts import bars, histogram, spectrogram, waveform
+from asr.page import html_page
+from asr.preparation.charts import bars, draw, histogram, spectrogram, waveform
 from asr.preparation.survey import SplitIndex, survey
 from asr.store.store import AudioStore, FeatureStore, StoredAudio, open_store
-
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em; color: #222 }
-h1 { font-size: 1.6em } h2 { border-bottom: 1px solid #ccc; margin-top: 2em } h3 { margin-bottom: .3em }
-table { border-collapse: collapse; margin: .6em 0 } td, th { padding: .25em .8em; text-align: left;
-  border-bottom: 1px solid #e4e4e4; vertical-align: top } td.n { text-align: right }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(17em, 1fr)); gap: 1em 1.6em }
-figure img, figure svg { width: 100%; height: 7em } .chart rect { fill: #2a6a9e } .chart rect:hover { fill: #e0a100 }
-.chart path, .wave path { stroke: #555; stroke-width: .7 } .chart text { font: 10px system-ui, sans-serif } .m {
-  text-anchor: middle } .warn { background: #fff3d6; padding: .5em .8em; border-left: 4px solid #e0a100 }
-code { font-size: .92em } figcaption { font-size: .92em } figure { margin: .8em 0 }
-"""
 
 
 def write_report(out: Path, title: str, warnings: Sequence[str]) -> None:
@@ -33,17 +22,13 @@ def write_report(out: Path, title: str, warnings: Sequence[str]) -> None:
     Raises
     ------
     MissingExtraError
-        If Pillow is not installed.
+        If matplotlib is not installed.
     """
     found = {"title": title, "warnings": list(warnings), **survey(out)}
     write_text(out / "report.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    parts = [f"<h1>{html.escape(title)}</h1>", _warnings(found), _overview(found), _between(found)]
+    parts = [_warnings(found), _overview(found), _between(found)]
     parts += [_split(out / name, name, facts) for name, facts in found["splits"].items()]
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style>{''.join(parts)}</html>\n"
-    )
-    write_text(out / "report.html", page)
+    write_text(out / "report.html", html_page(title, "".join(parts)))
 
 
 def _warnings(found: dict[str, Any]) -> str:
@@ -125,25 +110,22 @@ def _charts(index: SplitIndex, facts: dict[str, Any]) -> str:
     """Return charts of durations, levels, speakers, and, where there is text, of speech rates and characters."""
     seconds = index.numbers("duration_seconds")
     speakers = Counter(index.strings("speaker")).most_common()
+    named = {name or "unknown": count for name, count in speakers}
     charts = [
         histogram(seconds, "duration (s)"),
         histogram(index.numbers("level_db"), "level (dB re full scale)"),
-        bars(
-            [count for _, count in speakers],
-            [name or "unknown" for name, _ in speakers],
-            f"speakers ({facts['speakers']}): utterances",
-        ),
+        bars(named, f"speakers ({facts['speakers']}): utterances"),
     ]
     if "characters" in facts:
         lengths = np.fromiter((len(text) for text in index.strings("text")), dtype=np.int64, count=len(seconds))
         most = sorted(facts["characters"].items(), key=lambda item: -item[1])[:40]
-        names = [name if name != " " else "␣" for name, _ in most]
+        counts = {name if name != " " else "␣": count for name, count in most}
         charts += [
             histogram(lengths / seconds, "characters/s"),
             histogram(lengths, "characters an utterance"),
-            bars([count for _, count in most], names, "characters: how often", logarithmic=True),
+            bars(counts, "characters: how often", logarithmic=True),
         ]
-    return f'<div class="charts">{"".join(charts)}</div>'
+    return draw(charts, columns=3)
 
 
 def _examples(store: FeatureStore | AudioStore) -> list[int]:
@@ -156,5 +138,5 @@ def _example(store: FeatureStore | AudioStore, number: int) -> str:
     utterance = store[number]
     caption = f"{utterance.id} ({utterance.speaker or 'unknown'}, {utterance.duration_seconds:.2f} s): {utterance.text}"
     if isinstance(utterance, StoredAudio):
-        return waveform(utterance.samples, caption)
-    return spectrogram(utterance.features, caption)
+        return draw([waveform(utterance.samples, utterance.sample_rate)], caption=caption)
+    return draw([spectrogram(utterance.features, store.config)], caption=caption)

@@ -4,21 +4,20 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from asr.errors import DataError
-from asr.features import LogMelConfig
-from asr.preparation.locks import locked
+from asr.files import locked
 from asr.preparation.plan import WORK, SplitPlan
-from asr.store.layout import HEADER, read_header
+from asr.settings import differences
+from asr.store.layout import HEADER, StoreHeader, read_header
 
 # What makes a store another store.
 IDENTITY = ("kind", "corpus", "version", "split", "features", "profile", "speeds", "limits", "shard_utterances")
 
 
-def is_done(folder: Path, header: dict[str, Any]) -> bool:
+def is_done(folder: Path, header: StoreHeader) -> bool:
     """Return whether a complete store is in `folder` that was made as `header` says; the corpus need not be at hand.
 
     Raises
@@ -28,16 +27,11 @@ def is_done(folder: Path, header: dict[str, Any]) -> bool:
     """
     if not (folder / HEADER).exists():
         return False
-    found = read_header(folder)
-    if header["features"]["normalisation"] == found["features"]["normalisation"] == "global":
-        # The statistics are the corpus's: those of the store are those that would be computed again.
-        statistics = {name: found["features"][name] for name in ("mean", "std")}
-        header = {**header, "features": {**header["features"], **statistics}}
-    _refuse_other(folder, found, header, IDENTITY)
+    _refuse_other(folder, read_header(folder), header, IDENTITY)
     return True
 
 
-def keep_existing(planned: SplitPlan, header: dict[str, Any], *, force: bool) -> bool:
+def keep_existing(planned: SplitPlan, header: StoreHeader, *, force: bool) -> bool:
     """Return whether the store that was planned is there already; with `force`, remove its header instead.
 
     Raises
@@ -57,18 +51,14 @@ def keep_existing(planned: SplitPlan, header: dict[str, Any], *, force: bool) ->
     return False
 
 
-def _refuse_other(folder: Path, got: dict[str, Any], expected: dict[str, Any], names: tuple[str, ...]) -> None:
+def _refuse_other(folder: Path, found: StoreHeader, wanted: StoreHeader, names: tuple[str, ...]) -> None:
+    got, expected = ({name: header.to_dict()[name] for name in names} for header in (found, wanted))
     different = []
-    for name in names:
-        if got[name] == expected[name]:
-            continue
-        if isinstance(got[name], dict) and isinstance(expected[name], dict):
-            keys = [key for key in expected[name] if got[name].get(key) != expected[name][key]]
-            different += [f"{name}.{key}{_change(got[name].get(key), expected[name][key])}" for key in keys]
-        elif name == "plan":
+    for name, before, now in differences(got, expected):
+        if name == "plan":
             different.append("the utterances (the corpus or its transcripts changed)")
         else:
-            different.append(f"{name}{_change(got[name], expected[name])}")
+            different.append(f"{name}{_change(before, now)}")
     if different:
         raise DataError(
             f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another folder (--out; of a "
@@ -80,12 +70,6 @@ def _change(got: Any, expected: Any) -> str:
     """Return `` 80 → 64`` for values that are short enough to be read."""
     text = f" {got!r} → {expected!r}"
     return text if len(text) < 80 else ""
-
-
-def without_statistics(config: LogMelConfig, normalisation: str) -> dict[str, Any]:
-    """Return what `config` with `normalisation` says before global statistics are known."""
-    values = replace(config, normalisation="none", mean=(), std=()).to_dict()
-    return {**values, "normalisation": normalisation}
 
 
 def is_reported(out: Path) -> bool:

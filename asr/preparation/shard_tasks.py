@@ -7,9 +7,9 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,10 @@ from asr.audio import AudioWarning, load_audio, resample
 from asr.errors import AsrError, AudioError, DataError, MissingExtraError
 from asr.features import LogMel, LogMelConfig
 from asr.files import atomic_path, write_text
-from asr.preparation.checks import Level, Limits, frames_needed, measure_level, reason_to_reject
-from asr.preparation.plan import WORK, read_slice, settings_digest
-from asr.store.layout import (
-    FILTERBANK,
-    Kind,
-    ShardWriter,
-    file_checksum,
-    schema,
-    shard_name,
-)
+from asr.preparation.checks import Limits, frames_needed, measure_loudness, reason_to_reject
+from asr.preparation.plan import WORK, PlannedUtterance, Rejection, read_slice, settings_digest
+from asr.store.layout import FILTERBANK, Kind, ShardRow, ShardWriter, file_checksum, schema, shard_name
 
-# What the index has beside the columns of the shards.
-MEASURES = ("num_frames", "frames_needed", "level_db", "clipped", "content", "disagreement")
 # Every eighth frame or sample tells whether two utterances are the same recording as well as all of them do.
 DIGEST_STEP = 8
 
@@ -100,28 +91,78 @@ class ShardTask:
         settings = self.settings
         return settings_digest(
             self.number, self.slice_digest, settings.kind, settings.features, settings.has_text, settings.limits,
-            settings.metadata, MEASURES,
+            settings.metadata, Measures._fields,
         )  # fmt: skip
 
 
-def finished(task: ShardTask) -> dict[str, Any] | None:
+class Measures(NamedTuple):
+    """What is measured of a stored utterance: the columns of the index that its shard lacks."""
+
+    num_frames: int
+    frames_needed: int
+    level_db: float
+    clipped: float
+    content: str
+    disagreement: float
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a slice, written after its shard.
+
+    Parameters
+    ----------
+    task : str
+        Digest of the task.
+    sha256 : str
+    bytes : int
+        Of the shard.
+    measures : list of Measures
+        Of each utterance in it.
+    rejected : list of Rejection
+    """
+
+    task: str
+    sha256: str
+    bytes: int
+    measures: list[Measures]
+    rejected: list[Rejection]
+
+    @classmethod
+    def read(cls, path: Path) -> "Receipt":
+        """Return what `write` wrote.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError
+            If there is none, or it is damaged.
+        """
+        values = json.loads(path.read_text(encoding="utf-8"))
+        measures = [Measures(*row) for row in values["measures"]]
+        rejected = [Rejection(**row) for row in values["rejected"]]
+        return cls(**{**values, "measures": measures, "rejected": rejected})
+
+    def write(self, path: Path) -> None:
+        """Write the receipt as JSON."""
+        write_text(path, json.dumps(asdict(self), ensure_ascii=False))
+
+    def __len__(self) -> int:
+        return len(self.measures) + len(self.rejected)
+
+
+def finished(task: ShardTask) -> Receipt | None:
     """Return the receipt of a shard that is there, whole, and made from the same slice and settings; else None."""
     try:
-        receipt: dict[str, Any] = json.loads(task.done.read_text(encoding="utf-8"))
-        if receipt["task"] != task.digest() or file_checksum(task.shard) != receipt["sha256"]:
+        receipt = Receipt.read(task.done)
+        if receipt.task != task.digest() or file_checksum(task.shard) != receipt.sha256:
             return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return receipt
 
 
-def prepare_shard(task: ShardTask) -> dict[str, Any]:
+def prepare_shard(task: ShardTask) -> Receipt:
     """Read, check and store the utterances of one slice; return the receipt, which is also written beside it.
-
-    Returns
-    -------
-    dict
-        ``sha256`` and ``bytes`` of the shard, a row of measurements for each utterance in it, what was rejected.
 
     Raises
     ------
@@ -129,24 +170,24 @@ def prepare_shard(task: ShardTask) -> dict[str, Any]:
         If a recording changed since planning, or the disk is full.
     """
     settings = task.settings
-    measures: list[list[Any]] = []
-    rejected: list[dict[str, str]] = []
-    n_mels = settings.features.n_mels
+    measures: list[Measures] = []
+    rejected: list[Rejection] = []
+    layout = schema(settings.kind, settings.features.n_mels, settings.metadata)
     try:
         # One thread a process: more would only get in each other's way.
         with _one_thread(), atomic_path(task.shard) as temporary, _arrow_file(temporary) as file:
-            writer = ShardWriter(file, schema(settings.kind, n_mels, settings.metadata))
+            writer = ShardWriter(file, layout)
             for planned in read_slice(task.slice):
-                _prepare_utterance(planned, settings, writer, measures, rejected)
+                prepared = _prepare_utterance(planned, settings)
+                if isinstance(prepared, Rejection):
+                    rejected.append(prepared)
+                else:
+                    writer.add(prepared.row, prepared.payload)
+                    measures.append(prepared.measures)
             writer.close()
-        receipt = {
-            "task": task.digest(),
-            "sha256": file_checksum(task.shard),
-            "bytes": task.shard.stat().st_size,
-            "measures": measures,
-            "rejected": rejected,
-        }
-        write_text(task.done, json.dumps(receipt, ensure_ascii=False))
+        size = task.shard.stat().st_size
+        receipt = Receipt(task.digest(), file_checksum(task.shard), size, measures, rejected)
+        receipt.write(task.done)
     except OSError as error:
         raise DataError(
             f"{task.shard}: cannot be written ({error.strerror or error}): make room or choose another --out, then run "
@@ -163,44 +204,46 @@ def _arrow_file(path: Path) -> Iterator[Any]:
         yield file
 
 
-def _prepare_utterance(
-    planned: dict[str, Any],
-    settings: ShardSettings,
-    writer: ShardWriter,
-    measures: list[list[Any]],
-    rejected: list[dict[str, str]],
-) -> None:
-    """Add one utterance to `writer` and its measurements to `measures`, or its reason to `rejected`."""
-    rate = settings.features.sample_rate
+@dataclass(frozen=True)
+class _Prepared:
+    """An utterance as its shard and the index take it; `payload` as `ShardWriter.add` has it."""
+
+    row: ShardRow
+    payload: NDArray[Any]
+    measures: Measures
+
+
+def _prepare_utterance(planned: PlannedUtterance, settings: ShardSettings) -> _Prepared | Rejection:
+    features = settings.features
+    rate = features.sample_rate
     try:
         samples = read_planned(planned, settings.roots, rate)
     except (AudioError, MissingExtraError) as error:
-        rejected.append({"id": planned["id"], "reason": _audio_reason(error), "detail": str(error)})
-        return
+        return Rejection(planned.id, _audio_reason(error), str(error))
     duration = len(samples) / rate
-    level = measure_level(samples)
-    text = planned["text"] if settings.has_text else None
-    reason = reason_to_reject(duration, text, level, settings.limits)
+    loudness = measure_loudness(samples)
+    reason = reason_to_reject(duration, planned.text if settings.has_text else None, loudness, settings.limits)
     if reason is not None:
-        rejected.append({"id": planned["id"], "reason": reason[0], "detail": reason[1]})
-        return
+        return Rejection(planned.id, *reason)
     payload: NDArray[Any]
     if settings.kind == "audio":
         payload = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     else:
-        payload = _log_mel(settings.folder, settings.features)(samples).astype(np.float16)
-    row = (planned["id"], planned["text"], planned["speaker"], duration, source_of(planned))
-    writer.add(row, payload)
-    measured = _measures(len(samples), planned["text"], level, payload, settings.features)
-    measures.append([*measured, planned.get("disagreement", 0.0)])
-
-
-def _measures(num_samples: int, text: str, level: Level, payload: NDArray[Any], features: LogMelConfig) -> list[Any]:
-    """Return the columns of the index that the shard itself lacks: `MEASURES` but the last."""
+        payload = _log_mel(settings.folder, features)(samples).astype(np.float16)
     # Of what is stored, not of the file: the same recording in two formats of the same samples is still found.
-    digest = hashlib.blake2b(payload[::DIGEST_STEP].tobytes(), digest_size=8).hexdigest()
-    frames = features.num_frames(num_samples)
-    return [frames, frames_needed(text), round(level.level_db, 2), round(level.clipped, 6), digest]
+    content = hashlib.blake2b(payload[::DIGEST_STEP].tobytes(), digest_size=8).hexdigest()
+    return _Prepared(
+        ShardRow(planned.id, planned.text, planned.speaker, duration, str(planned.source)),
+        payload,
+        Measures(
+            features.num_frames(len(samples)),
+            frames_needed(planned.text),
+            round(loudness.level_db, 2),
+            round(loudness.clipped, 6),
+            content,
+            planned.disagreement,
+        ),
+    )
 
 
 def _audio_reason(error: AsrError) -> str:
@@ -212,22 +255,22 @@ def _audio_reason(error: AsrError) -> str:
     return "empty audio" if re.search(r": (is empty|holds no samples)", str(error)) else "unreadable audio"
 
 
-def read_planned(planned: dict[str, Any], roots: Sequence[str], rate: int) -> NDArray[np.float32]:
+def read_planned(planned: PlannedUtterance, roots: Sequence[str], rate: int) -> NDArray[np.float32]:
     """Return the samples of a planned utterance: its recordings joined, with their gaps, at its speed."""
     parts: list[NDArray[np.float32]] = []
-    for position, (root, name, size) in enumerate(planned["files"]):
+    for position, (root, name, size) in enumerate(planned.files):
         path = Path(roots[root], name) if root >= 0 else Path(name)
         _check_unchanged(path, size)
         try:
             part = _load(path, rate, planned)
         finally:
             _check_unchanged(path, size)
-        if position and planned["gaps"]:
-            parts.append(np.zeros(round(planned["gaps"][position - 1] * rate), dtype=np.float32))
+        if position and planned.gaps_seconds:
+            parts.append(np.zeros(round(planned.gaps_seconds[position - 1] * rate), dtype=np.float32))
         parts.append(part)
     samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    if planned["speed"] != 1.0:
-        samples = resample(samples, round(rate * planned["speed"]), rate)
+    if planned.speed != 1.0:
+        samples = resample(samples, round(rate * planned.speed), rate)
     return samples
 
 
@@ -235,16 +278,16 @@ class TruncatedAudioError(AudioError):
     """Audio that ends before its header says: what is missing may be in the transcript."""
 
 
-def _load(path: Path, rate: int, planned: dict[str, Any]) -> NDArray[np.float32]:
+def _load(path: Path, rate: int, planned: PlannedUtterance) -> NDArray[np.float32]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", AudioWarning)
         try:
             return load_audio(
                 path,
                 rate,
-                start_seconds=planned["start"],
-                end_seconds=planned["end"],
-                channels=planned.get("channels"),
+                start_seconds=planned.start_seconds,
+                end_seconds=planned.end_seconds,
+                channels=planned.channels or None,
             ).samples
         except AudioWarning as warning:
             raise TruncatedAudioError(str(warning)) from None
@@ -260,26 +303,6 @@ def _check_unchanged(path: Path, size: int) -> None:
             f"{path}: changed during the preparation ({size} bytes at first, now {now}): let nothing write to the "
             "corpus, and run the same command again"
         )
-
-
-def source_of(planned: dict[str, Any]) -> str:
-    """Return the recordings' names, with what was done to them: see `asr.store.store.StoredUtterance`."""
-    changes = []
-    if planned["start"] or planned["end"] is not None:
-        changes.append(f"t={_seconds(planned['start'])}")
-        if planned["end"] is not None:
-            changes[-1] += f",{_seconds(planned['end'])}"
-    if planned.get("channels"):
-        changes.append(f"channels={','.join(map(str, planned['channels']))}")
-    if planned["speed"] != 1.0:
-        changes.append(f"speed={planned['speed']:g}")
-    names = " + ".join(name for _, name, _ in planned["files"])
-    return f"{names}#{'&'.join(changes)}" if changes else names
-
-
-def _seconds(value: float) -> str:
-    """Return microseconds exactly, however long the recording, without needless zeros."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 @functools.lru_cache(maxsize=2)

@@ -62,7 +62,7 @@ def _scheme(split: str, splits: Iterable[str]) -> str:
 
 def _describe(index: SplitIndex) -> dict[str, Any]:
     seconds, frames = index.numbers("duration_seconds"), index.numbers("num_frames")
-    limits = Limits(**index.header["limits"])
+    limits = Limits(**index.header.limits)
     level = index.numbers("level_db")
     quiet = np.flatnonzero(level < np.median(level) - QUIET_DB)
     clipped, ids = index.numbers("clipped"), index.strings("id")
@@ -76,12 +76,12 @@ def _describe(index: SplitIndex) -> dict[str, Any]:
         "level_db": _spread(level),
         "speakers": len(speakers),
         "rejected": _rejected(index.folder / REJECTED),
-        "outside_alphabet": index.header["outside_alphabet"],
+        "outside_alphabet": index.header.outside_alphabet,
         "clipped": _named(ids, loud, [f"{clipped[i]:.1%} of samples" for i in loud[:EXAMPLES]]),
         "quiet": _named(ids, quiet, [f"{level[i]:.0f} dB" for i in quiet[:EXAMPLES]]),
         "same_audio": _repeated(index),
     }
-    if index.header["profile"] is not None:
+    if index.header.profile is not None:
         lengths = np.fromiter((len(text) for text in index.strings("text")), dtype=np.int64, count=len(seconds))
         rate = lengths / seconds
         odd = _outliers(np.log(rate))
@@ -147,7 +147,7 @@ def _overlap(first: str, a: SplitIndex, second: str, b: SplitIndex) -> dict[str,
     """Return what two splits share; empty if nothing."""
     found: dict[str, Any] = {}
     for name, column in (("speakers", "speaker"), ("ids", "id"), ("audio", "content"), ("texts", "text")):
-        small, large = sorted((a, b), key=lambda index: int(index.header["utterances"]))
+        small, large = sorted((a, b), key=lambda index: index.header.utterances)
         wanted = set(small.strings(column)) - {""}
         shared: Counter[str] = Counter(value for value in large.strings(column) if value in wanted)
         if shared:

@@ -93,7 +93,7 @@ def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
         )
     for split in splits:
         run.store(split)
-    copies = list(run.store(recipe.train).header["speeds"])
+    copies = list(run.store(recipe.train).header.speeds)
     if copies != list(recipe.speeds):
         raise DataError(
             f"{run.data / recipe.train}: was prepared with copies at the speeds {copies}; expected those of the "

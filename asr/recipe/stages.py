@@ -19,19 +19,18 @@ from asr.recipe.training import train
 
 def prepare(run: Run) -> None:
     """Corpus → feature stores, one a split; where the recipe names no corpus, they must be there."""
-    from asr.preparation.corpus import PrepareOptions, load_corpus
-    from asr.preparation.corpus import prepare as prepare_corpus
+    from asr.preparation.options import PrepareOptions
+    from asr.preparation.prepare import prepare as prepare_corpus
+    from asr.preparation.scripts import load_corpus
 
     recipe, features = run.recipe, run.features
     splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))
     if not recipe.corpus:
         check_made_beforehand(run, splits)
         return
-    measure = recipe.global_normalisation and features.normalisation != "global"
     options = PrepareOptions(
         features=features,
         kind="audio" if recipe.waveforms else "features",
-        normalisation="global" if measure else None,
         splits=splits,
         speeds=recipe.speeds,
         jobs=run.jobs,

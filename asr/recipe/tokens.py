@@ -83,7 +83,7 @@ def transcripts(store: "Store") -> list[str]:
 
     With them nothing would occur once, and how often something does is what language models are estimated from.
     """
-    copies = tuple(f"sp{speed:g}-" for speed in store.header["speeds"])
+    copies = tuple(f"sp{speed:g}-" for speed in store.header.speeds)
     return [text for name, text in zip(store.ids, store.texts, strict=True) if not name.startswith(copies)]
 
 

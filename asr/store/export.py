@@ -4,50 +4,16 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from asr.errors import DataError, MissingExtraError
 from asr.files import atomic_path, write_text
+from asr.store.source import Source
 from asr.store.store import AudioStore, FeatureStore
-
-JOINED = " + "
-# Only what `asr.preparation.shard_tasks.source_of` writes: names of files may have "#" in them too.
-CHANGE = r"(?:t=[\d.,e+-]+|channels=[\d,]+|speed=[\d.]+)"
-FRAGMENT = re.compile(rf"#(?P<values>{CHANGE}(?:&{CHANGE})*)$")
 
 # What a file's name cannot have here or there is written as in addresses, and so is "%": no two ids have one name.
 UNSAFE = re.compile(r"""[%/\\:*?"<>|\x00-\x1f]|^\.""")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an utterance was taken from; see `asr.store.store.StoredUtterance`.
-
-    Parameters
-    ----------
-    files : tuple of str
-    start_seconds : float
-    speed : float
-    channels : tuple of int
-        Empty: all.
-    """
-
-    files: tuple[str, ...]
-    start_seconds: float
-    speed: float
-    channels: tuple[int, ...] = ()
-
-
-def parse_source(text: str) -> Source:
-    """Return what a stored ``source`` says."""
-    match = FRAGMENT.search(text)
-    pairs = dict(pair.split("=") for pair in match["values"].split("&")) if match else {}
-    files = text[: match.start()] if match else text
-    start = float(pairs.get("t", "0").split(",")[0])
-    channels = tuple(int(channel) for channel in pairs.get("channels", "").split(",") if channel)
-    return Source(tuple(files.split(JOINED)), start, float(pairs.get("speed", "1")), channels)
 
 
 @dataclass(frozen=True)
@@ -85,10 +51,9 @@ def export_nemo(store: FeatureStore | AudioStore, path: Path, root: Path) -> Exp
     rows, left_out = _rows(store, path, root)
     lines = []
     for row in rows:
-        fields = {"audio_filepath": row["audio"], "duration": row["duration"], "text": row["text"]}
-        if row["offset"]:
-            fields["offset"] = row["offset"]
-        lines.append(json.dumps({**fields, "speaker": row["speaker"]}, ensure_ascii=False) + "\n")
+        offset = {"offset": row.offset_seconds} if row.offset_seconds else {}
+        fields = {"audio_filepath": row.audio, "duration": row.duration_seconds, "text": row.text, **offset}
+        lines.append(json.dumps({**fields, "speaker": row.speaker}, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
     return Exported(len(rows), left_out)
 
@@ -105,15 +70,15 @@ def export_lhotse(store: FeatureStore | AudioStore, path: Path, root: Path) -> E
     rows, left_out = _rows(store, path, root)
     cuts = []
     for row in rows:
-        recording = Recording.from_file(row["audio"], recording_id=row["id"])
-        duration = min(row["duration"], round(recording.duration - row["offset"], 6))
+        recording = Recording.from_file(row.audio, recording_id=row.id)
+        duration = min(row.duration_seconds, round(recording.duration - row.offset_seconds, 6))
         supervision = SupervisionSegment(
-            id=row["id"], recording_id=row["id"], start=0.0, duration=duration, text=row["text"], speaker=row["speaker"]
+            id=row.id, recording_id=row.id, start=0.0, duration=duration, text=row.text, speaker=row.speaker
         )
         cuts.append(
             MonoCut(
-                id=row["id"],
-                start=row["offset"],
+                id=row.id,
+                start=row.offset_seconds,
                 duration=duration,
                 channel=0,
                 recording=recording,
@@ -130,27 +95,35 @@ def export_lhotse(store: FeatureStore | AudioStore, path: Path, root: Path) -> E
     return Exported(len(cuts), left_out)
 
 
-def _rows(store: FeatureStore | AudioStore, path: Path, root: Path) -> tuple[list[dict[str, Any]], int]:
-    rows: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class _Row:
+    """An utterance as other programs name it: a part of a recording."""
+
+    id: str
+    text: str
+    speaker: str
+    audio: str
+    duration_seconds: float
+    offset_seconds: float = 0.0
+
+
+def _rows(store: FeatureStore | AudioStore, path: Path, root: Path) -> tuple[list[_Row], int]:
+    rows: list[_Row] = []
     left_out = 0
     for number in range(len(store)):
-        source = parse_source(store.sources[number])
-        row = {
-            "id": store.ids[number],
-            "text": store.texts[number],
-            "speaker": store.speakers[number],
-            "duration": round(float(store.durations_seconds[number]), 6),
-            "offset": 0.0,
-        }
+        source, offset = Source.parse(store.sources[number]), 0.0
         if isinstance(store, AudioStore):
-            rows.append({**row, "audio": _write_wav(store, number, path.parent / f"{path.name.split('.')[0]}-audio")})
+            audio = _write_wav(store, number, path.parent / f"{path.name.split('.')[0]}-audio")
         elif len(source.files) > 1 or source.speed != 1.0 or source.channels:
             left_out += 1
+            continue
         else:
-            audio = root / source.files[0]
-            if not audio.exists():
-                raise DataError(f"{audio}: no such recording; expected the corpus's folder: --root FOLDER")
-            rows.append({**row, "audio": str(audio.absolute()), "offset": source.start_seconds})
+            recording = root / source.files[0]
+            if not recording.exists():
+                raise DataError(f"{recording}: no such recording; expected the corpus's folder: --root FOLDER")
+            audio, offset = str(recording.absolute()), source.start_seconds
+        duration = round(float(store.durations_seconds[number]), 6)
+        rows.append(_Row(store.ids[number], store.texts[number], store.speakers[number], audio, duration, offset))
     return rows, left_out
 
 

@@ -13,16 +13,21 @@ Nothing has its final name before it is complete, and ``store.json`` is there on
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence, Sized
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import DataError
-from asr.files import atomic_path
+from asr.errors import DataError, UsageError
+from asr.features import LogMelConfig, mel_filterbank
+from asr.files import atomic_path, write_text
+from asr.settings import from_dict, to_dict
+from asr.text import TextProfile
 
 Kind = Literal["features", "audio"]
 
@@ -34,6 +39,91 @@ REJECTED = "rejected.jsonl"
 
 # Utterances are gathered to this many bytes before they are written as one record batch.
 BATCH_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class ShardFacts:
+    """What ``store.json`` says of a shard: its file, what is in it, and its size and SHA-256."""
+
+    file: str
+    utterances: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What ``store.json`` says: where a store comes from, how it was made, and what is in it.
+
+    Parameters
+    ----------
+    kind : {"features", "audio"}
+    corpus, title, version, licence, citation, split : str
+    features : LogMelConfig
+    profile : TextProfile or None
+        How transcripts were normalised; None for recordings without transcripts.
+    speeds : tuple of float
+        Of the copies of training utterances.
+    limits : dict of str to float
+        Outside which utterances were left out: the fields of `asr.preparation.checks.Limits`.
+    shard_utterances : int
+    plan : str
+        SHA-256 of the utterances that were planned.
+    utterances : int
+    seconds : float
+    rejected : dict of str to int
+        Reason → utterances that were left out for it.
+    outside_alphabet : dict of str to int
+        Character → how often transcripts had it.
+    shards : tuple of ShardFacts
+    """
+
+    kind: Kind
+    corpus: str
+    title: str
+    version: str
+    licence: str
+    citation: str
+    split: str
+    features: LogMelConfig
+    profile: TextProfile | None
+    speeds: tuple[float, ...]
+    limits: dict[str, float]
+    shard_utterances: int
+    plan: str = ""
+    utterances: int = 0
+    seconds: float = 0.0
+    rejected: dict[str, int] = field(default_factory=dict)
+    outside_alphabet: dict[str, int] = field(default_factory=dict)
+    shards: tuple[ShardFacts, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for JSON."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {
+            **values,
+            "features": to_dict(self.features),
+            "profile": self.profile.to_dict() if self.profile else None,
+            "speeds": list(self.speeds),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "StoreHeader":
+        """Return the header that `to_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, UsageError
+            If the values are not those of a header.
+        """
+        return cls(**{
+            **values,
+            "features": from_dict(LogMelConfig, values["features"], "features"),
+            "profile": TextProfile.from_dict(values["profile"]) if values["profile"] else None,
+            "speeds": tuple(values["speeds"]),
+            "shards": tuple(ShardFacts(**shard) for shard in values["shards"]),
+        })  # fmt: skip
 
 
 def shard_name(number: int) -> str:
@@ -66,6 +156,16 @@ def schema(kind: Kind, n_mels: int, metadata: dict[str, str]) -> Any:
     )
 
 
+class ShardRow(NamedTuple):
+    """An utterance in a shard, but its features or samples."""
+
+    id: str
+    text: str
+    speaker: str
+    duration_seconds: float
+    source: str
+
+
 class ShardWriter:
     """Writes utterances to one Arrow file, in record batches of bounded size."""
 
@@ -74,12 +174,12 @@ class ShardWriter:
 
         self._writer = pa.ipc.new_file(file, layout)
         self._layout = layout
-        self._rows: list[tuple[str, str, str, float, str]] = []
+        self._rows: list[ShardRow] = []
         self._payload: list[NDArray[Any]] = []
         self._bytes = 0
 
-    def add(self, row: tuple[str, str, str, float, str], payload: NDArray[Any]) -> None:
-        """Add (id, text, speaker, duration_seconds, source) and ``(T, n_mels)`` float16 or ``(num_samples,)`` int16."""
+    def add(self, row: ShardRow, payload: NDArray[Any]) -> None:
+        """Add an utterance and its payload, ``(T, n_mels)`` float16 or ``(num_samples,)`` int16."""
         self._rows.append(row)
         self._payload.append(payload)
         self._bytes += payload.nbytes
@@ -140,7 +240,7 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_header(folder: Path) -> dict[str, Any]:
+def read_header(folder: Path) -> StoreHeader:
     """Return what ``store.json`` says.
 
     Raises
@@ -150,17 +250,26 @@ def read_header(folder: Path) -> dict[str, Any]:
     """
     path = folder / HEADER
     try:
-        header: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{folder}: {_what_instead(folder)}") from None
     except (NotADirectoryError, PermissionError) as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}); expected a store's folder") from None
     except ValueError:
         raise DataError(f"{path}: is not JSON; expected the header of a store: prepare it again with --force") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        got = header.get("format") if isinstance(header, dict) else header
+    got = values.pop("format", None) if isinstance(values, dict) else values
+    if got != FORMAT:
         raise DataError(f"{path}: has format {got!r}; expected {FORMAT}: prepare the corpus again with this version")
-    return header
+    try:
+        return StoreHeader.from_dict(values)
+    except (KeyError, TypeError, UsageError) as error:
+        raise DataError(f"{path}: is not a store's header ({error}): prepare the corpus again with --force") from None
+
+
+def write_header(folder: Path, header: StoreHeader) -> None:
+    """Write ``store.json``: from then on the store is complete."""
+    values = {"format": FORMAT, **header.to_dict()}
+    write_text(folder / HEADER, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def _what_instead(folder: Path) -> str:
@@ -172,6 +281,15 @@ def _what_instead(folder: Path) -> str:
     if splits:
         return f"holds the splits {', '.join(splits)}; expected one of them: {folder / splits[0]}"
     return "holds no store (no store.json): prepare the corpus first (python data_prep/NAME.py --out ...)"
+
+
+def write_filterbank(folder: Path, config: LogMelConfig) -> None:
+    """Write the filters as ``filterbank.npy``, unless the same are there."""
+    buffer = io.BytesIO()
+    np.save(buffer, mel_filterbank(config), allow_pickle=False)
+    path = folder / FILTERBANK
+    if not path.exists() or path.read_bytes() != buffer.getvalue():
+        write_bytes(path, buffer.getvalue())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

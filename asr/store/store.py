@@ -6,7 +6,7 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.errors import DataError, MissingExtraError
-from asr.features import LogMelConfig
-from asr.store.layout import FILTERBANK, INDEX, Kind, file_checksum, read_header, shard_name
+from asr.store.layout import FILTERBANK, INDEX, Kind, StoreHeader, file_checksum, read_header, shard_name
 
 U = TypeVar("U")
 
@@ -36,8 +35,7 @@ class StoredUtterance:
         Empty if unknown.
     duration_seconds : float
     source : str
-        The recordings below the corpus's folder, joined by `` + ``; then, as in W3C's media fragments, what was done
-        to them: ``#t=start,end`` in seconds for a part, ``#channels=1``, ``#speed=0.9``, several with ``&`` between.
+        The recordings, and what was done to them: see `asr.store.source.Source`.
     """
 
     id: str
@@ -109,15 +107,13 @@ class _Store(Sequence[U], Generic[U]):
 
     kind: Kind
 
-    def __init__(self, path: Path, header: dict[str, Any], index: Any) -> None:
+    def __init__(self, path: Path, header: StoreHeader, index: Any) -> None:
         self.path = path
-        self.config = LogMelConfig.from_dict(header["features"])
-        self.corpus: str = header["corpus"]
-        self.version: str = header["version"]
-        self.split: str = header["split"]
+        self.config = header.features
+        self.corpus, self.version, self.split = header.corpus, header.version, header.split
         self.header = header
         self._index = index
-        self._ends = np.cumsum([shard["utterances"] for shard in header["shards"]], dtype=np.int64).tolist()
+        self._ends = np.cumsum([shard.utterances for shard in header.shards], dtype=np.int64).tolist()
         self._shards: dict[int, tuple[list[Any], list[int]]] = {}
 
     @classmethod
@@ -133,18 +129,18 @@ class _Store(Sequence[U], Generic[U]):
         """
         folder = Path(path)
         header = read_header(folder)
-        if header["kind"] != cls.kind:
-            other = {"features": "FeatureStore", "audio": "AudioStore"}[header["kind"]]
-            raise DataError(f"{folder}: holds {header['kind']}; expected {cls.kind}: open it with {other}.open")
+        if header.kind != cls.kind:
+            other = {"features": "FeatureStore", "audio": "AudioStore"}[header.kind]
+            raise DataError(f"{folder}: holds {header.kind}; expected {cls.kind}: open it with {other}.open")
         try:
             index = read_arrow(folder / INDEX)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{folder / INDEX}: cannot be read ({error}): prepare the corpus again with --force"
             ) from None
-        if len(index) != header["utterances"]:
+        if len(index) != header.utterances:
             raise DataError(
-                f"{folder / INDEX}: lists {len(index)} utterances; store.json says {header['utterances']}: "
+                f"{folder / INDEX}: lists {len(index)} utterances; store.json says {header.utterances}: "
                 "the folder is a mixture of two preparations, prepare the corpus again with --force"
             )
         return cls(folder, header, index)
@@ -215,7 +211,7 @@ class _Store(Sequence[U], Generic[U]):
     @property
     def identity(self) -> list[Any]:
         """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
-        shards = [self.config.to_dict(), self.header["shards"]]
+        shards: list[Any] = [self.config.to_dict(), [asdict(shard) for shard in self.header.shards]]
         # It stands in the index alone.
         if self.disagreements.any():
             shards.append(hashlib.sha256(self.disagreements.tobytes()).hexdigest())
@@ -239,11 +235,11 @@ class _Store(Sequence[U], Generic[U]):
         DataError
             If one is missing or its content is not what was written.
         """
-        for shard in self.header["shards"]:
-            path = self.path / shard["file"]
+        for shard in self.header.shards:
+            path = self.path / shard.file
             if not path.exists():
                 raise DataError(f"{path}: is missing: run the preparation again with --force")
-            if file_checksum(path) != shard["sha256"]:
+            if file_checksum(path) != shard.sha256:
                 raise DataError(f"{path}: its checksum is not what was written: run the preparation again with --force")
 
     def _shard(self, number: int) -> tuple[list[Any], list[int]]:
@@ -266,7 +262,7 @@ class FeatureStore(_Store[StoredUtterance]):
     config : LogMelConfig
         What the features are.
     corpus, version, split : str
-    header : dict
+    header : StoreHeader
         All of ``store.json``: licence, shards with checksums, totals.
     """
 
@@ -297,7 +293,7 @@ class AudioStore(_Store[StoredAudio]):
 
 def open_store(path: str | os.PathLike[str]) -> FeatureStore | AudioStore:
     """Open a store of either kind. Raises as `FeatureStore.open`."""
-    kind = read_header(Path(path))["kind"]
+    kind = read_header(Path(path)).kind
     return FeatureStore.open(path) if kind == "features" else AudioStore.open(path)
 
 

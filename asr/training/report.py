@@ -1,19 +1,14 @@
 """``training.html``: a run's curves in one file that asks nothing of any network."""
 
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asr.files import write_text
+from asr.page import figure, html_page
 from asr.training.checkpoint import Position
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
-svg { width: 100%; height: auto } td, th { padding: .1em .8em; text-align: left } h2 { margin-top: 2em }
-.heard { color: #06c }
-"""
 # Of each chart: title, the columns it draws (a name that ends in a dot: all that begin so), and whether it is
 # logarithmic.
 CHARTS = (
@@ -63,45 +58,35 @@ def write_report(
         f'<p>{html.escape(reference)}<br><span class="heard">{html.escape(hypothesis) or "–"}</span>'
         for reference, hypothesis in samples
     )
-    write_text(
-        path,
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>'
-        f"<h1>Training</h1>{draw(rows)}<h2>Heard in the dev set</h2><p>Said, and <span class='heard'>heard</span>."
-        f"{heard}<h2>Settings</h2><table>{table}</table></html>\n",
+    body = (
+        f"{draw(rows)}<h2>Heard in the dev set</h2><p>Said, and <span class='heard'>heard</span>.{heard}"
+        f"<h2>Settings</h2><table>{table}</table>"
     )
+    write_text(path, html_page("Training", body))
 
 
 def draw(rows: Sequence[Row]) -> str:
-    """Return the charts as SVG; the same rows give the same text."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+    """Return the charts as HTML; the same rows give the same text."""
+    return figure(lambda drawing: _charts(drawing, rows), 11, 9)
+
+
+def _charts(drawing: Any, rows: Sequence[Row]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    # Of its own: a user's settings, and pyplot's global state, are left alone.
-    with matplotlib.rc_context({"svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(11, 9), layout="constrained")
-        epochs = range(1, len(rows) + 1)
-        for axes, (title, wanted, logarithmic) in zip(figure.subplots(3, 2).flat, CHARTS, strict=True):
-            columns = [
-                name for name in rows[0] if any(name == w or (w[-1] == "." and name.startswith(w)) for w in wanted)
-            ]
-            for name in columns:
-                factor = 100 if name == "dev_wer" else 1
-                label = name.partition(".")[2] or name.replace("_", " ")
-                axes.plot(
-                    epochs, [factor * row[name] for row in rows], label=label, marker="." if len(rows) < 2 else ""
-                )
-            if len(columns) > 1:
-                axes.legend(frameon=False)
-            if logarithmic and all(row[name] > 0 for row in rows for name in columns):
-                axes.set_yscale("log")
-            axes.set_title(title, loc="left")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.3)
-        text = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
-    return text.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]
+    epochs = range(1, len(rows) + 1)
+    for axes, (title, wanted, logarithmic) in zip(drawing.subplots(3, 2).flat, CHARTS, strict=True):
+        columns = [name for name in rows[0] if any(name == w or (w[-1] == "." and name.startswith(w)) for w in wanted)]
+        for name in columns:
+            factor = 100 if name == "dev_wer" else 1
+            label = name.partition(".")[2] or name.replace("_", " ")
+            axes.plot(epochs, [factor * row[name] for row in rows], label=label, marker="." if len(rows) < 2 else "")
+        if len(columns) > 1:
+            axes.legend(frameon=False)
+        if logarithmic and all(row[name] > 0 for row in rows for name in columns):
+            axes.set_yscale("log")
+        axes.set_title(title, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

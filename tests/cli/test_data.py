@@ -8,8 +8,9 @@ import soundfile
 from asr.cli.data import export, show, verify
 from asr.errors import DataError, UsageError
 from asr.features import LogMelConfig
-from asr.preparation.corpus import PrepareOptions, prepare
 from asr.preparation.manifests import ManifestOptions, manifest_corpus
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
 
 
 @pytest.fixture

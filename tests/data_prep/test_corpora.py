@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from asr.errors import DataError
-from asr.preparation.archives import find_archive
-from asr.preparation.corpus import PrepareOptions, RawUtterance, load_corpus, prepare
+from asr.preparation.archives import find_archive, find_root
+from asr.preparation.corpus import RawUtterance
 from asr.preparation.extraction import extract
-from asr.preparation.roots import find_root
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
+from asr.preparation.scripts import load_corpus
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in ("manifest", "lhotse"))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import UsageError
-from asr.preparation.checks import Level, Limits, frames_needed, measure_level, reason_to_reject, too_few_frames
+from asr.preparation.checks import Limits, Loudness, frames_needed, measure_loudness, reason_to_reject, too_few_frames
 
 
 def shortest_path(text: str) -> int:
@@ -29,12 +29,12 @@ def test_frames_for_ctc(utterances: list[tuple[int, str]]) -> None:
 def test_levels() -> None:
     seconds = np.arange(8_000) / 8_000
     sine = np.sin(2 * np.pi * 123 * seconds).astype(np.float32)
-    assert measure_level(0.5 * sine).level_db == pytest.approx(10 * np.log10(0.125), abs=1e-3)
-    assert measure_level(np.zeros(10, dtype=np.float32)).level_db == -120
+    assert measure_loudness(0.5 * sine).level_db == pytest.approx(10 * np.log10(0.125), abs=1e-3)
+    assert measure_loudness(np.zeros(10, dtype=np.float32)).level_db == -120
     clipped = np.clip(2 * sine, -1, 1)
-    assert measure_level(clipped).clipped == pytest.approx(2 / 3, abs=0.01)
+    assert measure_loudness(clipped).clipped == pytest.approx(2 / 3, abs=0.01)
     # One sample at full scale is what normalising leaves.
-    assert measure_level(np.array([0.1, 1.0, -0.2], dtype=np.float32)).clipped == 0
+    assert measure_loudness(np.array([0.1, 1.0, -0.2], dtype=np.float32)).clipped == 0
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_levels() -> None:
     ],
 )
 def test_reasons(seconds: float, text: str | None, level: float, reason: str | None) -> None:
-    found = reason_to_reject(seconds, text, Level(level, 0.0), Limits())
+    found = reason_to_reject(seconds, text, Loudness(level, 0.0), Limits())
     assert (found[0] if found else None) == reason
 
 

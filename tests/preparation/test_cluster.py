@@ -16,7 +16,9 @@ import pytest
 from asr.errors import DataError
 from asr.preparation import executors
 from asr.preparation import prepare as driver
-from asr.preparation.corpus import Corpus, PrepareOptions, prepare
+from asr.preparation.corpus import Corpus
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
 from asr.store.layout import file_checksum
 
 QUICK = PrepareOptions(quiet=True, shard_utterances=1)

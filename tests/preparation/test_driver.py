@@ -2,16 +2,17 @@
 
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asr.errors import DataError, UsageError
-from asr.features import LogMelConfig
-from asr.preparation.corpus import Archive, Corpus, PrepareOptions, RawUtterance, prepare
-from asr.store.layout import read_header
+from asr.preparation.corpus import Archive, Corpus, RawUtterance
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
 from asr.text import VERBATIM
 
 QUICK = PrepareOptions(quiet=True, shard_utterances=4)
@@ -51,16 +52,15 @@ def test_splits_of_several_archives_are_added_one_by_one(toy: Corpus, source: Pa
         assert one == two
 
 
-def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tmp_path: Path) -> None:
-    served, here, rows = tmp_path / "served", tmp_path / "here", (source / "list.jsonl").read_text().splitlines()
-    served.mkdir()
+def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tmp_path: Path, served: Any) -> None:
+    here, rows = tmp_path / "here", (source / "list.jsonl").read_text().splitlines()
     here.mkdir()
     for split in ("train", "test"):
         (source / "list.jsonl").write_text("\n".join(row for row in rows if json.loads(row)["split"] == split))
-        with tarfile.open(served / f"{split}.tar", "w") as archive:
+        with tarfile.open(served.folder / f"{split}.tar", "w") as archive:
             archive.add(source, "toy")
-    (served / "train.tar").rename(here / "train.tar")
-    parts = tuple(Archive((served / f"{split}.tar").as_uri(), splits=(split, "extra")) for split in ("train", "test"))
+    (served.folder / "train.tar").rename(here / "train.tar")
+    parts = tuple(Archive(f"{served.address}/{split}.tar", splits=(split, "extra")) for split in ("train", "test"))
 
     def parse(root: Path) -> Iterator[RawUtterance]:
         for row in toy.parse(root):
@@ -76,7 +76,7 @@ def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tm
     assert not (tmp_path / "downloads" / "train.tar").exists()
     assert prepare(replace(corpus, at_hand=()), tmp_path / "c", extra).splits["extra"].utterances == 23
     # What cannot be fetched is an error that says what is at hand; without an address it matters only if asked for.
-    (served / "test.tar").unlink()
+    (served.folder / "test.tar").unlink()
     with pytest.raises(DataError, match=r"cannot be fetched.*at hand are train.tar: ask with --splits"):
         prepare(corpus, tmp_path / "b" / "out", options)
     corpus = replace(corpus, archives=(parts[0], Archive("", name="test", splits=("test",), how_to_get="ask")))
@@ -105,30 +105,3 @@ def test_recordings_without_text_have_no_profile(toy: Corpus, tmp_path: Path) ->
     for options in (replace(QUICK, unknown="map"), replace(QUICK, profile=VERBATIM)):
         with pytest.raises(UsageError, match="has no transcripts, so --profile and --unknown would do nothing"):
             prepare(noise, tmp_path / "out", options)
-
-
-def config_of(out: Path, split: str) -> LogMelConfig:
-    return LogMelConfig.from_dict(read_header(out / split)["features"])
-
-
-def test_splits_of_one_folder_have_one_mean_and_deviation(
-    toy: Corpus, source: Path, tmp_path: Path, say: Callable[[Path, float, int], None]
-) -> None:
-    out, options = tmp_path / "out", replace(QUICK, normalisation="global")
-    prepare(toy, out, replace(options, splits=("train",)))
-    first = config_of(out, "train")
-    # A split that is added needs no training split beside it.
-    assert prepare(toy, out, replace(options, splits=("test",))).warnings == ()
-    assert config_of(out, "test") == first
-    for path in sorted((source / "wav").glob("train-*"))[:5]:
-        say(path, 3.0, 99)
-    (warning,) = prepare(toy, out, replace(options, splits=("train",), force=True)).warnings
-    assert "normalised by the mean and deviation that test has been" in warning
-    assert config_of(out, "train") == first
-    prepare(toy, out, replace(options, force=True))
-    assert config_of(out, "train") == config_of(out, "test") != first
-    header = json.loads((out / "test" / "store.json").read_text())
-    (out / "other").mkdir()
-    (out / "other" / "store.json").write_text(json.dumps({**header, "features": first.to_dict()}))
-    with pytest.raises(DataError, match=r"different statistics \(other; test\)"):
-        prepare(toy, out, replace(options, splits=("train",), force=True))

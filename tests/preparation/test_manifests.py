@@ -8,9 +8,10 @@ import pytest
 
 from asr.errors import AsrError, DataError, UsageError
 from asr.features import LogMelConfig
-from asr.preparation.corpus import PrepareOptions, prepare
+from asr.preparation.corpus import RawUtterance
 from asr.preparation.manifests import ManifestOptions, manifest_corpus
-from asr.preparation.utterance import RawUtterance
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
 from asr.store.store import FeatureStore
 
 Say = Callable[[Path, float, int], None]

@@ -10,27 +10,29 @@ import soundfile
 
 from asr.errors import DataError, UsageError
 from asr.features import LogMelConfig
-from asr.preparation.corpus import Corpus, PrepareOptions, RawUtterance, prepare
+from asr.preparation.corpus import Corpus, RawUtterance
 from asr.preparation.lhotse import lhotse_corpus, lhotse_names
 from asr.preparation.manifests import ManifestOptions, manifest_corpus
-from asr.preparation.shard_tasks import source_of
-from asr.store.export import Source, export_lhotse, export_nemo, parse_source
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
+from asr.store.export import export_lhotse, export_nemo
+from asr.store.source import Source
 from asr.store.store import AudioStore, FeatureStore
 
 QUICK = PrepareOptions(quiet=True, speeds=(0.9,))
 
 
 def test_sources_are_read_back() -> None:
-    source = parse_source("a b.wav + c#1.wav#t=0.5,3.25&speed=1.1")
-    assert (source.files, source.start_seconds, source.speed) == (("a b.wav", "c#1.wav"), 0.5, 1.1)
+    source = Source.parse("a b.wav + c#1.wav#t=0.5,3.25&speed=1.1")
+    assert source == Source(("a b.wav", "c#1.wav"), 0.5, 3.25, 1.1)
     for name in ("a.wav", "a#b.wav", "t#t=a.wav"):
-        assert parse_source(name) == Source((name,), 0.0, 1.0)
-    planned: dict[str, Any] = {"files": [(0, "a#b.wav", 1)], "start": 12345.678901, "end": 12350.5, "speed": 0.9}
-    assert source_of(planned) == "a#b.wav#t=12345.678901,12350.5&speed=0.9"
-    assert parse_source(source_of(planned)) == Source(("a#b.wav",), 12345.678901, 0.9)
-    planned |= {"start": 0.0, "end": None, "channels": [0, 2]}
-    assert source_of(planned) == "a#b.wav#channels=0,2&speed=0.9"
-    assert parse_source(source_of(planned)) == Source(("a#b.wav",), 0.0, 0.9, (0, 2))
+        assert Source.parse(name) == Source((name,))
+    part = Source(("a#b.wav",), 12345.678901, 12350.5, 0.9)
+    assert str(part) == "a#b.wav#t=12345.678901,12350.5&speed=0.9"
+    channels = Source(("a#b.wav",), speed=0.9, channels=(0, 2))
+    assert str(channels) == "a#b.wav#channels=0,2&speed=0.9"
+    for source in (part, channels, Source(("a.wav",), 1.5), Source(("a.wav",), 0.0, 2.0)):
+        assert Source.parse(str(source)) == source
 
 
 def test_a_nemo_manifest_prepares_to_the_same_store(toy: Corpus, source: Path, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import DataError
-from asr.preparation.corpus import Corpus, PrepareOptions, prepare
+from asr.preparation.corpus import Corpus
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
 from asr.store.layout import arrow_array, file_checksum
 from asr.store.store import FeatureStore, open_store, read_arrow
 
@@ -107,7 +109,7 @@ def test_damage_is_found(folder: Path) -> None:
     store = FeatureStore.open(folder)
     store.verify()
     shard = folder / "shard-00001.arrow"
-    assert store.header["shards"][1]["sha256"] == file_checksum(shard)
+    assert store.header.shards[1].sha256 == file_checksum(shard)
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shutil.copy(shard, folder / "copy")

@@ -14,7 +14,10 @@ from asr.errors import DataError, UsageError  # noqa: E402
 from asr.features import LogMelConfig  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
-from asr.preparation.corpus import Corpus, PrepareOptions, RawUtterance, prepare, read_lines  # noqa: E402
+from asr.preparation.corpus import Corpus, RawUtterance  # noqa: E402
+from asr.preparation.options import PrepareOptions  # noqa: E402
+from asr.preparation.parsing import read_lines  # noqa: E402
+from asr.preparation.prepare import prepare  # noqa: E402
 from asr.settings import override  # noqa: E402
 from asr.store.checking import check_same_features  # noqa: E402
 from asr.store.store import AudioStore, FeatureStore  # noqa: E402

@@ -1,60 +1,12 @@
-"""What a corpus parser yields: one utterance as it lies on the disk, nothing read yet."""
+"""What corpus parsers are made of: lines of text files, audio files by their stems, splits by hashes."""
 
 import functools
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import DataError
-
-
-@dataclass(frozen=True, slots=True)
-class RawUtterance:
-    """One utterance of a corpus, before its audio is read.
-
-    Parameters
-    ----------
-    id : str
-        Unique in its split.
-    audio : Path or tuple of Path
-        The recording; of several, one is played after the other.
-    text : str
-        The transcript as the corpus has it; empty for noise and impulse responses.
-    speaker : str
-        Empty if unknown.
-    split : str
-    start_seconds, end_seconds : float
-        The part of the recording that is meant; an end of None is the end of the file.
-    gaps_seconds : tuple of float
-        Silence between consecutive files of `audio`; empty: none.
-    speed : float
-        1.1 plays faster and higher, 0.9 slower and lower.
-    channels : tuple of int
-        Of the recording, counted from 0: those that are averaged; empty: all.
-    disagreement : float
-        Of a transcript written by machines: how much they differ, such as the word error rate of one against another.
-        0 for transcripts by people. Training leaves out what is above its `max_disagreement`.
-    """
-
-    id: str
-    audio: Path | tuple[Path, ...]
-    text: str
-    speaker: str
-    split: str
-    start_seconds: float = 0.0
-    end_seconds: float | None = None
-    gaps_seconds: tuple[float, ...] = ()
-    speed: float = 1.0
-    channels: tuple[int, ...] = ()
-    disagreement: float = 0.0
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The recordings, one or more."""
-        return (self.audio,) if isinstance(self.audio, Path) else self.audio
-
 
 # What libsndfile reads, and the containers that PyAV reads.
 AUDIO_SUFFIXES = frozenset(
