@@ -158,9 +158,11 @@ def test_tokens_under_trained_weights_are_not_replaced(out, tmp_path):
 
 
 def test_speed_perturbed_copies_are_no_more_text():
-    store = SimpleNamespace(ids=["a", "sp0.9-a", "sp1.1-a"], texts=["one"] * 3, header={"speeds": [0.9, 1.1]})
+    store = SimpleNamespace(
+        ids=["a", "sp0.9-a", "sp1.1-a"], texts=["one"] * 3, header=SimpleNamespace(speeds=(0.9, 1.1))
+    )
     assert transcripts(store) == ["one"]
-    assert transcripts(SimpleNamespace(ids=["sp0.9-a"], texts=["one"], header={"speeds": []})) == ["one"]
+    assert transcripts(SimpleNamespace(ids=["sp0.9-a"], texts=["one"], header=SimpleNamespace(speeds=()))) == ["one"]
 
 
 def test_settings_that_a_folder_was_not_trained_with_are_named(out, tmp_path):
