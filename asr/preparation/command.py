@@ -1,6 +1,7 @@
-"""The command line that all corpus scripts share."""
+"""Corpus scripts: how they are loaded, and the command line that they share."""
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -12,6 +13,7 @@ from asr.features import LogMelConfig
 from asr.preparation.checks import Limits
 from asr.preparation.corpus import Corpus
 from asr.preparation.options import PrepareOptions
+from asr.scripts import find_script
 from asr.text import POLICIES, PROFILES
 
 INTERRUPTED = 130
@@ -30,6 +32,26 @@ def main(corpus: Corpus) -> NoReturn:
 def run(corpus: Corpus, arguments: Sequence[str] | None = None) -> int:
     """Prepare `corpus` as the command line says; return the exit status."""
     return _run(_corpus_parser(corpus), lambda parsed: corpus, arguments)
+
+
+def load_corpus(name_or_path: str | Path) -> Corpus:
+    """Return the ``CORPUS`` of a corpus script: a path, or the name of one that ships or is in ``data_prep``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such script, or it has no ``CORPUS``.
+    """
+    path = find_script("data_prep", name_or_path)
+    spec = importlib.util.spec_from_file_location(f"data_prep_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: is not a Python script")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    corpus = getattr(module, "CORPUS", None)
+    if not isinstance(corpus, Corpus):
+        raise UsageError(f"{path}: has no CORPUS = Corpus(...); expected the script of one corpus")
+    return corpus
 
 
 def manifest_main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -19,9 +19,9 @@ from asr.recipe.training import train
 
 def prepare(run: Run) -> None:
     """Corpus → feature stores, one a split; where the recipe names no corpus, they must be there."""
+    from asr.preparation.command import load_corpus
     from asr.preparation.options import PrepareOptions
     from asr.preparation.prepare import prepare as prepare_corpus
-    from asr.preparation.scripts import load_corpus
 
     recipe, features = run.recipe, run.features
     splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))

@@ -9,11 +9,11 @@ import pytest
 
 from asr.errors import DataError
 from asr.preparation.archives import find_archive, find_root
+from asr.preparation.command import load_corpus
 from asr.preparation.corpus import RawUtterance
 from asr.preparation.extraction import extract
 from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
-from asr.preparation.scripts import load_corpus
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in ("manifest", "lhotse"))

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from asr.audio import load_audio
-from asr.preparation.scripts import load_corpus
+from asr.preparation.command import load_corpus
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_prep"
 

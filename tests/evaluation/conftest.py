@@ -14,9 +14,9 @@ def bundle():
 def digits(bundle, tmp_path_factory):
     """A folder with the stores ``features/dev`` and ``audio/dev``, and with the recordings below ``cache``."""
     pytest.importorskip("pyarrow", reason="stores need the [data] extra")
+    from asr.preparation.command import load_corpus
     from asr.preparation.options import PrepareOptions
     from asr.preparation.prepare import prepare
-    from asr.preparation.scripts import load_corpus
 
     folder = tmp_path_factory.mktemp("digits")
     for kind in ("features", "audio"):

@@ -23,10 +23,10 @@ from asr.errors import DataError, UsageError
 from asr.features import LogMel, LogMelConfig
 from asr.preparation import executors
 from asr.preparation import prepare as driver
+from asr.preparation.command import load_corpus
 from asr.preparation.corpus import Corpus, RawUtterance
 from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
-from asr.preparation.scripts import load_corpus
 from asr.preparation.shard_tasks import ShardTask
 from asr.store.store import AudioStore, FeatureStore
 from asr.text import TextProfile
