@@ -158,11 +158,42 @@ def test_tokens_under_trained_weights_are_not_replaced(out, tmp_path):
 
 
 def test_speed_perturbed_copies_are_no_more_text():
-    store = SimpleNamespace(
-        ids=["a", "sp0.9-a", "sp1.1-a"], texts=["one"] * 3, header=SimpleNamespace(speeds=(0.9, 1.1))
-    )
-    assert transcripts(store) == ["one"]
-    assert transcripts(SimpleNamespace(ids=["sp0.9-a"], texts=["one"], header=SimpleNamespace(speeds=()))) == ["one"]
+    speeds, none = SimpleNamespace(speeds=(0.9, 1.1)), SimpleNamespace(speeds=())
+    zeros = np.zeros(3)
+    copied = SimpleNamespace(ids=["a", "sp0.9-a", "sp1.1-a"], texts=["one"] * 3, header=speeds, disagreements=zeros)
+    other = SimpleNamespace(ids=["sp0.9-a", "b"], texts=["two", "too"], header=none, disagreements=np.array([0, 0.5]))
+    joined = SimpleNamespace(parts=(copied, other))
+    assert transcripts(joined) == ["one", "two", "too"]
+    assert transcripts(joined, max_disagreement=0.4) == ["one", "two"]
+
+
+def test_training_sets_and_their_weights(out, tmp_path):
+    def recipe(train):
+        return replace(digits(out).recipe, train=train)
+
+    assert recipe("train").train_weights == {"train": 1.0}
+    assert recipe("a, ../b/train:0.5 ,c:2").train_weights == {"a": 1.0, "../b/train": 0.5, "c": 2.0}
+    for wrong in ("", "a,,b", "a,a:2", "a:0", "a:-1", "a:nan", "a:inf", "a:much", ":2"):
+        with pytest.raises(UsageError, match="expected splits, each once"):
+            recipe(wrong)
+    # Another folder's store, which the corpus does not make.
+    shutil.copytree(out / "data" / "dev", tmp_path / "more" / "dev")
+    run = replace(digits(out, f"train=train,{tmp_path / 'more' / 'dev'}:0.5"), out=tmp_path / "exp")
+    prepare(run)
+    joined, parts = run.training_store(), [FeatureStore.open(out / "data" / name) for name in ("train", "dev")]
+    assert len(joined) == sum(map(len, parts))
+    wanted = [utterance for part in parts for utterance in part]
+    for index in (0, len(parts[0]) - 1, len(parts[0]), len(joined) - 1, -1):
+        got = joined[index]
+        assert (got.id, got.text, got.speaker) == (wanted[index].id, wanted[index].text, wanted[index].speaker)
+        np.testing.assert_array_equal(got.features, wanted[index].features)
+        assert (joined.ids[index], joined.texts[index]) == (got.id, got.text)
+        assert joined.num_frames[index] == len(got.features)
+    joined.verify()
+    assert joined.identity == [part.identity for part in parts]
+    shutil.rmtree(tmp_path / "more")
+    with pytest.raises(DataError, match=r"has no .*more/dev; expected stores"):
+        prepare(run)
 
 
 def test_settings_that_a_folder_was_not_trained_with_are_named(out, tmp_path):

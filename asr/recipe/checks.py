@@ -76,7 +76,7 @@ def check_origin(run: Run) -> "Bundle | None":
 
 
 def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
-    """Look whether the stores of a recipe without a corpus are there, whole, and as it expects them.
+    """Look whether stores that the recipe's corpus does not make are there, whole, and as it expects them.
 
     Raises
     ------
@@ -87,18 +87,17 @@ def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
     missing = [split for split in splits if not (run.data / split).is_dir()]
     if missing:
         raise DataError(
-            f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}: recipe "
-            f"{recipe.name} names no corpus, so make them first (python data_prep/manifest.py … --out {run.data}), "
+            f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}, which recipe "
+            f"{recipe.name} does not make: make them first (python data_prep/manifest.py … --out {run.data}), "
             'or name others (--set train=…, --set dev=…, --set "test=()")'
         )
     for split in splits:
-        run.store(split)
-    copies = list(run.store(recipe.train).header.speeds)
-    if copies != list(recipe.speeds):
-        raise DataError(
-            f"{run.data / recipe.train}: was prepared with copies at the speeds {copies}; expected those of the "
-            f"recipe, {list(recipe.speeds)}"
-        )
+        copies = list(run.store(split).header.speeds)
+        if split in recipe.train_weights and copies != list(recipe.speeds):
+            raise DataError(
+                f"{run.data / split}: was prepared with copies at the speeds {copies}; expected those of the recipe, "
+                f"{list(recipe.speeds)}"
+            )
 
 
 def check_splits(run: Run) -> tuple["Store", "Store"]:
@@ -110,13 +109,13 @@ def check_splits(run: Run) -> tuple["Store", "Store"]:
         If one is not prepared or has other features, or the dev split has no words.
     """
     recipe = run.recipe
-    for split in (recipe.train, recipe.dev):
+    for split in (*recipe.train_weights, recipe.dev):
         if (run.data / split / "store.json").is_file() and not _utterances(run.data / split):
             raise DataError(
                 f"{run.data / split}: the split has no utterance; expected some: training learns from {recipe.train!r} "
                 f"and chooses its best epoch by {recipe.dev!r}"
             )
-    train, dev = run.store(recipe.train), run.store(recipe.dev)
+    train, dev = run.training_store(), run.store(recipe.dev)
     for split in recipe.test:
         if (run.data / split / "store.json").is_file():
             run.store(split)

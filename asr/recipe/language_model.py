@@ -36,8 +36,7 @@ def lm(run: Run) -> None:
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.order:
         return
-    store = run.store(run.recipe.train)
-    texts = transcripts(store)
+    texts = transcripts(run.training_store(), run.recipe.training.max_disagreement)
     stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(texts)}
     if is_current(run.out, "lm", stamp, path):
         return

@@ -1,9 +1,10 @@
 """What a recipe is, and where it reads and writes."""
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asr.errors import DataError, UsageError
 from asr.features import LogMelConfig
@@ -103,8 +104,12 @@ class Recipe:
         One sentence for users: what the model knows, and what it does not.
     licence, language : str
         Of the model.
-    train, dev : str
-        Splits to train on, and to choose the best epoch and the decoder's weights by.
+    train : str
+        What to train on: a split, or several with commas between, such as ``"clean,pseudo:0.5"``. After a colon stands
+        how often an epoch has each utterance of the split, on average: 2 is twice, 0.5 half of them, drawn anew in each
+        epoch; 1 where nothing stands. What has a slash is the folder of a store made beforehand.
+    dev : str
+        The split to choose the best epoch and the decoder's weights by.
     test : tuple of str
         Splits to report.
     features : LogMelConfig
@@ -144,8 +149,33 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self, "")
+        self.train_weights  # noqa: B018  # Refuses what it cannot read.
         if self.tokenizer.kind == "init" and not self.init:
             raise UsageError("tokenizer.kind is 'init', but there is no model to start from; expected --set init=MODEL")
+
+    @property
+    def train_weights(self) -> dict[str, float]:
+        """The splits to train on, with their weights."""
+        weights: dict[str, float] = {}
+        for part in self.train.split(","):
+            name, colon, number = part.strip().rpartition(":")
+            try:
+                weight = float(number) if colon else 1.0
+            except ValueError:
+                weight = math.nan
+            name = name if colon else part.strip()
+            if not name or name in weights or not 0 < weight < math.inf:
+                raise UsageError(
+                    f"train is {self.train!r}; expected splits, each once, with commas between, and weights above 0 "
+                    'after colons where they are not 1, as in "clean,pseudo:0.5"'
+                )
+            weights[name] = weight
+        return weights
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """All that are trained on, chosen by and reported, each once."""
+        return tuple(dict.fromkeys((*self.train_weights, self.dev, *self.test)))
 
 
 @dataclass(frozen=True)
@@ -210,7 +240,7 @@ class Run:
         expected = self.features
         if self.recipe.global_normalisation and expected.normalisation != "global":
             # Mean and deviation were measured on the training split when it was prepared.
-            measured = kind.open(self.data / self.recipe.train).config
+            measured = kind.open(self.data / next(iter(self.recipe.train_weights))).config
             if measured.normalisation != "global":
                 raise DataError(
                     f"{self.data / self.recipe.train}: its features are normalised by {measured.normalisation!r}; "
@@ -219,3 +249,21 @@ class Run:
             expected = replace(expected, normalisation="global", mean=measured.mean, std=measured.std)
         check_features(store, expected, f"recipe {self.recipe.name}")
         return store
+
+    def training_store(self) -> "FeatureStore | AudioStore":
+        """Return the stores to train on as one; `parts` are those of the recipe's splits.
+
+        Raises
+        ------
+        DataError
+            As `store`; or if their mel filters differ.
+        """
+        from asr.store.checking import check_same_features
+        from asr.store.store import AudioStore, FeatureStore
+
+        stores = [self.store(split) for split in self.recipe.train_weights]
+        for other in stores[1:]:
+            check_same_features(stores[0], other)
+        kind: Any = AudioStore if self.recipe.waveforms else FeatureStore
+        joined: FeatureStore | AudioStore = kind.join(stores)
+        return joined

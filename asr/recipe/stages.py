@@ -24,14 +24,14 @@ def prepare(run: Run) -> None:
     from asr.preparation.prepare import prepare as prepare_corpus
 
     recipe, features = run.recipe, run.features
-    splits = tuple(dict.fromkeys((recipe.train, recipe.dev, *recipe.test)))
+    own = tuple(split for split in recipe.splits if "/" not in split)
+    check_made_beforehand(run, recipe.splits if not recipe.corpus else tuple(set(recipe.splits) - set(own)))
     if not recipe.corpus:
-        check_made_beforehand(run, splits)
         return
     options = PrepareOptions(
         features=features,
         kind="audio" if recipe.waveforms else "features",
-        splits=splits,
+        splits=own,
         speeds=recipe.speeds,
         jobs=run.jobs,
         archive=run.archive,

@@ -1,5 +1,6 @@
 """The stage ``tokenizer``: training transcripts → ``<out>/tokenizer``."""
 
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,7 @@ def tokenizer(run: Run) -> None:
     config = run.recipe.tokenizer
     origin = check_origin(run)
     stores = check_splits(run)
-    texts = transcripts(stores[0])
+    texts = transcripts(stores[0], run.recipe.training.max_disagreement)
     stamp = {
         "tokenizer": to_dict(config),
         "texts": digest(texts),
@@ -78,13 +79,18 @@ def _lexicon_digest(path: str) -> str:
     return digest(sorted(read_lexicon(path).entries()))
 
 
-def transcripts(store: "Store") -> list[str]:
-    """Return the transcripts of a store, those of its speed-perturbed copies left out.
+def transcripts(store: "Store", max_disagreement: float | None = None) -> list[str]:
+    """Return the transcripts of a store, those of its speed-perturbed copies and of too large disagreement left out.
 
-    With them nothing would occur once, and how often something does is what language models are estimated from.
+    With copies nothing would occur once, and how often something does is what language models are estimated from.
     """
-    copies = tuple(f"sp{speed:g}-" for speed in store.header.speeds)
-    return [text for name, text in zip(store.ids, store.texts, strict=True) if not name.startswith(copies)]
+    limit = math.inf if max_disagreement is None else max_disagreement
+    texts = []
+    for part in store.parts:
+        copies = tuple(f"sp{speed:g}-" for speed in part.header.speeds)
+        rows = zip(part.ids, part.texts, part.disagreements.tolist(), strict=True)
+        texts += [text for name, text, value in rows if not name.startswith(copies) and value <= limit]
+    return texts
 
 
 def load_tokenizer(run: Run) -> Tokenizer:

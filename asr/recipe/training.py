@@ -3,6 +3,9 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asr.files import write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
@@ -40,7 +43,7 @@ def train(run: Run) -> None:
     model = _model(run, stores[0], tokenizer)
     batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
     sources = (
-        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment),
+        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment, weights=_weights(run, stores[0])),
         BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
     )
     trainer = Trainer(model, tokenizer, *sources, config, run.out)
@@ -92,6 +95,13 @@ def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") ->
     }
 
 
+def _weights(run: Run, store: "Store") -> NDArray[np.float64]:
+    """Return how often an epoch has each utterance, ``(N,)``: never if machines disagree too much on its transcript."""
+    weights = np.repeat(list(run.recipe.train_weights.values()), [len(part) for part in store.parts])
+    limit = run.recipe.training.max_disagreement
+    return weights if limit is None else np.where(store.disagreements <= limit, weights, 0.0)
+
+
 def _written_weights(run: Run) -> str:
     from asr.bundle.bundle import WEIGHTS
     from asr.store.layout import file_checksum
@@ -134,6 +144,17 @@ def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchS
             f"{', '.join(source.too_long[:5])}{', …' if len(source.too_long) > 5 else ''}",
             file=sys.stderr,
         )
+    disagreeing = int((source.weights == 0).sum())
+    if disagreeing:
+        print(
+            f"left out {disagreeing} of {len(store)} utterances, on whose transcripts machines disagree by more than "
+            f"training.max_disagreement={run.recipe.training.max_disagreement:g}",
+            file=sys.stderr,
+        )
+    if len(store.parts) > 1:
+        for index, (split, weight) in enumerate(run.recipe.train_weights.items()):
+            part = store.parts[index]
+            print(f"{split}: {len(part)} utterances, {part.hours:.2f} h, weight {weight:g}", file=sys.stderr)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"training {run.recipe.name}: {len(store)} utterances, {store.hours:.2f} h, "

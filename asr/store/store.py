@@ -6,7 +6,7 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.errors import DataError, MissingExtraError
-from asr.store.layout import FILTERBANK, INDEX, Kind, StoreHeader, file_checksum, read_header, shard_name
+from asr.store.layout import FILTERBANK, INDEX, Kind, StoreHeader, file_checksum, read_header
 
 U = TypeVar("U")
 
@@ -112,7 +112,9 @@ class _Store(Sequence[U], Generic[U]):
         self.config = header.features
         self.corpus, self.version, self.split = header.corpus, header.version, header.split
         self.header = header
+        self.parts: tuple[_Store[U], ...] = (self,)
         self._index = index
+        self._files = [path / shard.file for shard in header.shards]
         self._ends = np.cumsum([shard.utterances for shard in header.shards], dtype=np.int64).tolist()
         self._shards: dict[int, tuple[list[Any], list[int]]] = {}
 
@@ -144,6 +146,26 @@ class _Store(Sequence[U], Generic[U]):
                 "the folder is a mixture of two preparations, prepare the corpus again with --force"
             )
         return cls(folder, header, index)
+
+    @classmethod
+    def join(cls, stores: Sequence[Self]) -> Self:
+        """Return one store with the utterances of `stores`, in their order; nothing is read or copied.
+
+        Their features must be the same (`asr.store.checking.check_same_features`). Path and header are those of the
+        first, which says nothing of the others but their shards; `parts` has all of them.
+        """
+        if len(stores) == 1:
+            return stores[0]
+        import pyarrow as pa
+
+        first = stores[0]
+        shards = [shard for store in stores for shard in store.header.shards]
+        index = pa.concat_tables([store._index for store in stores], promote_options="default")
+        joined = cls(first.path, replace(first.header, utterances=len(index), shards=tuple(shards)), index)
+        joined.parts = tuple(stores)
+        joined.corpus = ", ".join(dict.fromkeys(store.corpus for store in stores))
+        joined._files = [file for store in stores for file in store._files]
+        return joined
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -185,8 +207,9 @@ class _Store(Sequence[U], Generic[U]):
         """How much the machines that wrote each transcript differ, ``(N,)`` float32; 0 for people's transcripts."""
         if "disagreement" not in self._index.column_names:
             return np.zeros(len(self), dtype=np.float32)
+        # Of joined stores, some may not have it: there it is not a number.
         values: NDArray[np.float32] = self._index.column("disagreement").to_numpy()
-        return values
+        return np.nan_to_num(values, nan=0.0)
 
     @cached_property
     def sources(self) -> Strings:
@@ -211,6 +234,8 @@ class _Store(Sequence[U], Generic[U]):
     @property
     def identity(self) -> list[Any]:
         """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
+        if len(self.parts) > 1:
+            return [part.identity for part in self.parts]
         shards: list[Any] = [self.config.to_dict(), [asdict(shard) for shard in self.header.shards]]
         # It stands in the index alone.
         if self.disagreements.any():
@@ -235,8 +260,7 @@ class _Store(Sequence[U], Generic[U]):
         DataError
             If one is missing or its content is not what was written.
         """
-        for shard in self.header.shards:
-            path = self.path / shard.file
+        for path, shard in zip(self._files, self.header.shards, strict=True):
             if not path.exists():
                 raise DataError(f"{path}: is missing: run the preparation again with --force")
             if file_checksum(path) != shard.sha256:
@@ -245,7 +269,7 @@ class _Store(Sequence[U], Generic[U]):
     def _shard(self, number: int) -> tuple[list[Any], list[int]]:
         """Return the record batches of a shard, and the row at which each ends."""
         if number not in self._shards:
-            path = self.path / shard_name(number)
+            path = self._files[number]
             try:
                 batches = read_arrow(path).to_batches()
             except (OSError, ValueError) as error:

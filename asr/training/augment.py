@@ -32,11 +32,12 @@ class Purpose(IntEnum):
     FEATURES = 3
     WAVEFORM = 4
     NOISE = 5
+    WEIGHTS = 6
 
 
-def generator(seed: int, epoch: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
-    """Return the random numbers of utterance `index` in an epoch, for one purpose."""
-    return np.random.default_rng((seed, epoch, purpose, index))
+def generator(seed: int, epoch: int, purpose: Purpose, *index: int) -> np.random.Generator:
+    """Return the random numbers of an epoch, or of utterance `index` and its copy in it, for one purpose."""
+    return np.random.default_rng((seed, epoch, purpose, *index))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from asr.training.distributed import Ranks, deal
 from asr.training.prefetch import prefetched
 
 
-class Feed:
+class BatchLoader:
     """The training batches of one rank.
 
     Parameters

@@ -4,7 +4,9 @@ The order is a function of (seed, epoch) alone and augmentation one of (seed, ep
 resumed run sees exactly what an undisturbed one would have seen, whoever makes the batches and in which order.
 """
 
+import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,10 +78,13 @@ class PlannedBatch:
         Into the store; those beyond its end are utterances of noise.
     lengths : Lengths
         Of each, once augmented.
+    copies : ndarray, shape (B,), int64
+        How often each has come before in the epoch: its copies are augmented differently.
     """
 
     indices: NDArray[np.int64]
     lengths: Lengths
+    copies: NDArray[np.int64]
 
     @property
     def padded_frames(self) -> int:
@@ -88,6 +93,9 @@ class PlannedBatch:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> "PlannedBatch":
+        return PlannedBatch(self.indices[part], self.lengths[part], self.copies[part])
 
 
 class BatchSource:
@@ -104,6 +112,8 @@ class BatchSource:
         The most feature frames of a batch, padding included; an utterance longer than that is a batch of its own.
     augment : AugmentConfig, optional
         None leaves the features as they are.
+    weights : ndarray, shape (N,), float64, optional
+        How often an epoch has each utterance, on average: 2.5 is twice or three times, 0 never. By default 1 each.
     keep_short : bool
         Whether to keep utterances with fewer output frames than CTC needs for their transcripts: yes where errors
         are counted, no where a loss is minimised, since it would be infinite.
@@ -132,21 +142,23 @@ class BatchSource:
         batch_frames: int,
         augment: AugmentConfig | None = None,
         *,
+        weights: NDArray[np.float64] | None = None,
         keep_short: bool = False,
     ) -> None:
         self.store = store
         self.tokenizer = tokenizer
         self.batch_frames = batch_frames
         self.augment = augment
+        self.weights = np.ones(len(store)) if weights is None else weights
         self._waveforms = open_waveforms(store, augment)
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
         # The fewest frames of which the network makes as many outputs as CTC needs.
         self._shortest = model.input_frames(tokenizer.min_frames(store.texts))
         fits = self._num_frames >= self._shortest
-        self._kept = np.arange(len(store)) if keep_short else np.flatnonzero(fits)
-        self.too_short = [] if keep_short else self._names(~fits)
-        self.too_long = self._names(self._num_frames > batch_frames)
+        self._kept = np.flatnonzero((fits | keep_short) & (self.weights > 0))
+        self.too_short = [] if keep_short else self._names(~fits & (self.weights > 0))
+        self.too_long = self._names((self._num_frames > batch_frames) & (self.weights > 0))
         if not len(store):
             raise DataError(f"{store.path}: the split has no utterance; expected at least one")
         if not len(self._kept):
@@ -161,22 +173,26 @@ class BatchSource:
         return [self.store, *(self._waveforms.materials if self._waveforms else ())]
 
     @property
-    def hours(self) -> float:
-        """Audio of one epoch in hours, as it was recorded."""
-        return float(np.asarray(self.store.durations_seconds)[self._kept].sum() / 3600)
+    def identity(self) -> list[Any]:
+        """What tells its data from those of other sources, for JSON: the stores', and the weights unless all are 1."""
+        stores = [part for store in self.stores for part in store.identity]
+        if (self.weights == 1).all():
+            return stores
+        return [*stores, hashlib.sha256(self.weights.tobytes()).hexdigest()]
 
     def plan(self, seed: int, epoch: int) -> list[PlannedBatch]:
-        """Return the batches of an epoch, in the order of training: every utterance once, and utterances of noise."""
+        """Return the batches of an epoch in the order of training: each utterance by its weight, and some of noise."""
         rng = generator(seed, epoch, Purpose.ORDER)
-        indices, lengths = self._drawn(generator(seed, epoch, Purpose.LENGTHS))
-        jittered = lengths.total * rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(indices))
-        batches = self._fill(indices, lengths, np.argsort(jittered, kind="stable"))
+        drawn = self._drawn(seed, epoch)
+        jittered = drawn.lengths.total * rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(drawn))
+        batches = self._fill(drawn, np.argsort(jittered, kind="stable"))
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def in_order(self) -> list[PlannedBatch]:
         """Return all utterances once, shortest first, unaltered: for evaluation, with `load`."""
         lengths = Lengths.unaltered(self._num_frames[self._kept])
-        return self._fill(self._kept, lengths, np.argsort(lengths.speech, kind="stable"))
+        every = PlannedBatch(self._kept, lengths, np.zeros_like(self._kept))
+        return self._fill(every, np.argsort(lengths.speech, kind="stable"))
 
     def load(self, planned: PlannedBatch) -> Batch:
         """Return the batch of some utterances, unaltered."""
@@ -187,8 +203,8 @@ class BatchSource:
         if self.augment is None:
             return self.load(planned)
         features = [
-            self._augmented(index, planned.lengths[row], seed, epoch)
-            for row, index in enumerate(planned.indices.tolist())
+            self._augmented((index, copy), planned.lengths[row], seed, epoch)
+            for row, (index, copy) in enumerate(zip(planned.indices.tolist(), planned.copies.tolist(), strict=True))
         ]
         return self._collate(planned.indices, features)
 
@@ -214,33 +230,45 @@ class BatchSource:
         features = np.zeros((int(lengths[best]), self.store.config.n_mels), dtype=np.float32)
         return self._collate(np.full(counts[best], index), [features] * int(counts[best]))
 
-    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], Lengths]:
+    def _drawn(self, seed: int, epoch: int) -> PlannedBatch:
         """Draw the utterances of an epoch, those of noise at the end, with their lengths once augmented."""
+        speech, copies = self._counted(generator(seed, epoch, Purpose.WEIGHTS))
         if self.augment is None:
-            return self._kept, Lengths.unaltered(self._num_frames[self._kept])
-        num_frames, speed = self._num_frames[self._kept], np.ones(len(self._kept))
+            return PlannedBatch(speech, Lengths.unaltered(self._num_frames[speech]), copies)
+        rng = generator(seed, epoch, Purpose.LENGTHS)
+        num_frames, speed = self._num_frames[speech], np.ones(len(speech))
         if self._waveforms:
             speed = rng.choice(self.augment.waveform.speeds, len(speed))
-            num_frames = self._waveforms.num_frames(self._kept, speed)
+            num_frames = self._waveforms.num_frames(speech, speed)
         hop_seconds = self.store.config.hop_seconds
-        lengths = draw_lengths(num_frames, speed, self._shortest[self._kept], self.augment, hop_seconds, rng)
-        count = rng.poisson(self.augment.noise_utterances * len(self._kept))
+        lengths = draw_lengths(num_frames, speed, self._shortest[speech], self.augment, hop_seconds, rng)
+        count = rng.poisson(self.augment.noise_utterances * len(speech))
         noises = Lengths.unaltered(rng.choice(lengths.total, count))
-        indices = np.append(self._kept, len(self.store) + np.arange(count))
-        return indices, Lengths.joined(lengths, noises)
+        indices = np.append(speech, len(self.store) + np.arange(count))
+        copies = np.append(copies, np.zeros(count, dtype=np.int64))
+        return PlannedBatch(indices, Lengths.joined(lengths, noises), copies)
 
-    def _fill(self, indices: NDArray[np.int64], lengths: Lengths, order: NDArray[np.int64]) -> list[PlannedBatch]:
+    def _counted(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw how often an epoch has each utterance; return indices into the store, and which copy each of them is."""
+        weights = self.weights[self._kept]
+        counts = np.floor(weights + rng.uniform(size=len(weights))).astype(np.int64)
+        if not counts.any():
+            counts[rng.integers(len(counts))] = 1
+        copies = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(self._kept, counts), copies
+
+    def _fill(self, drawn: PlannedBatch, order: NDArray[np.int64]) -> list[PlannedBatch]:
         """Cut utterances, taken in `order`, into batches within the frame budget."""
-        indices, lengths = indices[order], lengths[order]
+        drawn = drawn[order]
         cuts, first, longest = [0], 0, 0
         # Read through its buffer: a list of a million numbers would outweigh the array.
-        for position, length in enumerate(lengths.total.data):
+        for position, length in enumerate(drawn.lengths.total.data):
             longest = max(longest, length)
             if position > first and longest * (position - first + 1) > self.batch_frames:
                 cuts.append(position)
                 first, longest = position, length
         parts = map(slice, cuts, [*cuts[1:], len(order)])
-        return [PlannedBatch(indices[part], lengths[part]) for part in parts]
+        return [drawn[part] for part in parts]
 
     def _names(self, chosen: NDArray[np.bool_]) -> list[str]:
         return [self.store.ids[index] for index in np.flatnonzero(chosen).tolist()]
@@ -251,20 +279,21 @@ class BatchSource:
         features: NDArray[np.float32] = self.store[index].features.astype(np.float32)  # type: ignore[union-attr]
         return features
 
-    def _augmented(self, index: int, lengths: Lengths, seed: int, epoch: int) -> NDArray[np.float32]:
-        """Return the features of an utterance, or of noise, as an epoch has them."""
+    def _augmented(self, utterance: tuple[int, int], lengths: Lengths, seed: int, epoch: int) -> NDArray[np.float32]:
+        """Return the features of a copy of an utterance (its index, and number), or of noise, as an epoch has them."""
         assert self.augment is not None
+        index, _ = utterance
         number = index - len(self.store)
         if number >= 0:
             assert self._log_mel is not None
             return noise(self._log_mel, int(lengths.total), generator(seed, epoch, Purpose.NOISE, number))
         if self._waveforms:
-            features = self._waveforms.altered(index, lengths, generator(seed, epoch, Purpose.WAVEFORM, index))
+            features = self._waveforms.altered(index, lengths, generator(seed, epoch, Purpose.WAVEFORM, *utterance))
             lengths = Lengths.unaltered(lengths.total)
         else:
             features = self._features(index)
         return augment(
-            features, lengths, self.augment, self.store.config, generator(seed, epoch, Purpose.FEATURES, index)
+            features, lengths, self.augment, self.store.config, generator(seed, epoch, Purpose.FEATURES, *utterance)
         )
 
     def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:

@@ -201,10 +201,7 @@ def _read(path: Path) -> Checkpoint:
 def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, config: TrainingConfig) -> dict[str, Any]:
     """Return all that decides what is learned, for JSON: settings, and digests of tokens, weights' shapes and data."""
     shapes = [list(parameter.shape) for parameter in model.parameters()]
-    data = {
-        name: digest([part for store in source.stores for part in store.identity])
-        for name, source in (("train", train), ("dev", dev))
-    }
+    data = {name: digest(source.identity) for name, source in (("train", train), ("dev", dev))}
     settings: dict[str, Any] = {
         "training": to_dict(config),
         "model": to_dict(model.config),

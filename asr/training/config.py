@@ -144,6 +144,9 @@ class TrainingConfig:
         `momentum` is for "sgd" and "rmsprop". Biases and layer norms are not decayed.
     max_gradient_norm : float
         Gradients are scaled down to this norm (Pascanu et al. 2013); they are those of the mean loss of an utterance.
+    max_disagreement : float or None
+        Utterances whose transcripts machines wrote, and disagree on by more than this, are left out: see
+        `asr.preparation.corpus.RawUtterance`. None: all are trained on.
     batch_seconds : float
         Audio of a batch in seconds, padding included.
     accumulate : int
@@ -186,6 +189,7 @@ class TrainingConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-2
     max_gradient_norm: float = 100.0
+    max_disagreement: float | None = None
     batch_seconds: float = 60.0
     accumulate: int = 1
     precision: Precision = "float32"
@@ -216,6 +220,8 @@ class TrainingConfig:
         for name in ("warmup", "momentum", "intermediate_ctc", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
+        if self.max_disagreement is not None and self.max_disagreement < 0:
+            raise UsageError(f"training.max_disagreement is {self.max_disagreement}; expected 0 or more, or None")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"training.seed is {self.seed}; expected 0 ≤ seed < 2³²")
         if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", self.device):

@@ -163,7 +163,7 @@ def deal(plan: list[PlannedBatch], ranks: Ranks, rng: np.random.Generator) -> li
     while len(plan) % ranks.count:
         batch = plan.pop(max(range(len(plan)), key=lambda i: len(plan[i])))
         halves = np.array_split(np.arange(len(batch)), 2)
-        plan += [PlannedBatch(batch.indices[half], batch.lengths[half]) for half in halves]
+        plan += [batch[half] for half in halves]
     # Batches are full but for a rest, so those of about equal length have about equally many frames, and a recurrent
     # net takes about as long for them.
     plan.sort(key=lambda batch: int(batch.lengths.total.max(initial=0)))

@@ -18,7 +18,7 @@ from asr.settings import differences
 from asr.store.checking import check_same_features
 from asr.tokenizer import Tokenizer
 from asr.training.averaging import BestWeights, MovingAverage
-from asr.training.batch_loader import Feed
+from asr.training.batch_loader import BatchLoader
 from asr.training.batches import Batch, BatchSource
 from asr.training.checkpoint import Checkpoint, CheckpointFolder, Position, Score, run_settings
 from asr.training.config import FREE_SETTINGS, TrainingConfig
@@ -81,7 +81,7 @@ class Trainer:
         self.model = model.to(self.device)
         if config.compile_front_end:
             self.model.front_end.compile(dynamic=True)
-        self.feed = Feed(train, config, self.ranks, self.device)
+        self.loader = BatchLoader(train, config, self.ranks, self.device)
         self.stepper = Stepper(self.model, config, self.ranks)
         self.outcomes: Outcomes[Done] = Outcomes(self.device, LAG if self.device.type == "cuda" else 0)
         self.average = MovingAverage(self.model, config.ema_decay)
@@ -148,9 +148,9 @@ class Trainer:
 
     def _run_epoch(self, stop: StopRequest) -> None:
         at = self.position
-        steps = self.feed.steps(at.epoch)
+        steps = self.loader.steps(at.epoch)
         started = saved = time.monotonic()
-        with self.monitor.epoch(at.epoch, len(steps)), self.feed.load(steps[at.step :], at.epoch) as loaded:
+        with self.monitor.epoch(at.epoch, len(steps)), self.loader.load(steps[at.step :], at.epoch) as loaded:
             for index, batches in enumerate(loaded, start=at.step):
                 self._step(batches, index, len(steps))
                 seconds = at.seconds + time.monotonic() - started

@@ -70,8 +70,10 @@ def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKEN
     torch.manual_seed(config.seed)
     model = AcousticModel(MODEL, 12, len(tokenizer))
     frames = round(100 * config.batch_seconds)
-    sources = BatchSource(train, tokenizer, MODEL, frames, config.augment), BatchSource(dev, tokenizer, MODEL, frames)
-    return Trainer(model, tokenizer, *sources, config, directory)
+    # An epoch has some utterances once, some twice, and half of the others.
+    weights = np.resize((1.0, 0.5, 2.0), len(train))
+    source = BatchSource(train, tokenizer, MODEL, frames, config.augment, weights=weights)
+    return Trainer(model, tokenizer, source, BatchSource(dev, tokenizer, MODEL, frames), config, directory)
 
 
 def read_log(directory):

@@ -12,7 +12,7 @@ from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
 from asr.store.checking import check_same_features  # noqa: E402
 from asr.tokenizer import CharTokenizer, min_frames  # noqa: E402
-from asr.training.batches import BatchSource, PlannedBatch  # noqa: E402
+from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig  # noqa: E402
 
 MODEL = ModelConfig(cell="gru", num_layers=1, hidden_size=6, conv_channels=2, time_reduction=4)
@@ -34,6 +34,7 @@ class MemoryStore:
     config = LogMelConfig(sample_rate=8000, n_mels=12)
     path = "memory"
     corpus = "memory"
+    identity = ("memory",)
     filterbank = mel_filterbank(config)
 
     def __init__(self, num_frames, texts=None, seed=1):
@@ -86,7 +87,7 @@ def test_an_utterance_is_the_same_in_whatever_batch_it_comes():
     for planned in batches.plan(1, 3):
         whole = batches.batch(planned, 1, 3)
         for row in reversed(range(len(planned))):
-            alone = PlannedBatch(planned.indices[row : row + 1], planned.lengths[row : row + 1])
+            alone = planned[row : row + 1]
             batch = again.batch(alone, 1, 3)
             T = int(batch.feature_lengths[0])
             torch.testing.assert_close(batch.features[0], whole.features[row, :T], rtol=0, atol=0)
@@ -94,6 +95,40 @@ def test_an_utterance_is_the_same_in_whatever_batch_it_comes():
             S = int(batch.target_lengths[0])
             assert batch.targets[0, :S].tolist() == whole.targets[row, :S].tolist()
             assert not whole.features[row, T:].any()
+
+
+def test_each_utterance_comes_as_often_as_its_weight_says():
+    rng = np.random.default_rng(5)
+    weights = np.concatenate((rng.choice([1.0, 2.0, 3.0], 10), rng.uniform(0, 3, 14), [0.0]))
+    batches = BatchSource(STORE, TOKENIZER, MODEL, BUDGET, weights=weights)
+    epochs = 2000
+    counts = np.zeros((epochs, len(STORE)), dtype=int)
+    for epoch in range(epochs):
+        drawn = np.concatenate([planned.indices for planned in batches.plan(3, epoch)])
+        counts[epoch] = np.bincount(drawn, minlength=len(STORE))
+    # Never more than one away from the weight; whole weights are met in each epoch, the others on average: four
+    # standard deviations of a mean of so many epochs.
+    assert (np.abs(counts - weights) < 1).all()
+    assert np.abs(counts.mean(axis=0) - weights).max() < 4 * 0.5 / np.sqrt(epochs)
+    assert (counts[:, weights % 1 == 0] == weights[weights % 1 == 0]).all()
+    again = BatchSource(STORE, TOKENIZER, MODEL, BUDGET, weights=weights)
+    plans = [[planned.indices.tolist() for planned in one.plan(3, 7)] for one in (batches, again)]
+    assert plans[0] == plans[1]
+    assert batches.identity != source(augment=None).identity == BatchSource(STORE, TOKENIZER, MODEL, 50).identity
+
+
+def test_copies_of_an_utterance_in_an_epoch_are_augmented_differently():
+    store = MemoryStore([40])
+    batches = BatchSource(store, TOKENIZER, MODEL, 100, AugmentConfig(noise_utterances=0), weights=np.array([3.0]))
+    planned = batches.plan(1, 0)
+    features = [batches.batch(one[row : row + 1], 1, 0).features[0] for one in planned for row in range(len(one))]
+    assert len(features) == 3
+    assert len({tuple(x.flatten().tolist()) for x in features}) == 3
+
+
+def test_an_epoch_is_never_empty():
+    batches = BatchSource(STORE, TOKENIZER, MODEL, BUDGET, weights=np.full(len(STORE), 1e-9))
+    assert all(sum(map(len, batches.plan(1, epoch))) == 1 for epoch in range(20))
 
 
 def test_epochs_and_seeds_differ_and_nothing_else_does():

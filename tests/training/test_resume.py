@@ -62,7 +62,7 @@ def test_killed_anywhere_and_resumed_ends_with_the_same_weights_and_log(tmp_path
     config = replace(CONFIG, checkpoint_minutes=1e-12, **changes)
     undisturbed = make_trainer(tmp_path / "undisturbed", config)
     undisturbed.run()
-    steps = sum(len(undisturbed.feed.steps(epoch)) for epoch in range(config.epochs))
+    steps = sum(len(undisturbed.loader.steps(epoch)) for epoch in range(config.epochs))
     assert steps >= 2 * config.epochs
     rng = np.random.default_rng(3)
     for kill_at in rng.choice(np.arange(2, steps), 2, replace=False):
@@ -117,7 +117,7 @@ def test_other_settings_are_named_and_refused_unless_accepted(tmp_path):
 def test_accepted_changes_are_kept_from_the_first_step_on(tmp_path, monkeypatch):
     before = replace(CONFIG, checkpoint_minutes=1e-12)
     changed = replace(before, learning_rate=0.002, optimizer="sgd", average_best=2)
-    in_second_epoch = len(make_trainer(tmp_path, before).feed.steps(0)) + 3
+    in_second_epoch = len(make_trainer(tmp_path, before).loader.steps(0)) + 3
     for config, kill_at in ((before, in_second_epoch), (changed, 2)):
         with monkeypatch.context() as patch:
             at_step(patch, kill_at, die)
