@@ -3,7 +3,10 @@
 One module for each step::
 
     sources.py      what audio can be given as, opened: a name and a seekable file
-    readers.py      how samples are read: libsndfile (wav, flac, ogg, mp3, NIST sphere, …); PyAV for what it cannot read
+    survey.py       what the packets of a file say of its length, where libsndfile goes by less
+    sound.py        libsndfile: wav, flac, ogg, mp3, NIST sphere, …
+    container.py    PyAV: mp4, mkv, webm, …, and what libsndfile refuses or does not read to its end
+    readers.py      which of them reads a file
     interrupts.py   Ctrl-C while a library reads
     stream.py       block by block, in bounded memory: mono, finite, resampled by soxr
     loading.py      all at once
@@ -11,12 +14,13 @@ One module for each step::
 
 from asr.audio.loading import Waveform, audio_duration, load_audio, resample
 from asr.audio.sources import AudioSource
-from asr.audio.stream import AudioStream, AudioWarning
+from asr.audio.stream import AudioStream, AudioWarning, IncompleteAudioWarning
 
 __all__ = [
     "AudioSource",
     "AudioStream",
     "AudioWarning",
+    "IncompleteAudioWarning",
     "Waveform",
     "audio_duration",
     "load_audio",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.sources import AudioSource
-from asr.audio.stream import AudioStream, AudioWarning, check_rate, resample_blocks
+from asr.audio.stream import AudioStream, check_rate, resample_blocks
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def load_audio(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     channels: Sequence[int] | None = None,
+    audio_track: int | None = None,
 ) -> Waveform:
     """Read audio, mix its channels down to one and resample it.
 
@@ -57,6 +58,8 @@ def load_audio(
         The part of the file to read; the whole by default.
     channels : sequence of int, optional
         The channels, counted from 0, that are averaged; all by default.
+    audio_track : int, optional
+        Of a film with several audio tracks the one to read, counted from 0; the first by default. Needs PyAV.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def load_audio(
     Warns
     -----
     AudioWarning
-        If the file ends before its header says, or grows while it is read.
+        If its channels cancel each other, or it has several audio tracks; an `IncompleteAudioWarning` if the file
+        ends before its header or its packets say, or grows while it is read.
 
     Raises
     ------
@@ -83,10 +87,11 @@ def load_audio(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         channels=channels,
+        audio_track=audio_track,
     ) as audio:
         blocks = list(audio)
-        for message in audio.warnings:
-            warnings.warn(message, AudioWarning, stacklevel=2)
+        for warning in audio.warnings:
+            warnings.warn(warning, stacklevel=2)
     return Waveform(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), sample_rate)
 
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import AudioError
+from asr.errors import AudioError, first_line
 
 # Of what cannot be read twice (pipes), more than this many bytes are kept on the disk.
 SPOOL_BYTES = 1 << 24
@@ -68,19 +68,35 @@ def _open_path(name: str) -> BinaryIO:
 def _spool(source: Any) -> BinaryIO:
     """Return a copy of a file: libsndfile needs to seek, which a pipe cannot, and the caller's file stays open."""
     read = getattr(source, "read", None)
+    name = getattr(source, "name", "file object")
+    # What a file-like object of somebody's own raises is an error of that source, whatever it is.
     try:
         content = read(SPOOL_BYTES) if read else None
-    except ValueError as error:
-        raise AudioError(f"{getattr(source, 'name', 'file object')}: cannot be read ({error})") from None
+    except Exception as error:
+        raise AudioError(f"{name}: cannot be read ({_said(error)})") from None
     if not isinstance(content, bytes):
         raise AudioError(f"got a {type(source).__name__}; expected a path, bytes, a binary file or an array")
     assert read is not None
     spooled = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
     while content:
-        spooled.write(content)
-        content = read(SPOOL_BYTES)
+        try:
+            spooled.write(content)
+        except OSError as error:
+            spooled.close()
+            raise AudioError(
+                f"{name}: cannot be copied to {tempfile.gettempdir()} ({_said(error)}): make room there, or set TMPDIR"
+            ) from None
+        try:
+            content = read(SPOOL_BYTES)
+        except Exception as error:
+            spooled.close()
+            raise AudioError(f"{name}: cannot be read ({_said(error)})") from None
     spooled.seek(0)
     return cast(BinaryIO, spooled)
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or first_line(error))
 
 
 def check_shape(array: NDArray[Any]) -> None:

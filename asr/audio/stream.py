@@ -9,24 +9,28 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.readers import (
-    MIN_MISSING_SECONDS,
-    ArrayReader,
-    Reader,
-    SoundReader,
-    check_recorded_rate,
-    open_reader,
-    starts_too_late,
-)
+from asr.audio.container import ContainerReader
+from asr.audio.readers import ArrayReader, Reader, check_recorded_rate, open_reader
+from asr.audio.sound import starts_too_late
 from asr.audio.sources import AudioSource, open_source
+from asr.audio.survey import Survey, survey
 from asr.errors import AudioError
 
-# An mp3 file of which less was read did not end where its reader thought; what is left may be tags and a picture.
-MIN_READ_SHARE = 0.7
+# What is missing at the end of a file is worth a word from here on: encoders pad and trim by less.
+MIN_MISSING_SECONDS = 0.1
+# Channels cancel each other where their mean has this much less power, times their number, than they have.
+CANCELLED_POWER = 0.2
+# That is looked for in stretches of this length, unless they are fainter than this RMS amplitude.
+PHASE_SECONDS = 0.25
+FAINT_AMPLITUDE = 1e-3
 
 
 class AudioWarning(UserWarning):
-    """Audio that could be read, but is not what its header promises."""
+    """Audio that could be read, but not as it was meant to be heard."""
+
+
+class IncompleteAudioWarning(AudioWarning):
+    """Audio of which a part is missing: its header or its packets promise more than could be read."""
 
 
 class AudioStream:
@@ -47,12 +51,16 @@ class AudioStream:
         The part to read; the whole by default.
     channels : sequence of int, optional
         The channels, counted from 0, that are averaged; all by default.
+    audio_track : int, optional
+        Of a film with several audio tracks the one to read, counted from 0; the first by default. Needs PyAV.
 
     Attributes
     ----------
     name : str
         For messages.
-    warnings : list of str
+    num_channels : int
+        How many channels the source has.
+    warnings : list of AudioWarning
         What is wrong with audio that could be read: complete after the last block.
 
     Raises
@@ -73,16 +81,20 @@ class AudioStream:
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
         channels: Sequence[int] | None = None,
+        audio_track: int | None = None,
     ) -> None:
         check_rate(sample_rate)
         if not (start_seconds >= 0 and (end_seconds is None or end_seconds > start_seconds)):
             raise AudioError(f"got the part {start_seconds}–{end_seconds} s; expected 0 ≤ start_seconds < end_seconds")
         self.sample_rate = sample_rate
-        self.warnings: list[str] = []
+        self.warnings: list[AudioWarning] = []
         self._start, self._end = start_seconds, end_seconds
+        self._is_track_chosen = audio_track is not None
         self._channels = list(channels) if channels is not None else None
         self._file: BinaryIO | None = None
         self._size = 0
+        self._survey = Survey()
+        self._cancelled_seconds = 0.0
         self._reader: Reader
         if isinstance(source, np.ndarray):
             if source_rate is None:
@@ -95,8 +107,8 @@ class AudioStream:
         self.name, self._file = open_source(source)
         try:
             self._size = self._file.seek(0, os.SEEK_END)
-            self._file.seek(0)
-            self._reader = open_reader(self._file, self.name)
+            self._survey = survey(self._file)
+            self._reader = open_reader(self._file, self.name, self._survey, audio_track)
         except OSError as error:
             self._file.close()
             raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from None
@@ -117,6 +129,11 @@ class AudioStream:
             self._file.close()
 
     @property
+    def num_channels(self) -> int:
+        """How many channels the source has."""
+        return self._reader.num_channels
+
+    @property
     def fraction(self) -> float:
         """How much of the file's bytes was read so far, in 0..1; 0 for an array."""
         return self._file.tell() / self._size if self._file is not None and not self._file.closed else 0.0
@@ -124,7 +141,7 @@ class AudioStream:
     @property
     def stated_seconds(self) -> float:
         """The duration in seconds that the header states, as far as the file is there; 0 if it states none."""
-        return self._reader.stated_seconds
+        return self._survey.seconds or self._reader.stated_seconds
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         is_empty = True
@@ -146,10 +163,13 @@ class AudioStream:
         """Average the channels of each block, and see that all of it is finite."""
         rate = self._reader.sample_rate
         first = round(self._start * rate)
+        last = None if self._end is None else round(self._end * rate)
         offset = first
-        for block in self._reader.blocks(first, None if self._end is None else round(self._end * rate)):
+        for block in self._reader.blocks(first, last):
             block = self._selected(block)
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            if block.shape[1] > 1:
+                self._cancelled_seconds += _cancelled(block, mono, max(1, round(PHASE_SECONDS * rate))) / rate
             finite = np.isfinite(mono)
             if not finite.all():
                 place = (offset + finite.argmin()) / rate
@@ -158,8 +178,10 @@ class AudioStream:
                 )
             offset += len(mono)
             yield mono
-        if self._end is None and offset > first:
-            self._look_for_the_rest(offset)
+        if offset > first:
+            if last is None or offset < last:
+                self._look_for_the_rest(offset)
+            self._look_at_the_whole()
 
     def _selected(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the wanted channels of a block, ``(num_samples, channels)``."""
@@ -174,23 +196,53 @@ class AudioStream:
 
     def _look_for_the_rest(self, num_read: int) -> None:
         seconds = num_read / self._reader.sample_rate
-        missing = self._reader.missing_seconds(num_read)
-        if missing >= MIN_MISSING_SECONDS:
-            self.warnings.append(
-                f"{self.name}: ends after {seconds:.2f} s, but its header promises {missing:.2f} s more: "
-                "the file is truncated"
+        found = self._survey
+        promised = max(self._reader.missing_seconds(num_read), found.lost_seconds)
+        unread = found.seconds - seconds
+        if unread >= MIN_MISSING_SECONDS:
+            parts = f" (it is {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
+            more = "" if isinstance(self._reader, ContainerReader) else "; PyAV may read them: pip install 'ctc-asr[media]'"
+            self._incomplete(f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}")
+        elif promised >= MIN_MISSING_SECONDS:
+            self._incomplete(
+                f"ends after {seconds:.2f} s, but its header promises {promised:.2f} s more: the file is truncated"
             )
-        elif isinstance(self._reader, SoundReader) and self._reader.ends_early:
-            self.warnings.append(f"{self.name}: breaks off after {seconds:.2f} s without the mark of its end")
-        elif isinstance(self._reader, SoundReader) and self._reader.is_mp3 and self.fraction < MIN_READ_SHARE:
-            # mpg123 guesses the length of what states none from its first frame.
-            unread = 100 - 100 * self.fraction
-            self.warnings.append(
-                f"{self.name}: {unread:.0f} % of its bytes were not read, since it states no length; write it anew, "
-                "for instance by ffmpeg -i IN -c copy OUT.mp3"
+        elif found.is_open and found.ends_by_mark:
+            self._incomplete(f"breaks off after {seconds:.2f} s without the mark of its end")
+        elif found.num_parts > 1 and not found.seconds:
+            self._incomplete(
+                f"is {found.num_parts} recordings, one after the other; the first, of {seconds:.2f} s, was read"
             )
         if self._file is not None and self._file.seek(0, os.SEEK_END) > self._size:
-            self.warnings.append(f"{self.name}: has grown while it was read; the first {seconds:.2f} s were taken")
+            self._incomplete(f"has grown while it was read; the first {seconds:.2f} s were taken")
+
+    def _incomplete(self, message: str) -> None:
+        self.warnings.append(IncompleteAudioWarning(f"{self.name}: {message}"))
+
+    def _look_at_the_whole(self) -> None:
+        if self._cancelled_seconds >= PHASE_SECONDS:
+            self.warnings.append(
+                AudioWarning(
+                    f"{self.name}: its channels cancel each other for {self._cancelled_seconds:.1f} s when they are "
+                    "averaged; choose one (--channel 1), or take each by itself (--channel each)"
+                )
+            )
+        tracks = self._reader.num_tracks if isinstance(self._reader, ContainerReader) else 1
+        if tracks > 1 and not self._is_track_chosen:
+            self.warnings.append(
+                AudioWarning(f"{self.name}: has {tracks} audio tracks; the first was read (--audio-track 2 for another)")
+            )
+
+
+def _cancelled(block: NDArray[np.float32], mono: NDArray[np.float32], step: int) -> int:
+    """Count the samples of stretches of `step` in which averaging the channels of `block` leaves next to nothing."""
+    count = len(mono) // step
+    if not count:
+        return 0
+    num_channels = block.shape[1]
+    power = np.square(block[: count * step]).reshape(count, -1).mean(axis=1)
+    left = np.square(mono[: count * step]).reshape(count, -1).mean(axis=1)
+    return int(((left < CANCELLED_POWER / num_channels * power) & (power > FAINT_AMPLITUDE**2)).sum()) * step
 
 
 def check_rate(rate: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import AudioWarning, load_audio, resample
+from asr.audio import AudioWarning, IncompleteAudioWarning, load_audio, resample
 from asr.errors import AsrError, AudioError, DataError, MissingExtraError
 from asr.features import LogMel, LogMelConfig
 from asr.files import atomic_path, write_text
@@ -280,7 +280,8 @@ class TruncatedAudioError(AudioError):
 
 def _load(path: Path, rate: int, planned: PlannedUtterance) -> NDArray[np.float32]:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", AudioWarning)
+        warnings.simplefilter("ignore", AudioWarning)
+        warnings.simplefilter("error", IncompleteAudioWarning)
         try:
             return load_audio(
                 path,
@@ -289,7 +290,7 @@ def _load(path: Path, rate: int, planned: PlannedUtterance) -> NDArray[np.float3
                 end_seconds=planned.end_seconds,
                 channels=planned.channels or None,
             ).samples
-        except AudioWarning as warning:
+        except IncompleteAudioWarning as warning:
             raise TruncatedAudioError(str(warning)) from None
 
 

@@ -92,7 +92,7 @@ class Recogniser:
                         continue
                     total = num_samples / rate / audio.fraction if audio.fraction else 0.0
                     yield Heard(piece, self.features(samples), total)
-                warnings = audio.warnings
+                warnings = list(map(str, audio.warnings))
         except AsrError as caught:
             error = caught
         yield Ending(num_samples / rate, tuple(warnings), error)

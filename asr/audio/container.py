@@ -1,0 +1,235 @@
+"""PyAV (FFmpeg): mp4, mkv, webm, avi, ts, … and all else that libsndfile does not read to its end."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio.interrupts import interrupts_wait
+from asr.audio.sound import BLOCK_SAMPLES, Seekable
+from asr.audio.sources import float_samples
+from asr.errors import AudioError, MissingExtraError, first_line
+
+# What FFmpeg may take a file for. Playlists and lists of files, which name others for it to open, are not among them,
+# nor are pictures and text.
+FORMATS = (
+    "aac,ac3,adts,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,g722,gsm,iff,ircam,latm,loas,"
+    "matroska,mlp,mov,mp2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,opus,paf,rm,shn,smjpeg,sox,spdif,"
+    "swf,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
+)
+# Formats in which packets carry a clock: where it jumps, there is a pause that nothing was stored of.
+CLOCKED = frozenset(["asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "rm", "wtv"])
+# Formats whose header states how long all of the file is.
+STATED = frozenset(["asf", "avi", "flv", "matroska", "mov", "mxf", "wv", "tta", "tak", "ape", "w64", "wav", "aiff"])
+# Clocks of containers are this exact; packets of some are 60 ms long.
+MIN_PAUSE_SECONDS = 0.1
+# A longer pause is a clock that was set anew.
+MAX_PAUSE_SECONDS = 6 * 3600.0
+# Of a file that is none, few packets can be decoded.
+MIN_DECODED_SHARE = 0.5
+# Frame types of AMR from here on (3GPP TS 26.101, 26.201) are comfort noise or nothing: pauses, which carry no speech.
+FIRST_PAUSE_TYPE = {"amrnb": 8, "amrwb": 9}
+
+
+class ContainerReader:
+    """An audio track of whatever PyAV reads; what cannot be decoded is left silent, and counted.
+
+    Parameters
+    ----------
+    file : binary file
+    name : str
+        For messages.
+    track : int, optional
+        Which of the audio tracks, from 0; the first by default.
+
+    Raises
+    ------
+    AudioError
+        If there is no such audio track in the file, or it is damaged.
+    MissingExtraError
+        If PyAV is not installed.
+    """
+
+    # Containers state what encoders padded, and live recordings nothing.
+    stated_seconds = 0.0
+
+    def __init__(self, file: BinaryIO, name: str, track: int | None = None) -> None:
+        try:
+            import av
+        except ImportError:
+            raise MissingExtraError("PyAV", "media", f"{name}: reading mp4, m4a, webm and similar containers") from None
+        self._name = name
+        # FFmpeg, and PyAV with it, raises errors of many kinds: whatever they are, they are this file's.
+        try:
+            with interrupts_wait():
+                self._container = av.open(
+                    Seekable(file), mode="r", metadata_errors="ignore", options={"format_whitelist": FORMATS}
+                )
+        except Exception as error:
+            raise AudioError(f"{name}: is not audio in a format that can be read ({_reason(error)})") from None
+        try:
+            self._format = str(self._container.format.name).split(",")[0]
+            self._stream = self._choose(track)
+            self.sample_rate = int(self._stream.rate or 0)
+            self.num_channels = int(self._stream.codec_context.channels or 0)
+        except Exception as error:
+            self._container.close()
+            if isinstance(error, AudioError):
+                raise
+            raise AudioError(f"{name}: is not audio that can be read ({_reason(error)})") from None
+        self.num_tracks = len(self._container.streams.audio)
+        self._decoded_seconds = self._undecoded_seconds = self._last_seconds = 0.0
+
+    def _choose(self, track: int | None) -> Any:
+        tracks = self._container.streams.audio
+        if not tracks:
+            raise AudioError(f"{self._name}: is not audio that can be read (it has no audio stream)")
+        if track is not None and not 0 <= track < len(tracks):
+            raise AudioError(f"{self._name}: got audio track {track + 1}; expected 1 to {len(tracks)}, which it has")
+        chosen = tracks[track or 0]
+        if chosen.codec_context is None:
+            raise AudioError(
+                f"{self._name}: FFmpeg has no decoder for its audio (damaged, protected, or of a rare kind); convert "
+                "it to wav or flac"
+            )
+        return chosen
+
+    def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
+        """Yield samples; see `asr.audio.readers.Reader`.
+
+        Raises
+        ------
+        AudioError
+            If next to nothing of the file can be decoded.
+        """
+        position, held, parts = 0, 0, []
+        for block in self._by_the_clock():
+            part = block[max(0, first - position) : None if last is None else max(0, last - position)]
+            position += len(block)
+            parts.append(part)
+            held += len(part)
+            # Frames are of a few milliseconds.
+            if held >= BLOCK_SAMPLES:
+                yield np.concatenate(parts)
+                held, parts = 0, []
+            if last is not None and position >= last:
+                break
+        if self._decoded_seconds < MIN_DECODED_SHARE * (self._decoded_seconds + self._undecoded_seconds):
+            raise AudioError(
+                f"{self._name}: is damaged, or not audio: {self._undecoded_seconds:.1f} s of "
+                f"{self._decoded_seconds + self._undecoded_seconds:.1f} s cannot be decoded"
+            )
+        if held:
+            yield np.concatenate(parts)
+
+    def _by_the_clock(self) -> Iterator[NDArray[np.float32]]:
+        """Yield frames ``(num_samples, num_channels)``, and silence where the file's clock goes on without any."""
+        rate, given = self.sample_rate, 0
+        # Players count from the first packet of any track.
+        start = (self._container.start_time or 0) / 1e6
+        is_clocked = self._format in CLOCKED
+        for samples, seconds in self._decoded():
+            if is_clocked and seconds is not None:
+                pause = seconds - start - given / rate
+                if not -MIN_PAUSE_SECONDS < pause < MAX_PAUSE_SECONDS:
+                    start += pause
+                elif pause > MIN_PAUSE_SECONDS:
+                    for silence in _silence(round(pause * rate), self.num_channels):
+                        given += len(silence)
+                        yield silence
+            given += len(samples)
+            yield samples
+
+    def _decoded(self) -> Iterator[tuple[NDArray[np.float32], float | None]]:
+        """Yield (samples ``(num_samples, num_channels)``, their time in the file's clock) of each frame."""
+        for packet in self._packets():
+            size = float((packet.duration or 0) * (packet.time_base or 0))
+            if packet.pts is not None and packet.time_base is not None:
+                self._last_seconds = max(self._last_seconds, float(packet.pts * packet.time_base) + size)
+            if packet.stream.index != self._stream.index:
+                continue
+            try:
+                with interrupts_wait():
+                    frames = packet.decode()
+                heard = [(self._samples(frame), _clock_of(frame, self._stream)) for frame in frames]
+            except Exception:
+                if _is_pause(packet, self._stream):
+                    self._decoded_seconds += size
+                elif packet.size:
+                    self._undecoded_seconds += size
+                if self._format not in CLOCKED:
+                    for silence in _silence(round(size * self.sample_rate), self.num_channels):
+                        yield silence, None
+                continue
+            for samples, seconds in heard:
+                self._decoded_seconds += len(samples) / self.sample_rate
+                yield samples, seconds
+
+    def _packets(self) -> Iterator[Any]:
+        packets = self._container.demux()
+        while True:
+            try:
+                with interrupts_wait():
+                    packet = next(packets, None)
+            except Exception:
+                # What is missing is told by `missing_seconds`.
+                return
+            if packet is None:
+                return
+            yield packet
+
+    def _samples(self, frame: Any) -> NDArray[np.float32]:
+        """Return a frame's samples, ``(num_samples, num_channels)`` whatever its own number and rate are."""
+        array = frame.to_ndarray()
+        count = len(frame.layout.channels)
+        array = array.T if frame.format.is_planar else array.reshape(-1, count)
+        if array.dtype == np.uint8:
+            array = array.astype(np.int16) * 256 - 32768
+        samples = float_samples(np.ascontiguousarray(array))
+        if count != self.num_channels:
+            samples = np.repeat(samples.mean(axis=1, keepdims=True), self.num_channels, axis=1)
+        if frame.rate != self.sample_rate:
+            import soxr
+
+            samples = soxr.resample(samples, frame.rate, self.sample_rate)
+        return samples
+
+    def missing_seconds(self, num_read: int) -> float:
+        """Return how much is promised beyond what could be decoded."""
+        lost = self._undecoded_seconds
+        if self._format not in STATED:
+            return lost
+        start = (self._container.start_time or 0) / 1e6
+        if self._stream.duration and self._stream.time_base:
+            stated = float(self._stream.duration * self._stream.time_base)
+            begun = float((self._stream.start_time or 0) * self._stream.time_base) - start
+            return max(lost, stated + max(0.0, begun) - num_read / self.sample_rate)
+        # Of all tracks: the picture may go on when the sound has ended.
+        if self._container.duration:
+            return max(lost, self._container.duration / 1e6 - max(0.0, self._last_seconds - start))
+        return lost
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+
+def _silence(num_samples: int, num_channels: int) -> Iterator[NDArray[np.float32]]:
+    for first in range(0, num_samples, BLOCK_SAMPLES):
+        yield np.zeros((min(BLOCK_SAMPLES, num_samples - first), num_channels), np.float32)
+
+
+def _clock_of(frame: Any, stream: Any) -> float | None:
+    base = frame.time_base or stream.time_base
+    return None if frame.pts is None or base is None else float(frame.pts * base)
+
+
+def _is_pause(packet: Any, stream: Any) -> bool:
+    """Whether a packet that cannot be decoded is one of discontinuous transmission (AMR), in which nobody speaks."""
+    first = FIRST_PAUSE_TYPE.get(str(stream.codec_context.name).removeprefix("libopencore_"))
+    return first is not None and packet.size > 0 and bytes(packet)[0] >> 3 & 15 >= first
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or first_line(error))
