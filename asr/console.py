@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Self
@@ -15,6 +16,9 @@ from asr.errors import AsrError, UsageError
 INTERRUPTED = 130
 
 # click's base class of all command-line mistakes, whichever copy of click this version of typer carries.
+# Categories of characters that move the cursor, colour the screen or turn the direction of writing.
+_CONTROLS = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
+
 _CommandLineError: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 
@@ -53,8 +57,23 @@ def run(app: typer.Typer, name: str, interrupted: str = "interrupted") -> NoRetu
     sys.exit(status)
 
 
+def printable(text: object) -> str:
+    r"""Return text with control characters written as escapes, such as ``\x1b``: names of files may have any."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _CONTROLS else character
+        for character in str(text)
+    )
+
+
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a standard stream is a terminal; it is None where it was closed."""
+    return stream is not None and not stream.closed and bool(stream.isatty())
+
+
 def _fail(name: str, message: object, status: int) -> int:
-    print(f"{name}: {message}", file=sys.stderr)
+    # The lines of a list of choices are meant.
+    lines = str(message).split("\n") if isinstance(message, UsageError) else [str(message)]
+    print(f"{name}: " + "\n".join(map(printable, lines)), file=sys.stderr)
     return status
 
 
@@ -70,7 +89,7 @@ class ProgressBar:
     """
 
     def __init__(self, *, quiet: bool = False, delay_seconds: float = 0.0) -> None:
-        self._is_shown = not quiet and sys.stderr.isatty()
+        self._is_shown = not quiet and is_terminal(sys.stderr)
         self._starts = time.monotonic() + delay_seconds
         self._bar: Any = None
 
@@ -120,6 +139,7 @@ class ProgressBar:
 
     def message(self, text: str) -> None:
         """Print a line on the error stream."""
+        text = printable(text)
         if self._bar is None:
             print(text, file=sys.stderr)
         else:

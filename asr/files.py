@@ -17,6 +17,8 @@ from asr.errors import MissingExtraError
 # Windows refuses to replace a file that another process has open; readers are done in a moment.
 REPLACE_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.01
+# File systems allow names of 255 bytes; a temporary one has 14 more than it repeats.
+MAX_REPEATED_BYTES = 240
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     # The token keeps two writers of the same file from writing into each other's temporary; process ids would not do,
     # as hosts that share a file system have the same ones.
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+    temporary = final.with_name(f".{shortened(final.name)}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -43,6 +45,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def shortened(name: str) -> str:
+    """Return the part of a file's name that its temporary name repeats: that is longer, and may be of 255 bytes too."""
+    return os.fsencode(name)[:MAX_REPEATED_BYTES].decode("utf-8", "ignore")
 
 
 @contextmanager

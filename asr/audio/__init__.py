@@ -13,10 +13,12 @@ One module for each step::
 """
 
 from asr.audio.loading import Waveform, audio_duration, load_audio, resample
-from asr.audio.sources import AudioSource
-from asr.audio.stream import AudioStream, AudioWarning, IncompleteAudioWarning
+from asr.audio.sources import AUDIO_SUFFIXES, AudioSource
+from asr.audio.stream import AudioPart, AudioStream, AudioWarning, IncompleteAudioWarning
 
 __all__ = [
+    "AUDIO_SUFFIXES",
+    "AudioPart",
     "AudioSource",
     "AudioStream",
     "AudioWarning",

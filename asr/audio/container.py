@@ -78,6 +78,7 @@ class ContainerReader:
             if isinstance(error, AudioError):
                 raise
             raise AudioError(f"{name}: is not audio that can be read ({_reason(error)})") from None
+        self._decoder = _better_decoder(self._stream, av)
         self.num_tracks = len(self._container.streams.audio)
         self._decoded_seconds = self._undecoded_seconds = self._last_seconds = 0.0
 
@@ -151,7 +152,7 @@ class ContainerReader:
                 continue
             try:
                 with interrupts_wait():
-                    frames = packet.decode()
+                    frames = self._decoder.decode(packet) if self._decoder else packet.decode()
                 heard = [(self._samples(frame), _clock_of(frame, self._stream)) for frame in frames]
             except Exception:
                 if _is_pause(packet, self._stream):
@@ -207,7 +208,7 @@ class ContainerReader:
             return max(lost, stated + max(0.0, begun) - num_read / self.sample_rate)
         # Of all tracks: the picture may go on when the sound has ended.
         if self._container.duration:
-            return max(lost, self._container.duration / 1e6 - max(0.0, self._last_seconds - start))
+            return max(lost, float(self._container.duration) / 1e6 - max(0.0, self._last_seconds - start))
         return lost
 
     def close(self) -> None:
@@ -223,6 +224,16 @@ def _silence(num_samples: int, num_channels: int) -> Iterator[NDArray[np.float32
 def _clock_of(frame: Any, stream: Any) -> float | None:
     base = frame.time_base or stream.time_base
     return None if frame.pts is None or base is None else float(frame.pts * base)
+
+
+def _better_decoder(stream: Any, av: Any) -> Any:
+    """Return a decoder that makes comfort noise of AMR's pauses, if there is one; FFmpeg's own refuses them."""
+    name = f"libopencore_{stream.codec_context.name}"
+    if stream.codec_context.name not in FIRST_PAUSE_TYPE or name not in av.codecs_available:
+        return None
+    decoder = av.CodecContext.create(name, "r")
+    decoder.sample_rate, decoder.layout = stream.codec_context.sample_rate, stream.codec_context.layout
+    return decoder
 
 
 def _is_pause(packet: Any, stream: Any) -> bool:

@@ -16,6 +16,16 @@ SPOOL_BYTES = 1 << 24
 # Floats beyond this are integers that nobody scaled; lossy codecs and resampling overshoot 1 by far less.
 MAX_AMPLITUDE = 16.0
 
+# What libsndfile reads, and what PyAV reads: a folder is searched for these.
+AUDIO_SUFFIXES = frozenset(
+    [
+        *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".mpga", ".oga", ".ogg", ".opus", ".rf64", ".snd"),
+        *(".sph", ".w64", ".wav", ".wave"),
+        *(".3gp", ".aac", ".ac3", ".amr", ".asf", ".avi", ".awb", ".flv", ".m4a", ".m4b", ".mka", ".mkv", ".mov"),
+        *(".mp2", ".mp4", ".mpeg", ".mpg", ".mts", ".spx", ".ts", ".weba", ".webm", ".wma", ".wmv", ".wv"),
+    ]
+)
+
 AudioSource = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
 
 

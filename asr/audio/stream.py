@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import BinaryIO, Self
 
@@ -31,6 +32,36 @@ class AudioWarning(UserWarning):
 
 class IncompleteAudioWarning(AudioWarning):
     """Audio of which a part is missing: its header or its packets promise more than could be read."""
+
+
+@dataclass(frozen=True)
+class AudioPart:
+    """A source of audio, and what of it is to be heard; times stay those of the whole.
+
+    Parameters
+    ----------
+    source : path, bytes, binary file object, or ndarray
+    start_seconds, end_seconds, channels, audio_track
+        As for `asr.load_audio`.
+    """
+
+    source: AudioSource
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    channels: Sequence[int] | None = None
+    audio_track: int | None = None
+
+    def open(self, sample_rate: int, source_rate: int | None = None) -> "AudioStream":
+        """Return its samples as a stream; raises as `AudioStream`."""
+        return AudioStream(
+            self.source,
+            sample_rate,
+            source_rate=source_rate,
+            start_seconds=self.start_seconds,
+            end_seconds=self.end_seconds,
+            channels=self.channels,
+            audio_track=self.audio_track,
+        )
 
 
 class AudioStream:
@@ -201,12 +232,13 @@ class AudioStream:
         unread = found.seconds - seconds
         if unread >= MIN_MISSING_SECONDS:
             parts = f" (it is {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
-            more = "" if isinstance(self._reader, ContainerReader) else "; PyAV may read them: pip install 'ctc-asr[media]'"
+            more = "" if isinstance(self._reader, ContainerReader) else "; PyAV reads it: pip install 'ctc-asr[media]'"
             self._incomplete(f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}")
         elif promised >= MIN_MISSING_SECONDS:
-            self._incomplete(
-                f"ends after {seconds:.2f} s, but its header promises {promised:.2f} s more: the file is truncated"
-            )
+            # Ogg's pages tell only where they end themselves.
+            least = "at least " if found.ends_by_mark else ""
+            more = f"{least}{promised:.2f} s more"
+            self._incomplete(f"ends after {seconds:.2f} s, but its header promises {more}: the file is truncated")
         elif found.is_open and found.ends_by_mark:
             self._incomplete(f"breaks off after {seconds:.2f} s without the mark of its end")
         elif found.num_parts > 1 and not found.seconds:
@@ -230,7 +262,9 @@ class AudioStream:
         tracks = self._reader.num_tracks if isinstance(self._reader, ContainerReader) else 1
         if tracks > 1 and not self._is_track_chosen:
             self.warnings.append(
-                AudioWarning(f"{self.name}: has {tracks} audio tracks; the first was read (--audio-track 2 for another)")
+                AudioWarning(
+                    f"{self.name}: has {tracks} audio tracks; the first was read (--audio-track 2 for another)"
+                )
             )
 
 

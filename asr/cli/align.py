@@ -1,6 +1,5 @@
 """``asr align``."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,8 @@ def align(
 
     Prints a line for each word: start and end in seconds, confidence in 0..1, word; separated by tabs.
     """
-    from asr.cli.transcribe import require_model
+    from asr.cli.transcribe import print_json, require_model
+    from asr.console import printable
 
     model = require_model(model)
     transcript_text = read_text(text)
@@ -30,8 +30,10 @@ def align(
     from asr.transcription.transcribe import Transcriber
 
     transcript = align_audio(Transcriber(model, device=device, threads=threads), audio, transcript_text)
+    for warning in transcript.warnings:
+        print(f"asr: warning: {printable(warning)}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"file": str(audio), **transcript.to_dict()}, ensure_ascii=False))
+        print_json({"file": str(audio), **transcript.to_dict()})
         return
     for word in transcript.words:
         print(f"{word.start:.3f}\t{word.end:.3f}\t{word.confidence:.4f}\t{word.text}")
@@ -46,6 +48,8 @@ def read_text(path: Path) -> str:
         If the file is not there or is not UTF-8.
     """
     if str(path) == "-":
+        if sys.stdin is None:
+            raise DataError("the standard input is closed, and the text is read from there; give a file")
         return sys.stdin.read()
     try:
         return path.read_text(encoding="utf-8-sig")

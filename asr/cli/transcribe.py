@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,6 +52,14 @@ def transcribe(
     hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
     lexicon: Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")] = "",
     nbest: Annotated[int, typer.Option(min=1, help="Readings of each segment; in JSON, as alternatives.")] = 1,
+    channel: Annotated[
+        str, typer.Option(help="Of stereo and the like the channel to hear, from 1; or each, on its own. All, mixed.")
+    ] = "",
+    audio_track: Annotated[
+        int | None, typer.Option(min=1, help="Of films with several audio tracks the one to hear, from 1.")
+    ] = None,
+    start: Annotated[float, typer.Option(min=0, help="Hear recordings from here on, in seconds.")] = 0.0,
+    end: Annotated[float | None, typer.Option(min=0, help="Hear recordings up to here, in seconds.")] = None,
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Print a line for each word: start, end, confidence, word.")
     ] = False,
@@ -69,9 +77,11 @@ def transcribe(
     exit status is 1. Options of beam search, such as --lm and --hotword, switch it on.
     """
     name = require_model(model)
+    from asr.audio import AudioPart
     from asr.cli.progress import JobProgress
+    from asr.console import is_terminal
     from asr.transcription.decoding import DecodingOptions
-    from asr.transcription.inputs import find_recordings
+    from asr.transcription.inputs import STANDARD_INPUT, by_channel, find_recordings
     from asr.transcription.job import JobOptions, run_job
 
     outputs = _outputs(output_format, output_dir)
@@ -79,17 +89,27 @@ def transcribe(
     if nbest > 1 and not (json_lines or (outputs and "json" in outputs.formats)):
         raise UsageError("--nbest is for JSON: give --json, or json among the --output-format")
     decoding = DecodingOptions(beam_size, lm, alpha, beta, nbest, hotword_weights(hotword or []), lexicon, oov)
-    options = JobOptions(name, device, threads, precision, decoding, jobs)
-    recordings = find_recordings(inputs, recursive=recursive)
+    if end is not None and end <= start:
+        raise UsageError(f"--end: got {end:g} s, and --start {start:g} s; expected an end after the start")
+    part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)
+    options = JobOptions(name, device, threads, precision, decoding, jobs, part)
+    if sys.stdout is None and not outputs:
+        raise UsageError("the standard output is closed, and transcripts are printed there: give --output-dir")
+    found = find_recordings(inputs, recursive=recursive)
+    recordings = by_channel(found.recordings, channel)
     skipped = 0
     if outputs:
         outputs.prepare(recordings)
         left = [recording for recording in recordings if not (skip_existing and outputs.are_there(recording))]
         skipped, recordings = len(recordings) - len(left), left
-    failed = 0
+    failed, inputs_failed = 0, len(found.failures)
     # Text that scrolls by on a terminal is progress enough, and a bar would run into it.
-    is_bare = quiet or (outputs is None and sys.stdout.isatty())
+    is_bare = quiet or (outputs is None and is_terminal(sys.stdout))
     with JobProgress([recording.num_bytes for recording in recordings], quiet=is_bare) as progress:
+        for message in found.notes:
+            progress.message(f"asr: warning: {message}")
+        for message in found.failures:
+            progress.message(f"asr: {message}")
         for result in run_job(recordings, options, in_order=outputs is None, progress=progress.update):
             recording = recordings[result.index]
             if result.transcript is None:
@@ -110,7 +130,7 @@ def transcribe(
         _summarise(outputs, progress, {"written": len(recordings) - failed, "skipped": skipped, "failed": failed})
     elif failed and len(recordings) > 1:
         print(f"asr: {failed} of {len(recordings)} files failed", file=sys.stderr)
-    if failed:
+    if failed or inputs_failed:
         raise typer.Exit(1)
 
 
@@ -139,9 +159,15 @@ def _refuse_contradictions(outputs: "Outputs | None", skip_existing: bool, print
 
 def _print(recording: "Recording", transcript: "Transcript", *, as_json: bool, named: bool) -> None:
     if as_json:
-        print(json.dumps({"file": recording.path, **transcript.to_dict()}, ensure_ascii=False), flush=True)
+        print_json({"file": recording.path, **transcript.to_dict()})
     else:
-        print(f"{recording.path}: {transcript.text}" if named else transcript.text, flush=True)
+        print(f"{recording.title}: {transcript.text}" if named else transcript.text, flush=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print an object in one line, in ASCII where the output is not UTF-8: an escape of its own would be no JSON."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not is_utf8), flush=True)
 
 
 def _print_words(transcript: "Transcript") -> None:

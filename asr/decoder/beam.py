@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numba
 import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
@@ -73,6 +74,10 @@ class BeamSearchDecoder:
         hotwords: HotwordsLike = None,
         normalise: bool = False,
     ) -> None:
+        if numba.config.DISABLE_JIT:
+            raise DecodingError(
+                "NUMBA_DISABLE_JIT is set, and the search is compiled code: unset it, or decode greedily"
+            )
         self.labels = Labels.of(labels, blank)
         self.frame_seconds = check_frame_seconds(frame_seconds)
         self.options = options or BeamOptions()

@@ -6,13 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from asr.audio import AUDIO_SUFFIXES
 from asr.errors import DataError
-
-# What libsndfile reads, and the containers that PyAV reads.
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".caf", ".w64"}
-    | {".m4a", ".mp4", ".webm", ".mkv", ".aac", ".wma", ".amr"}
-)
 
 
 def find_audio(folder: Path, stem: str) -> Path:

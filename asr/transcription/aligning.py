@@ -1,17 +1,22 @@
 """Audio and its transcript → when each word was said."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from asr.audio import AudioSource
+from asr.audio import AudioPart, AudioSource
 from asr.decoder import align
 from asr.errors import AudioError
 from asr.tokenizer import BLANK
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript, Word
 
+# Less confidence than this says that something else was said.
+DOUBTFUL_CONFIDENCE = 0.001
+
 
 def align_audio(
-    transcriber: Transcriber, source: AudioSource, text: str, *, source_rate: int | None = None
+    transcriber: Transcriber, source: AudioSource | AudioPart, text: str, *, source_rate: int | None = None
 ) -> Transcript:
     """Find when each word of a transcript was said.
 
@@ -21,8 +26,8 @@ def align_audio(
     ----------
     transcriber : Transcriber
         Its model's log-probabilities are aligned; its decoder is not used.
-    source : path, bytes, binary file object, or ndarray
-        As `asr.load_audio` reads it.
+    source : path, bytes, binary file object, ndarray, or AudioPart
+        As `Transcriber.transcribe` takes it.
     text : str
         What is said, all of it, normalised as the model's training text was.
     source_rate : int, optional
@@ -31,7 +36,8 @@ def align_audio(
     Returns
     -------
     Transcript
-        One segment; times in seconds, monotone, and a confidence in 0..1 for every word.
+        One segment; times in seconds, monotone, and a confidence in 0..1 for every word. Its warnings tell what is
+        wrong with the audio, and that the text does not fit it.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def align_audio(
         If the model has subwords, and the text characters that are in none of them.
     """
     bundle = transcriber.bundle
-    utterances, duration_seconds = transcriber.utterances(source, source_rate=source_rate)
+    utterances, ending = transcriber.utterances(source, source_rate=source_rate)
     if not utterances:
         raise AudioError("the recording is silent; expected one in which the text is said")
     log_probs = np.concatenate([utterance.log_probs for utterance in utterances])
@@ -71,4 +77,16 @@ def align_audio(
     )
     end = utterances[-1].end_seconds
     segment = Segment(utterances[0].start_seconds, end, " ".join(word.text for word in words), words)
-    return Transcript((segment,), duration_seconds)
+    return Transcript((segment,), ending.duration_seconds, bundle.language, (*ending.warnings, *_doubts(words)))
+
+
+def _doubts(words: Sequence[Word]) -> list[str]:
+    doubtful = [word for word in words if word.confidence < DOUBTFUL_CONFIDENCE]
+    if not doubtful:
+        return []
+    shown = ", ".join(f"{word.text!r} at {word.start:.2f} s" for word in doubtful[:3])
+    more = ", …" if len(doubtful) > 3 else ""
+    return [
+        f"{len(doubtful)} of {len(words)} words are hardly to be heard where they must be ({shown}{more}): is all "
+        "of the text said in the audio, and nothing else?"
+    ]

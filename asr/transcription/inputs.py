@@ -6,23 +6,17 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from asr.audio import AUDIO_SUFFIXES, AudioStream
+from asr.console import printable
 from asr.errors import AsrError, UsageError
-from asr.files import probe_folder, write_text
+from asr.files import probe_folder, shortened, write_text
 from asr.transcription.transcript import Transcript
 from asr.transcription.writers import WRITERS
 
 STANDARD_INPUT = "-"
-# What a folder is searched for; a file that is named is read whatever its name.
-AUDIO_SUFFIXES = frozenset(
-    [
-        *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".mpga", ".oga", ".ogg", ".opus", ".rf64", ".snd"),
-        *(".sph", ".w64", ".wav", ".wave"),
-        *(".3gp", ".aac", ".amr", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".weba", ".webm", ".wma"),
-    ]
-)
 # What is wrong with one output is then wrong with all that follow.
 NO_SPACE = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 # What a process that was killed leaves of a file that it was writing; see `asr.files.atomic_path`.
@@ -39,15 +33,27 @@ class Recording:
         The file, or "-" for the standard input.
     folder : str
         Where it lies below the folder that was given, which its outputs repeat; empty for files that were named.
+    channel : int
+        The only channel to hear, counted from 1; 0 for all of them, mixed.
+    is_alone : bool
+        Whether that is the only channel of the file that is transcribed.
     """
 
     path: str
     folder: str = ""
+    channel: int = 0
+    is_alone: bool = True
 
     @property
     def stem(self) -> str:
         """The name of its outputs, without their suffix."""
-        return "stdin" if self.path == STANDARD_INPUT else Path(self.path).stem
+        stem = "stdin" if self.path == STANDARD_INPUT else Path(self.path).stem
+        return stem if self.is_alone else f"{stem}-channel{self.channel}"
+
+    @property
+    def title(self) -> str:
+        """What is printed before its words."""
+        return printable(self.path) + ("" if self.is_alone else f" (channel {self.channel})")
 
     @property
     def num_bytes(self) -> int:
@@ -100,12 +106,18 @@ class Outputs:
         Raises
         ------
         UsageError
-            If two recordings have the same output files, or the folder cannot be made or written to.
+            If two recordings have the same output files, one of them would be overwritten by a transcript, or the
+            folder cannot be made or written to.
         """
+        self._spare(recordings)
         owners: dict[Path, list[str]] = defaultdict(list)
         for recording in recordings:
             owners[self.folder / recording.folder / recording.stem].append(recording.path)
-        clashes = [f"{' and '.join(paths)} → {path}.*" for path, paths in owners.items() if len(paths) > 1]
+        clashes = [
+            f"{printable(' and '.join(paths))} → {printable(path)}.*"
+            for path, paths in owners.items()
+            if len(paths) > 1
+        ]
         if clashes:
             more = f"; and {len(clashes) - 5} more" if len(clashes) > 5 else ""
             raise UsageError(
@@ -113,12 +125,32 @@ class Outputs:
                 "rename them, or transcribe them into different folders (--output-dir)"
             )
         make_folder(self.folder, "--output-dir")
-        names = {path.name for recording in recordings for path in self.paths(recording).values()}
+        names = {shortened(path.name) for recording in recordings for path in self.paths(recording).values()}
         for folder in {self.folder / recording.folder for recording in recordings}:
             if folder.is_dir():
                 for path in folder.iterdir():
                     if (left := LEFTOVER.fullmatch(path.name)) and left[1] in names:
                         path.unlink(missing_ok=True)
+
+    def _spare(self, recordings: Sequence[Recording]) -> None:
+        """Refuse outputs that are inputs, under whatever name."""
+        inputs = {identity for recording in recordings if (identity := _identity(Path(recording.path)))}
+        for recording in recordings:
+            for path in self.paths(recording).values():
+                if _identity(path) in inputs:
+                    raise UsageError(
+                        f"{printable(recording.path)}: its transcript would overwrite the input {printable(path)}; "
+                        "give another folder by --output-dir, or other formats by --output-format"
+                    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for all names of a file; None where there is no file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def make_folder(folder: Path, option: str) -> None:
@@ -138,52 +170,122 @@ def make_folder(folder: Path, option: str) -> None:
         ) from None
 
 
-def find_recordings(given: Iterable[str], *, recursive: bool = False) -> list[Recording]:
-    """Return the recordings that files, glob patterns, folders and "-" name, each once, in their order.
+@dataclass
+class Found:
+    """What inputs name.
+
+    Parameters
+    ----------
+    recordings : list of Recording
+        Each once, in their order.
+    failures : list of str
+        What could not be searched, and why.
+    notes : list of str
+        What was passed over, and why.
+    """
+
+    recordings: list[Recording] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_recordings(given: Iterable[str], *, recursive: bool = False) -> Found:
+    """Return the recordings that files, glob patterns, folders and "-" name.
 
     Parameters
     ----------
     given : iterable of str
-        Patterns are for shells that do not expand them. Files that do not exist are kept: reading them fails, and
-        says so.
+        Patterns are for shells that do not expand them. Files that do not exist are kept, and names with brackets
+        that no file fits: reading them fails, and says so.
     recursive : bool
-        Whether folders are searched with all that is below them.
+        Whether folders are searched with all that is below them, except links to folders.
 
     Raises
     ------
     UsageError
-        If a folder holds no audio files, or nothing fits a pattern.
+        If a folder holds no audio files, or nothing fits a pattern with ``*`` or ``?``.
     """
-    found: dict[str, Recording] = {}
+    found = Found()
     for text in given:
-        for recording in _expand(text, recursive):
-            found.setdefault(os.path.normpath(recording.path), recording)
-    return list(found.values())
+        _expand(text, recursive, found)
+    once = {os.path.normpath(recording.path): recording for recording in reversed(found.recordings)}
+    found.recordings = list(once.values())[::-1]
+    return found
 
 
-def _expand(text: str, recursive: bool) -> list[Recording]:
-    if text == STANDARD_INPUT or os.path.isfile(text):
-        return [Recording(text)]
+def _expand(text: str, recursive: bool, found: Found) -> None:
     if os.path.isdir(text):
-        return _in_folder(text, recursive)
-    if not os.path.lexists(text) and glob.has_magic(text):
+        _search(text, recursive, found)
+        return
+    if text != STANDARD_INPUT and not os.path.lexists(text) and glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))
-        if not matches:
+        if not matches and not set("*?").isdisjoint(text):
             raise UsageError(f"no file fits {text!r}; expected at least one")
-        return [recording for match in matches for recording in _expand(match, recursive)]
-    return [Recording(text)]
+        for match in matches:
+            _expand(match, recursive, found)
+        if matches:
+            return
+    found.recordings.append(Recording(text))
 
 
-def _in_folder(folder: str, recursive: bool) -> list[Recording]:
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+def _search(folder: str, recursive: bool, found: Found) -> None:
+    known = len(found.recordings), len(found.failures), len(found.notes)
+
+    def cannot_search(error: OSError) -> None:
+        found.failures.append(f"{printable(error.filename)}: cannot be searched ({error.strerror or error})")
+
+    for parent, folders, names in os.walk(folder, onerror=cannot_search):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        for name in visible if recursive else []:
+            if os.path.islink(path := os.path.join(parent, name)):
+                found.notes.append(f"{printable(path)}: is a link to a folder, and was not searched; give it by name")
+        folders[:] = visible if recursive else []
         below = os.path.relpath(parent, folder)
         for name in sorted(names):
             # Other systems leave hidden companions beside audio files, by the same suffix.
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                found.append(Recording(os.path.join(parent, name), "" if below == os.curdir else below))
-    if not found:
+            if Path(name).suffix.lower() not in AUDIO_SUFFIXES or name.startswith("."):
+                continue
+            path = os.path.join(parent, name)
+            if os.path.exists(path) and not os.path.isfile(path):
+                # Reading a pipe that nobody writes to would never end.
+                found.notes.append(f"{printable(path)}: is no regular file, and was passed over; give it by name")
+                continue
+            found.recordings.append(Recording(path, "" if below == os.curdir else below))
+    if known == (len(found.recordings), len(found.failures), len(found.notes)):
         hint = "" if recursive else "; --recursive searches the folders below it too"
         raise UsageError(f"the folder {folder} holds no audio files (*.wav, *.flac, *.mp3, …){hint}")
-    return found
+
+
+def by_channel(recordings: Iterable[Recording], channel: str) -> list[Recording]:
+    """Return recordings with the one channel that is wanted of each, or each channel of them as a recording.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+    channel : str
+        A number from 1, ``each``, or empty: all channels are mixed.
+
+    Raises
+    ------
+    UsageError
+        If it is something else, or ``each`` of a source that can be read only once.
+    """
+    if not channel:
+        return list(recordings)
+    if channel != "each":
+        if not (channel.isascii() and channel.isdigit() and int(channel)):
+            raise UsageError(f"--channel: got {channel!r}; expected a number from 1, or each")
+        return [replace(recording, channel=int(channel)) for recording in recordings]
+    return [single for recording in recordings for single in _channels(recording)]
+
+
+def _channels(recording: Recording) -> list[Recording]:
+    if recording.path == STANDARD_INPUT or (os.path.exists(recording.path) and not os.path.isfile(recording.path)):
+        raise UsageError(f"--channel each reads a file once for each channel: expected a file, not {recording.path}")
+    try:
+        with AudioStream(recording.path, 16_000) as audio:
+            count = audio.num_channels
+    except AsrError:
+        # Told when its turn comes.
+        return [recording]
+    return [replace(recording, channel=number, is_alone=count == 1) for number in range(1, count + 1)]

@@ -1,5 +1,6 @@
 """Thousands of recordings: in this process, or in several; what is wrong with one is told, and the rest goes on."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
-from asr.audio import AudioSource
+from asr.audio import AudioPart
 from asr.bundle.bundle import Precision
 from asr.cores import num_cores
 from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
@@ -38,6 +39,8 @@ class JobOptions:
     decoding : DecodingOptions
     jobs : int
         Number of processes.
+    part : AudioPart
+        What of each recording is heard; its source and its channels are those of the recordings.
     """
 
     model: str
@@ -46,6 +49,7 @@ class JobOptions:
     precision: Precision = "float32"
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     jobs: int = 1
+    part: AudioPart = field(default_factory=lambda: AudioPart(STANDARD_INPUT))
 
     def transcriber(self) -> Transcriber:
         """Return what does the work in one process."""
@@ -93,7 +97,7 @@ def run_job(
     if options.jobs == 1 or len(recordings) < 2:
         if recordings:
             transcriber = replace(options, jobs=1).transcriber()
-            yield from _transcribe(transcriber, list(enumerate(recordings)), progress)
+            yield from _transcribe(transcriber, list(enumerate(recordings)), options.part, progress)
         return
     if any(recording.path == STANDARD_INPUT for recording in recordings):
         raise UsageError("the standard input cannot be shared by several processes: leave out - or --jobs")
@@ -103,12 +107,12 @@ def run_job(
 
 
 def _transcribe(
-    transcriber: Transcriber, recordings: Sequence[tuple[int, Recording]], progress: Progress
+    transcriber: Transcriber, recordings: Sequence[tuple[int, Recording]], part: AudioPart, progress: Progress
 ) -> Iterator[Result]:
     def report(place: int, share: float, seconds: float) -> None:
         progress(recordings[place][0], share, seconds)
 
-    sources = (_source(recording) for _, recording in recordings)
+    sources = (_source(recording, part) for _, recording in recordings)
     transcripts = transcriber.transcribe_many(sources, progress=report)
     for (index, recording), transcript in zip(recordings, transcripts, strict=True):
         if isinstance(transcript, AsrError):
@@ -116,11 +120,23 @@ def _transcribe(
             is_named = isinstance(transcript, AudioError | MissingExtraError)
             yield Result(index, None, str(transcript) if is_named else f"{recording.path}: {transcript}")
         else:
-            yield Result(index, transcript)
+            yield Result(index, replace(transcript, channel=recording.channel))
 
 
-def _source(recording: Recording) -> AudioSource:
-    return sys.stdin.buffer if recording.path == STANDARD_INPUT else recording.path
+def _source(recording: Recording, part: AudioPart) -> AudioPart:
+    channels = [recording.channel - 1] if recording.channel else None
+    if recording.path != STANDARD_INPUT:
+        return replace(part, source=recording.path, channels=channels)
+    return replace(part, source=sys.stdin.buffer if sys.stdin else _ClosedInput(), channels=channels)
+
+
+class _ClosedInput(io.BytesIO):
+    """The standard input of a process that was started without one."""
+
+    name = "<stdin>"
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise ValueError("the standard input is closed")
 
 
 def _groups(recordings: Sequence[Recording], jobs: int) -> Iterator[list[tuple[int, Recording]]]:
@@ -163,14 +179,14 @@ def _in_processes(
             process.terminate()
 
 
-_worker: dict[str, Transcriber] = {}
+_worker: dict[str, tuple[Transcriber, AudioPart]] = {}
 
 
 def _start_worker(options: JobOptions) -> None:
     # Ctrl-C ends a worker without a word: the parent has the last one.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker["transcriber"] = options.transcriber()
+    _worker["it"] = options.transcriber(), options.part
 
 
 def _end_with_parent() -> None:
@@ -181,4 +197,5 @@ def _end_with_parent() -> None:
 
 
 def _work(group: list[tuple[int, Recording]]) -> list[Result]:
-    return list(_transcribe(_worker["transcriber"], group, lambda index, share, seconds: None))
+    transcriber, part = _worker["it"]
+    return list(_transcribe(transcriber, group, part, lambda index, share, seconds: None))

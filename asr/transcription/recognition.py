@@ -4,16 +4,17 @@ Many recordings pass through together: pieces of similar length share a batch, w
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import AudioSource, AudioStream
+from asr.audio import AudioPart, AudioSource, AudioStream
 from asr.bundle.runtime import Runtime
 from asr.errors import AsrError
 from asr.features import LogMel
-from asr.transcription.segments import Piece, cut_audio, fill_dead_air
+from asr.tokenizer import BLANK
+from asr.transcription.segments import Piece, cut_audio, fill_dead_air, is_tone
 from asr.transcription.stitching import Stitcher, Utterance
 
 # Feature frames that go through the network together, padding included.
@@ -21,6 +22,8 @@ BATCH_FRAMES = 6000
 # Batches are made of pieces that are sorted by length within so many frames; fewer at first, so that something is soon
 # to be seen.
 WINDOW_FRAMES = 60_000
+# Log-probability of what is not said.
+NEVER = -30.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ class Heard:
     features : ndarray, shape (T, F), float16
     total_seconds : float
         An estimate of the whole recording's duration; 0 where there is none.
+    is_tone : bool
+        Whether it is one of no speech, whatever the network takes it for.
     """
 
     piece: Piece
     features: NDArray[np.float16]
     total_seconds: float
+    is_tone: bool
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,13 @@ class Recogniser:
         # transcription neither cuts the recording nor leaves silence out.
         return self.log_mel(fill_dead_air(samples, self.log_mel.config.sample_rate)).astype(np.float16)
 
-    def listen(self, source: AudioSource, source_rate: int | None) -> Iterator[Heard | Ending]:
+    def listen(self, source: AudioSource | AudioPart, source_rate: int | None) -> Iterator[Heard | Ending]:
         """Yield the pieces of a recording and its ending; what is wrong with it is in the ending."""
         rate = self.log_mel.config.sample_rate
+        part = source if isinstance(source, AudioPart) else AudioPart(source)
         num_samples, error, warnings = 0, None, []
+        # Times are those of the whole recording.
+        skipped = round(part.start_seconds * rate) if part.start_seconds > 0 else 0
 
         def counted(audio: AudioStream) -> Iterator[NDArray[np.float32]]:
             nonlocal num_samples
@@ -85,13 +94,14 @@ class Recogniser:
                 yield block
 
         try:
-            with AudioStream(source, rate, source_rate=source_rate) as audio:
+            with part.open(rate, source_rate) as audio:
                 for piece, samples in cut_audio(counted(audio), rate, self.frame_samples):
                     if len(samples) < self.frame_samples:
                         # A recording of less than an output frame: no sound of speech is as short.
                         continue
-                    total = num_samples / rate / audio.fraction if audio.fraction else 0.0
-                    yield Heard(piece, self.features(samples), total)
+                    total = (skipped + num_samples) / rate / audio.fraction if audio.fraction else 0.0
+                    placed = replace(piece, span_start=piece.span_start + skipped)
+                    yield Heard(placed, self.features(samples), total, is_tone(samples, rate))
                 warnings = list(map(str, audio.warnings))
         except AsrError as caught:
             error = caught
@@ -106,7 +116,11 @@ class Recogniser:
             done: list[tuple[Heard | Ending, list[Utterance]]] = []
             for event in window:
                 if isinstance(event, Heard):
-                    done.append((event, list(stitcher.push(event.piece, next(log_probs)))))
+                    rows = next(log_probs)
+                    if event.is_tone:
+                        rows = np.full_like(rows, NEVER)
+                        rows[:, BLANK] = 0.0
+                    done.append((event, list(stitcher.push(event.piece, rows))))
                 else:
                     # A recording that broke off leaves the stitcher in the middle.
                     done.append((event, []))

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import AudioSource
+from asr.audio import AudioPart, AudioSource
 from asr.bundle.bundle import Bundle, Precision
 from asr.bundle.runtime import Runtime, make_runtime
 from asr.cores import num_cores
@@ -87,13 +87,13 @@ class Transcriber:
         other._decoder = decoder
         return other
 
-    def transcribe(self, source: AudioSource, *, source_rate: int | None = None) -> Transcript:
+    def transcribe(self, source: AudioSource | AudioPart, *, source_rate: int | None = None) -> Transcript:
         """Recognise one recording of any length, in bounded memory.
 
         Parameters
         ----------
-        source : path, bytes, binary file object, or ndarray
-            As `asr.load_audio` reads it.
+        source : path, bytes, binary file object, ndarray, or AudioPart
+            As `asr.load_audio` reads it; of an `AudioPart` only the part, the channels or the track that it names.
         source_rate : int, optional
             The rate of an array in Hz.
 
@@ -111,7 +111,7 @@ class Transcriber:
 
     def transcribe_many(
         self,
-        sources: Iterable[AudioSource],
+        sources: Iterable[AudioSource | AudioPart],
         *,
         source_rate: int | None = None,
         progress: Progress | None = None,
@@ -135,7 +135,7 @@ class Transcriber:
         UsageError
             If `sources` is a single recording.
         """
-        if isinstance(sources, str | bytes | os.PathLike | np.ndarray):
+        if isinstance(sources, str | bytes | os.PathLike | np.ndarray | AudioPart):
             raise UsageError(f"sources is one {type(sources).__name__}; expected several, as a list of it")
         events = (event for source in sources for event in self._recogniser.listen(source, source_rate))
         segments: list[Segment] = []
@@ -164,14 +164,16 @@ class Transcriber:
         """Return natural log-probabilities ``(T', V)`` of samples ``(num_samples,)`` at the model's rate, uncut."""
         return self._runtime([self._recogniser.features(samples)])[0]
 
-    def utterances(self, source: AudioSource, *, source_rate: int | None = None) -> tuple[list[Utterance], float]:
+    def utterances(
+        self, source: AudioSource | AudioPart, *, source_rate: int | None = None
+    ) -> tuple[list[Utterance], Ending]:
         """Return the utterances of a recording with their log-probabilities, as `transcribe` decodes them.
 
         Returns
         -------
         utterances : list of Utterance
-        duration_seconds : float
-            Of the whole recording.
+        ending : Ending
+            The duration of the recording, and what is wrong with it.
 
         Raises
         ------
@@ -179,15 +181,15 @@ class Transcriber:
             If the source is not usable audio.
         """
         found: list[Utterance] = []
-        duration_seconds = 0.0
+        ending = Ending(0.0, (), None)
         for window in self._recogniser.windows(self._recogniser.listen(source, source_rate)):
             for event, utterances in window:
                 found += utterances
                 if isinstance(event, Ending):
-                    duration_seconds = event.duration_seconds
-                    if event.error is not None:
-                        raise event.error
-        return found, duration_seconds
+                    ending = event
+        if ending.error is not None:
+            raise ending.error
+        return found, ending
 
     def _transcript(self, segments: list[Segment], ending: Ending) -> Transcript:
         return Transcript(tuple(segments), ending.duration_seconds, self.bundle.language, ending.warnings)

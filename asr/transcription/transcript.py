@@ -57,12 +57,15 @@ class Transcript:
         The code of the model's language; empty if not known.
     warnings : tuple of str
         What is wrong with the audio, although it could be read.
+    channel : int
+        The only channel that was heard, from 1; 0 for all of them, mixed.
     """
 
     segments: tuple[Segment, ...]
     duration: float
     language: str = ""
     warnings: tuple[str, ...] = ()
+    channel: int = 0
 
     @property
     def text(self) -> str:
@@ -78,13 +81,15 @@ class Transcript:
         """Return whisper's JSON layout; times in seconds.
 
         ``text``, ``segments[{id, start, end, text, words[{word, start, end, probability}]}]``, ``language``, and of
-        our own ``duration``, ``alternatives[{text, score}]`` of a segment and ``warnings``, where there are any.
+        our own ``duration``, ``alternatives[{text, score}]`` of a segment, ``channel`` and ``warnings``, where there
+        are any.
         """
         return {
             "text": self.text,
             "segments": [{"id": index, **_segment(segment)} for index, segment in enumerate(self.segments)],
             **({"language": self.language} if self.language else {}),
             "duration": round(self.duration, 3),
+            **({"channel": self.channel} if self.channel else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 

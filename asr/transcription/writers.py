@@ -54,8 +54,9 @@ def to_ctm(transcript: Transcript, name: str) -> str:
     """Return NIST's time-marked words: recording, channel, start and duration in seconds, word, confidence."""
     # Fields are what white space separates.
     recording = re.sub(r"\s+", "_", name)
+    channel = transcript.channel or 1
     return "".join(
-        f"{recording} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}\n"
+        f"{recording} {channel} {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}\n"
         for word in transcript.words
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from asr.decoder import Labels
 from asr.transcription.aligning import align_audio
+from asr.transcription.recognition import Ending
 from asr.transcription.segments import cut_audio
 from asr.transcription.stitching import Stitcher
 
@@ -17,13 +18,15 @@ LABELS = ("<blank>", *"abcdefghi", " ")
 class ClickReader:
     """Stands for a model: hears a click of amplitude k / 10 as the letter k, and a space in the frame after it."""
 
-    bundle = SimpleNamespace(tokenizer=SimpleNamespace(tokens=LABELS, kind="characters"), frame_seconds=HOP / RATE)
+    bundle = SimpleNamespace(
+        tokenizer=SimpleNamespace(tokens=LABELS, kind="characters"), frame_seconds=HOP / RATE, language=""
+    )
 
     def utterances(self, source, source_rate):
         stitcher = Stitcher(Labels(LABELS), HOP, RATE)
         pieces = cut_audio([source], RATE, HOP)
         found = [u for piece, samples in pieces for u in stitcher.push(piece, self.log_probs(samples))]
-        return found, len(source) / RATE
+        return found, Ending(len(source) / RATE, ("cut",), None)
 
     def log_probs(self, samples):
         peaks = np.abs(samples[: len(samples) // HOP * HOP].reshape(-1, HOP)).max(axis=1)
@@ -45,6 +48,12 @@ def test_words_are_where_they_were_put(seconds):
     transcript = align_audio(ClickReader(), samples, text, source_rate=RATE)
     assert transcript.text == text
     assert transcript.duration == seconds
+    assert transcript.warnings == ("cut",)
+    # A text that was not said is put somewhere all the same: that is told.
+    other = align_audio(
+        ClickReader(), samples, " ".join(LABELS[letter % 9 + 1] for letter in letters), source_rate=RATE
+    )
+    assert "words are hardly to be heard" in other.warnings[1]
     starts = np.array([word.start for word in transcript.words])
     ends = np.array([word.end for word in transcript.words])
     # A frame begins at most one hop before the click; the frames after a cut stand on a grid of their own.

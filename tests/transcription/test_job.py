@@ -203,7 +203,7 @@ def test_what_inputs_name(tmp_path):
     root = str(tmp_path)
 
     def names(*given, recursive=False):
-        found = find_recordings(given, recursive=recursive)
+        found = find_recordings(given, recursive=recursive).recordings
         return [(os.path.relpath(recording.path, root), recording.folder) for recording in found]
 
     assert names(root) == [("a.wav", ""), ("b.MP3", "")]
@@ -223,7 +223,7 @@ def test_what_inputs_name(tmp_path):
         find_recordings([f"{root}/void"])
     # Outputs repeat the folders that inputs were found in: no two of them clash.
     outputs = Outputs(tmp_path / "out", ("txt",))
-    outputs.prepare(find_recordings([root], recursive=True))
+    outputs.prepare(find_recordings([root], recursive=True).recordings)
     assert outputs.paths(Recording("x/below/a.wav", "below")) == {"txt": tmp_path / "out" / "below" / "a.txt"}
 
 
