@@ -138,7 +138,7 @@ def test_the_language_model_has_seen_the_training_transcripts_alone(out):
         expected = estimate(texts, 2)
     shipped = NGramModel.read(out / "exp" / "bundle" / LANGUAGE_MODEL)
     assert shipped.perplexity(texts).with_oov == pytest.approx(expected.perplexity(texts).with_oov, rel=1e-5)
-    assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta"}
+    assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta", "beam_size"}
 
 
 def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_path):

@@ -35,7 +35,6 @@ def tune(
     """
     model = require_model(model)
     from asr.bundle.bundle import PICTURE, Bundle
-    from asr.bundle.card import model_card
     from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
     from asr.cores import num_cores
@@ -69,13 +68,14 @@ def tune(
         require_matplotlib()
     if picture is not None:
         make_folder(picture.absolute().parent, "--picture")
-    with counted(len(store), "log-probs") as advance:
-        log_probs = cached_log_probs(store, bundle, make_runtime(bundle, device, threads), advance)
+    chosen = options.chosen(store)
+    with counted(len(chosen), "log-probs") as advance:
+        log_probs = cached_log_probs(store, chosen, bundle, make_runtime(bundle, device, threads), advance)
     with counted(options.trials, "decoding") as advance:
         tuned = tune_bundle(store, bundle, log_probs, options, advance)
     _print(tuned)
     if folder is not None:
-        for note in install(bundle, tuned, lm, folder, model_card):
+        for note in install(bundle, tuned, lm, folder):
             print(f"asr: {note}", file=sys.stderr)
         print(f"wrote {folder}: alpha, beta and beam size{' and the language model' if lm else ''}", file=sys.stderr)
         picture = picture or folder / PICTURE

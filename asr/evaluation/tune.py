@@ -13,12 +13,12 @@ from asr.decoder import BeamOptions
 from asr.errors import DataError, UsageError
 from asr.wer import ErrorCounts, word_errors
 
-Recogniser = Callable[[Sequence[NDArray[Any]]], list[str]]
+Recognise = Callable[[Sequence[NDArray[Any]]], list[str]]
 # Alpha and beta; and the word errors of each utterance with them, ``(N,)``.
 Weights = tuple[float, float]
 Errors = dict[Weights, NDArray[np.int64]]
 # (alpha, beta) -> a function from the log-probabilities of utterances to their texts.
-MakeRecogniser = Callable[[float, float], Recogniser]
+MakeRecogniser = Callable[[float, float], Recognise]
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class BeamTrial:
 def tune_beam(
     log_probs: Sequence[NDArray[Any]],
     references: Sequence[str],
-    make_recogniser: Callable[[int], Recogniser],
+    make_recogniser: Callable[[int], Recognise],
     beam_sizes: Sequence[int],
     advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[BeamTrial, tuple[BeamTrial, ...]]:

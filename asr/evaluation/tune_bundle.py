@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle.bundle import LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
+from asr.bundle.card import model_card
 from asr.bundle.runtime import Runtime
 from asr.decoder import BeamSearchDecoder, NGramModel
 from asr.errors import UsageError
@@ -40,6 +42,8 @@ class TuningOptions:
         Tried with the chosen weights.
     threads : int
         Of the decoder.
+    utterances : int
+        The most to choose by, evenly spread over the held-out set; 0: all.
     """
 
     lm: str = ""
@@ -47,6 +51,7 @@ class TuningOptions:
     beam_size: int = 64
     beam_sizes: tuple[int, ...] = BEAM_SIZES
     threads: int = 1
+    utterances: int = 0
 
     def __post_init__(self) -> None:
         sizes = (self.beam_size, *self.beam_sizes)
@@ -55,8 +60,14 @@ class TuningOptions:
 
     @property
     def trials(self) -> int:
-        """Times that the whole set is decoded, at most."""
+        """Times that the chosen utterances are decoded, at most."""
         return self.search.trials + len(self.beam_sizes)
+
+    def chosen(self, store: Store) -> list[int]:
+        """Return the indices of the utterances of `store` to choose by."""
+        count = min(len(store), self.utterances or len(store))
+        indices: list[int] = np.unique(np.linspace(0, len(store) - 1, count).round().astype(int)).tolist()
+        return indices
 
 
 @dataclass(frozen=True)
@@ -134,9 +145,13 @@ def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
 
 
 def cached_log_probs(
-    store: Store, bundle: Bundle, runtime: Runtime, advance: Callable[[int], None] = lambda count: None
+    store: Store,
+    indices: Sequence[int],
+    bundle: Bundle,
+    runtime: Runtime,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> list[NDArray[Any]]:
-    """Return the log-probabilities ``(T', V)`` of every utterance, which no weight changes.
+    """Return the log-probabilities ``(T', V)`` of utterances of a store, which no weight changes.
 
     Raises
     ------
@@ -145,7 +160,7 @@ def cached_log_probs(
     """
     check_store(store, bundle.features, f"model {bundle.name}")
     log_probs = []
-    for index in range(len(store)):
+    for index in indices:
         log_probs += runtime([features_of(store, index, bundle.log_mel)])
         advance(1)
     return log_probs
@@ -165,7 +180,7 @@ def tune_bundle(
     store : FeatureStore or AudioStore
     bundle : Bundle
     log_probs : sequence of ndarray, each ``(T', V)``
-        Of every utterance of `store`.
+        Of the utterances ``options.chosen(store)``.
     options : TuningOptions
     advance : callable, optional
         Called with the number of trials just done.
@@ -175,7 +190,8 @@ def tune_bundle(
     UsageError, DataError
         As `tuning_decoder` and `asr.evaluation.tune.tune`.
     """
-    decoder, references = tuning_decoder(bundle, options), list(store.texts)
+    decoder, chosen = tuning_decoder(bundle, options), options.chosen(store)
+    references = [store.texts[index] for index in chosen]
 
     def recogniser(**changes: float) -> Callable[[Sequence[NDArray[Any]]], list[str]]:
         changed = decoder.with_options(**changes)
@@ -194,12 +210,12 @@ def tune_bundle(
     )
     greedy = make_decoder(bundle, DecodingOptions())
     before = [greedy(rows)[0].text for rows in log_probs]
-    return TunedBundle(weights, beam, beams, _evaluation(store, before), _evaluation(store, beam.texts))
+    ids = [store.ids[index] for index in chosen]
 
+    def evaluation(texts: Sequence[str]) -> Evaluation:
+        return Evaluation(tuple(UtteranceResult.scored(*row) for row in zip(ids, references, texts, strict=True)))
 
-def _evaluation(store: Store, texts: Sequence[str]) -> Evaluation:
-    rows = zip(store.ids, store.texts, texts, strict=True)
-    return Evaluation(tuple(UtteranceResult.scored(*row) for row in rows))
+    return TunedBundle(weights, beam, beams, evaluation(before), evaluation(beam.texts))
 
 
 def target_folder(bundle: Bundle, out: Path | None) -> Path:
@@ -222,7 +238,7 @@ def target_folder(bundle: Bundle, out: Path | None) -> Path:
     return out
 
 
-def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Callable[[Bundle], str]) -> list[str]:
+def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path) -> list[str]:
     """Write weights, and the language model they are for, into `folder`; a new one becomes a copy of the bundle.
 
     Parameters
@@ -232,9 +248,7 @@ def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Cal
     lm : str
         The model that was tuned, unless it is the bundle's own.
     folder : Path
-        See `target_folder`.
-    card : callable
-        Makes the ``README.md``; in place, one that was edited by hand is left as it is.
+        See `target_folder`. In place, a ``README.md`` that was edited by hand is left as it is.
 
     Returns
     -------
@@ -247,11 +261,11 @@ def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Cal
                 # What an earlier tuning tried is not what this one did.
                 if path.name not in (TRIALS, PICTURE):
                     shutil.copyfile(path, new / path.name)
-            return _update(bundle, tuned, lm, new, card)
-    return _update(bundle, tuned, lm, folder, card)
+            return _update(bundle, tuned, lm, new)
+    return _update(bundle, tuned, lm, folder)
 
 
-def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Callable[[Bundle], str]) -> list[str]:
+def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path) -> list[str]:
     notes = []
     results = [row for row in bundle.results if OWN_LM not in row["decoder"]]
     if len(results) < len(bundle.results):
@@ -259,8 +273,8 @@ def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path, card: Cal
     new = dataclasses.replace(bundle, decoding=tuned.decoding, results=results)
     readme = folder / "README.md"
     # In place, what somebody wrote into it stays.
-    if folder != bundle.directory or readme.read_text(encoding="utf-8") == card(bundle):
-        write_text(readme, card(new))
+    if folder != bundle.directory or readme.read_text(encoding="utf-8") == model_card(bundle):
+        write_text(readme, model_card(new))
     elif notes:
         notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
     if lm:
