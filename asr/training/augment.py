@@ -164,8 +164,11 @@ def mask(features: NDArray[np.float32], config: AugmentConfig, log_mel: LogMelCo
         width = rng.integers(0, min(config.frequency_mask_bands, F) + 1)
         first = rng.integers(0, F - width + 1)
         features[:, first : first + width] = fill
+    left = int(config.time_mask_share * T)
     for _ in range(rng.poisson(config.time_masks_per_second * T * log_mel.hop_seconds)):
         width = rng.integers(0, min(round(config.time_mask_seconds / log_mel.hop_seconds), T) + 1)
+        width = min(width, left)
+        left -= width
         first = rng.integers(0, T - width + 1)
         features[first : first + width] = fill
 

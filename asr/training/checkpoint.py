@@ -1,9 +1,10 @@
 """The whole state of a training run, in files that are written whole or not at all; the last few are kept."""
 
 import json
+import math
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,31 @@ from asr.files import atomic_path, probe_folder
 from asr.model import AcousticModel
 from asr.settings import digest, to_dict
 from asr.training.batches import BatchSource
-from asr.training.config import TrainingConfig
+from asr.training.config import Measure, TrainingConfig
 
 
 @dataclass(frozen=True, order=True)
 class Score:
-    """How good an epoch's weights are on the dev set: a small one often ties on `wer`, then the lower loss decides."""
+    """How good an epoch's weights are on the dev set, the better the smaller.
 
-    wer: float = float("inf")
-    loss: float = float("inf")
+    Parameters
+    ----------
+    value : float
+        Of what is chosen by: ``wer``, ``cer`` or ``loss``. A small dev set often ties on it, then the lower loss decides.
+    loss : float
+    epoch : int
+    wer, cer : float
+    """
+
+    value: float = math.inf
+    loss: float = math.inf
     epoch: int = -1
+    wer: float = math.inf
+    cer: float = math.inf
+
+    def by(self, measure: Measure) -> "Score":
+        """Return the same as chosen by `measure`."""
+        return replace(self, value=getattr(self, measure))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from asr.settings import check_types
 Optimizer = Literal["adamw", "sgd", "rmsprop"]
 Decay = Literal["cosine", "linear", "constant"]
 Precision = Literal["float32", "bfloat16", "auto"]
+Measure = Literal["wer", "cer", "loss"]
 # Settings of a run that do not change what is learned.
 FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
 
@@ -84,6 +85,8 @@ class AugmentConfig:
     time_masks_per_second, time_mask_seconds : float
         Mean number of time masks for a second of audio, so that it adapts to the length (Park et al. 2020,
         "SpecAugment on large scale datasets"), and the longest mask in seconds.
+    time_mask_share : float
+        The largest part of an utterance that all its time masks together cover.
     pause_probability, pause_seconds : float
         How often a pause is put before or after an utterance (each on its own), and the longest. It is made of the
         utterance's quietest frames; of a waveform, of noise with the spectrum of its quietest stretch.
@@ -103,6 +106,7 @@ class AugmentConfig:
     frequency_mask_bands: int = 15
     time_masks_per_second: float = 0.5
     time_mask_seconds: float = 0.15
+    time_mask_share: float = 1.0
     pause_probability: float = 0.0
     pause_seconds: float = 1.0
     noise_probability: float = 0.0
@@ -115,7 +119,7 @@ class AugmentConfig:
         for name in ("time_stretch", "frequency_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
-        for name in ("pause_probability", "noise_probability", "noise_range"):
+        for name in ("time_mask_share", "pause_probability", "noise_probability", "noise_range"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"training.augment.{name} is {getattr(self, name)}; expected 0 ≤ {name} ≤ 1")
         masks = ("frequency_masks", "frequency_mask_bands", "time_masks_per_second", "time_mask_seconds")
@@ -163,9 +167,11 @@ class TrainingConfig:
         and kept; 0 for none.
     average_best : int
         The final model is the mean of the weights of this many best epochs; 0 or 1: those of the best alone.
+    choose_by : {"wer", "cer", "loss"}
+        By which result on the dev set the best epochs are chosen: the rate of word errors or of character errors, both
+        greedy, or the loss; of equal ones the lower loss decides.
     patience : int
-        Training ends after this many epochs without a better dev WER, or the same with a lower dev loss; 0: never
-        before the last epoch.
+        Training ends after this many epochs without a better one; 0: never before the last epoch.
     max_skipped : int
         Steps in a row whose loss or gradient is not finite, after which training stops with an error.
     seed : int
@@ -197,6 +203,7 @@ class TrainingConfig:
     intermediate_ctc: float = 0.0
     ema_decay: float = 0.0
     average_best: int = 0
+    choose_by: Measure = "wer"
     patience: int = 0
     max_skipped: int = 10
     seed: int = 1

@@ -15,11 +15,12 @@ from asr.training.config import TrainingConfig
 # A loss this many times that of the start will not come back; nor, where the start was good, one this many times that
 # of outputs that are all alike, which is about three times the entropy of a token.
 DIVERGED = 2.0
-# A run stands still when for this part of its epochs, and no fewer than so many, it recognises almost nothing and
-# its loss falls by less than so much. CTC begins with a plateau of blanks, which healthy runs leave sooner.
+# A run stands still when for this part of its epochs, and no fewer than so many, it recognises almost no characters
+# and its loss falls by less than so much. Words say less: they may all be wrong by a letter, or have no letters. CTC
+# begins with a plateau of blanks, which healthy runs leave sooner.
 STANDSTILL_PART = 0.15
 STANDSTILL_EPOCHS = 5
-STANDSTILL_WER = 0.95
+STANDSTILL_CER = 0.9
 STANDSTILL_FALL = 0.02
 # Layers whose gradient is this part of the largest layer's do not learn.
 VANISHED = 1e-3
@@ -132,13 +133,13 @@ class Health:
     def _check_standstill(self, rows: Sequence[Row]) -> None:
         window = max(STANDSTILL_EPOCHS, math.ceil(STANDSTILL_PART * self.config.epochs))
         recent = rows[-window:]
-        if len(rows) <= window or any(row["dev_wer"] < STANDSTILL_WER for row in recent):
+        if len(rows) <= window or any(row["dev_cer"] < STANDSTILL_CER for row in recent):
             return
         before = min(row["train_loss"] for row in rows[:-window])
         now = min(row["train_loss"] for row in recent)
         if now > (1 - STANDSTILL_FALL) * before:
             raise self._diverged(
-                f"for {window} epochs nothing has been recognised (dev WER {100 * rows[-1]['dev_wer']:.0f} %, mean "
+                f"for {window} epochs nothing has been recognised (dev CER {100 * rows[-1]['dev_cer']:.0f} %, mean "
                 f"probability of blank {rows[-1]['blank']:.2f}), and the loss stands still at {now:.3g} nats a token "
                 f"({before:.3g} before)"
             )

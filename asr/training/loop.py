@@ -1,4 +1,4 @@
-"""The training loop: one optimiser step after another, the best model of all epochs kept by dev WER.
+"""The training loop: one optimiser step after another, the best model of all epochs kept.
 
 Killed at any moment and started again, it goes on from its last checkpoint and ends with the same weights, bit
 for bit on a CPU, as if it had never been killed. It runs in one process, or in several that torchrun starts.
@@ -127,8 +127,9 @@ class Trainer:
         if self.config.average_best > 1 and self.position.best:
             result = self.validate()
             self.monitor.say(
-                f"mean of the best {len(self.position.best)} epochs: dev loss {result.loss:.4f}  dev WER "
-                f"{100 * result.wer:.2f} %; the best alone: {100 * self.position.best[0].wer:.2f} %"
+                f"mean of the best {len(self.position.best)} epochs: dev loss {result.loss:.4f}  WER "
+                f"{100 * result.wer:.2f} %  CER {100 * result.cer:.2f} %; the best alone: "
+                f"{100 * self.position.best[0].wer:.2f} %, {100 * self.position.best[0].cer:.2f} %"
             )
         return self.model.eval()
 
@@ -190,13 +191,14 @@ class Trainer:
         epoch = self.position.epoch
         with self.average.applied(), self.stepper.memory_explained("the dev set"):
             result = self.validate()
-            score = Score(result.wer, result.loss, epoch)
+            score = Score(loss=result.loss, epoch=epoch, wer=result.wer, cer=result.cer).by(self.config.choose_by)
             best = self.best_weights.rank((*self.position.best, score))
             if score in best and self.ranks.first:
                 self.best_weights.write(self.model, score, best=score == best[0])
         # That of the last step, also in a run that was killed after it and had no step since.
         rate = self._learning_rate(num_steps - 1, num_steps)
-        row = {"learning_rate": rate, "dev_loss": result.loss, "dev_wer": result.wer, **self._log_row()}
+        dev = {"dev_loss": result.loss, "dev_wer": result.wer, "dev_cer": result.cer}
+        row = {"learning_rate": rate, **dev, **self._log_row()}
         self.history.append(row)
         self.samples = result.samples
         self.monitor.end_epoch(self.history, result, best=score == best[0])
@@ -290,7 +292,8 @@ class Trainer:
             # The batches of the epoch may be others now, and the health of the run too.
             at = self.position
             # Errors on another dev set say nothing about those to come.
-            best = () if "data.dev" in keys else self.best_weights.rank(self.best_weights.present(at.best))
+            known = () if "data.dev" in keys else self.best_weights.present(at.best)
+            best = self.best_weights.rank([score.by(self.config.choose_by) for score in known])
             self.position = Position(epoch=at.epoch, best=best, changed=at.epoch)
             self.sums = self._no_sums()
             self._save()

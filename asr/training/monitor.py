@@ -95,7 +95,8 @@ class Monitor:
         left = (self.epochs - epoch) * sum(r["seconds"] for r in rows) / epoch
         self.say(
             f"epoch {epoch:{len(str(self.epochs))}d}/{self.epochs}  loss {row['train_loss']:.4f}  "
-            f"dev loss {row['dev_loss']:.4f}  dev WER {100 * row['dev_wer']:.2f} %  {clock(row['seconds'])}, "
+            f"dev loss {row['dev_loss']:.4f}  WER {100 * row['dev_wer']:.2f} %  CER {100 * row['dev_cer']:.2f} %  "
+            f"{clock(row['seconds'])}, "
             f"{row['hours_per_second']:.3g} hours/s, {clock(left)} left{'  best' if best else ''}"
         )
         if self.live:

@@ -13,7 +13,7 @@ from asr.training.checkpoint import Position
 # logarithmic.
 CHARTS = (
     ("Loss, nats a token", ("train_loss", "dev_loss"), True),
-    ("Dev WER, %", ("dev_wer",), False),
+    ("Dev WER and CER, %", ("dev_wer", "dev_cer"), False),
     ("Learning rate", ("learning_rate",), False),
     ("Gradient norm by layer", ("gradient_norm.",), True),
     ("Change of the weights in a step, relative", ("update.",), True),
@@ -48,7 +48,7 @@ def write_report(
     seconds = sum(row["seconds"] for row in rows)
     facts = {
         "epochs": len(rows),
-        "best epoch": f"{best.epoch + 1}, dev WER {100 * best.wer:.2f} %, dev loss {best.loss:.4f}",
+        "best epoch": f"{best.epoch + 1}, dev WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} %, loss {best.loss:.4f}",
         "time": f"{seconds / 60:.1f} minutes",
         "steps left out": f"{sum(row['skipped'] for row in rows):.0f}",
         **dict(_flat(settings)),
@@ -77,7 +77,7 @@ def _charts(drawing: Any, rows: Sequence[Row]) -> None:
     for axes, (title, wanted, logarithmic) in zip(drawing.subplots(3, 2).flat, CHARTS, strict=True):
         columns = [name for name in rows[0] if any(name == w or (w[-1] == "." and name.startswith(w)) for w in wanted)]
         for name in columns:
-            factor = 100 if name == "dev_wer" else 1
+            factor = 100 if name in ("dev_wer", "dev_cer") else 1
             label = name.partition(".")[2] or name.replace("_", " ")
             axes.plot(epochs, [factor * row[name] for row in rows], label=label, marker="." if len(rows) < 2 else "")
         if len(columns) > 1:

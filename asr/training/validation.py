@@ -1,5 +1,6 @@
-"""The dev set: its greedy word errors, its loss, and what is heard in a few of its utterances."""
+"""The dev set: its greedy word and character errors, its loss, and what is heard in a few of its utterances."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from asr.model import AcousticModel
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch, BatchSource
 from asr.training.distributed import Ranks
-from asr.wer import ErrorCounts, word_errors
+from asr.wer import ErrorCounts, character_errors, word_errors
 
 # Utterances whose reference and hypothesis are shown.
 SAMPLES = 3
@@ -23,22 +24,28 @@ class Validation:
 
     Parameters
     ----------
-    counts : ErrorCounts
-        Of words; where the tokens are phones, of phones.
+    words, characters : ErrorCounts
+        Where the tokens are phones, each of them counts as a word.
     loss : float
         In nats a token, of those utterances whose transcripts fit their frames.
     samples : tuple of (str, str)
         References and hypotheses of a few utterances, the same ones each time.
     """
 
-    counts: ErrorCounts
+    words: ErrorCounts
+    characters: ErrorCounts
     loss: float
     samples: tuple[tuple[str, str], ...]
 
     @property
     def wer(self) -> float:
         """Word error rate; infinite where the dev set has no words."""
-        return float("inf") if self.counts.rate is None else self.counts.rate
+        return math.inf if self.words.rate is None else self.words.rate
+
+    @property
+    def cer(self) -> float:
+        """Character error rate; infinite where the dev set has no characters."""
+        return math.inf if self.characters.rate is None else self.characters.rate
 
 
 class Validator:
@@ -82,13 +89,15 @@ class Validator:
             If its outputs are not finite.
         """
         self.model.eval()
-        counts, hypotheses = ErrorCounts(), dict.fromkeys(self._shown, "")
+        words, characters, hypotheses = ErrorCounts(), ErrorCounts(), dict.fromkeys(self._shown, "")
         loss = tokens = 0.0
         wrong: list[str] = []
         for planned in self.source.in_order()[self.ranks.rank :: self.ranks.count]:
             batch = self.source.load(planned)
             texts, batch_loss, batch_tokens = self._batch(batch, wrong)
-            counts += word_errors([self._texts[name] for name in batch.ids], texts)
+            references = [self._texts[name] for name in batch.ids]
+            words += word_errors(references, texts)
+            characters += character_errors(references, texts)
             loss, tokens = loss + batch_loss, tokens + batch_tokens
             hypotheses.update((n, t) for n, t in zip(batch.ids, texts, strict=True) if n in hypotheses)
         # Told to the others before an error is raised: they would wait for this rank.
@@ -97,13 +106,15 @@ class Validator:
                 f"training diverged: the log-probabilities of dev utterances ({', '.join(wrong[:5])}) are not finite: "
                 "lower training.learning_rate or training.max_gradient_norm, or check the data"
             )
-        parts = (loss, tokens, counts.substitutions, counts.insertions, counts.deletions, counts.hits)
+        errors = [(e.substitutions, e.insertions, e.deletions, e.hits) for e in (words, characters)]
+        parts = (loss, tokens, *errors[0], *errors[1])
         sums = torch.tensor(parts, dtype=torch.float64, device=self.device)
         self.ranks.add_up(sums)
-        loss, tokens, *errors = sums.tolist()
+        loss, tokens, *counts = sums.tolist()
+        words, characters = (ErrorCounts(*map(round, part)) for part in (counts[:4], counts[4:]))
         shown = self.ranks.merge(hypotheses)
         samples = tuple((self._texts[name], shown[name]) for name in self._shown)
-        return Validation(ErrorCounts(*map(round, errors)), loss / max(1.0, tokens), samples)
+        return Validation(words, characters, loss / max(1.0, tokens), samples)
 
     def _batch(self, batch: Batch, wrong: list[str]) -> tuple[list[str], float, int]:
         """Return a batch's hypotheses, the sum of its losses, and the number of its tokens.

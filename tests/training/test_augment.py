@@ -170,6 +170,19 @@ def test_masks_cover_what_they_may_and_grow_in_number_with_the_length():
         assert hidden / 500 == pytest.approx(T / 100, rel=0.15)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_time_masks_cover_no_more_than_their_share(share):
+    config = replace(NOTHING, time_masks_per_second=20, time_mask_seconds=0.5, time_mask_share=share)
+    x = np.random.default_rng(4).standard_normal((200, 20)).astype(np.float32)
+    most = 0
+    for seed in range(100):
+        # Features that a mask changes wherever it comes.
+        masked = augment(x, one(Lengths.unaltered(np.array([200]))), config, UNNORMALISED, np.random.default_rng(seed))
+        most = max(most, int((masked != x).all(axis=1).sum()))
+        assert most <= share * 200
+    assert most >= 0.9 * share * 200
+
+
 def test_masks_of_features_that_are_not_normalised_are_their_mean():
     x = np.full((30, 20), -7, np.float32)
     mask(x, AugmentConfig(frequency_masks=3), UNNORMALISED, np.random.default_rng(0))

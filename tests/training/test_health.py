@@ -65,7 +65,7 @@ def rows_of(**columns):
     """Log rows of five epochs; what is not given is that of a healthy run."""
     healthy = {
         "train_loss": [3.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.1],
-        "dev_wer": [1.0, 0.9, 0.5, 0.3, 0.2, 0.1, 0.1],
+        "dev_cer": [1.0, 0.9, 0.5, 0.3, 0.2, 0.1, 0.1],
         "clipped": [0.5, 0.1, 0, 0, 0, 0, 0],
         "gradient_norm": [90, 50, 20, 10, 9, 8, 8],
         "gradient_norm.front_end": [60, 30, 10, 5, 5, 5, 5],
@@ -97,10 +97,12 @@ def test_warnings_say_what_is_wrong_once(tmp_path, columns, warning):
 
 def test_a_run_that_stands_still_is_stopped_and_a_slow_one_is_not(tmp_path):
     health = Health(replace(CONFIG, epochs=30), tmp_path, 30, pytest.fail)
-    still = rows_of(dev_wer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.9, 2.89, 2.89, 2.89])
-    slow = rows_of(dev_wer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.86, 2.83, 2.81, 2.8])
-    heard = rows_of(dev_wer=[1.0, 1.0, 0.9, 1.0, 1.0, 1.0, 1.0], train_loss=[3.0] * 7)
-    for rows in (still[:5], slow, heard):
+    still = rows_of(dev_cer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.9, 2.89, 2.89, 2.89])
+    slow = rows_of(dev_cer=[1.0] * 7, train_loss=[3.0, 2.9, 2.88, 2.86, 2.83, 2.81, 2.8])
+    heard = rows_of(dev_cer=[1.0, 1.0, 0.8, 1.0, 1.0, 1.0, 1.0], train_loss=[3.0] * 7)
+    # All words are wrong, but most letters right: it has learned what it can.
+    converged = rows_of(dev_wer=[0.97] * 7, dev_cer=[0.4] * 7, train_loss=[0.1] * 7)
+    for rows in (still[:5], slow, heard, converged):
         health.check_epoch(rows)
     with pytest.raises(ModelError, match="for 5 epochs nothing has been recognised"):
         health.check_epoch(still)
