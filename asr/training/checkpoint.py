@@ -26,7 +26,7 @@ class Score:
     Parameters
     ----------
     value : float
-        Of what is chosen by: ``wer``, ``cer`` or ``loss``. A small dev set often ties on it, then the lower loss decides.
+        Of what is chosen by: ``wer``, ``cer`` or ``loss``. A small dev set often ties on it, then the loss decides.
     loss : float
     epoch : int
     wer, cer : float

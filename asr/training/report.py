@@ -48,7 +48,8 @@ def write_report(
     seconds = sum(row["seconds"] for row in rows)
     facts = {
         "epochs": len(rows),
-        "best epoch": f"{best.epoch + 1}, dev WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} %, loss {best.loss:.4f}",
+        "best epoch": f"{best.epoch + 1}",
+        "on dev": f"WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} %, loss {best.loss:.4f}",
         "time": f"{seconds / 60:.1f} minutes",
         "steps left out": f"{sum(row['skipped'] for row in rows):.0f}",
         **dict(_flat(settings)),

@@ -1,5 +1,7 @@
 """What augmentation may change, and what it must not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
