@@ -1,25 +1,28 @@
 """How transcripts are normalised: one profile shared by preparation, language models and scoring.
 
-A profile brings text to Unicode NFC, changes its case, applies replacements, and collapses white space. Numbers
-and abbreviations stay as they are unless a replacement says otherwise. What is then outside the alphabet is
-refused, mapped, dropped or rejected, as the profile says; never silently.
+A profile brings text to Unicode NFC, writes numbers and abbreviations as words if it is to, changes the case, applies
+replacements, and collapses white space. What is then outside the alphabet is refused, mapped, dropped or rejected, as
+the profile says; never silently.
 """
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from asr import settings
 from asr.errors import DataError, UsageError, did_you_mean
+from asr.spoken import spoken
 
 Case = Literal["lower", "upper", "keep"]
 Unknown = Literal["refuse", "map", "drop", "reject"]
+Spoken = Literal["", "en"]
 
 CASES = ("lower", "upper", "keep")
 POLICIES = ("refuse", "map", "drop", "reject")
+SPOKEN = ("", "en")
 
 # Characters that mean what an ASCII character means, and invisible ones that mean nothing.
 TYPOGRAPHY = {
@@ -51,11 +54,14 @@ class TextProfile:
     unknown : {"refuse", "map", "drop", "reject"}
         What becomes of a character outside the alphabet: an error; its base letters (é → e, ﬁ → fi) where these are
         in the alphabet, else an error; nothing; or the whole utterance is left out.
+    spoken : {"", "en"}
+        The language in which numbers, dates, money and abbreviations are written as words, before all else; see
+        `asr.spoken`. Empty: they stay as they are.
 
     Raises
     ------
     UsageError
-        If `case` or `unknown` is none of these.
+        If `case`, `unknown` or `spoken` is none of these.
     """
 
     name: str = "verbatim"
@@ -63,18 +69,22 @@ class TextProfile:
     replacements: dict[str, str] = field(default_factory=dict)
     alphabet: str = ""
     unknown: Unknown = "refuse"
+    spoken: Spoken = ""
 
     def __post_init__(self) -> None:
-        for key, value, known in (("case", self.case, CASES), ("unknown", self.unknown, POLICIES)):
+        choices = (("case", self.case, CASES), ("unknown", self.unknown, POLICIES), ("spoken", self.spoken, SPOKEN))
+        for key, value, known in choices:
             if value not in known:
                 raise UsageError(
-                    f"text profile {self.name!r}: {key} is {value!r}; expected one of {', '.join(known)}"
+                    f"text profile {self.name!r}: {key} is {value!r}; expected one of {', '.join(map(repr, known))}"
                     + did_you_mean(str(value), known)
                 )
 
     def clean(self, text: str) -> str:
         """Return `text` in NFC, in the profile's case, replaced, white space collapsed; unknown characters stay."""
         text = unicodedata.normalize("NFC", text)
+        if self.spoken:
+            text = spoken(text)
         if self.case == "lower":
             text = text.lower()
         elif self.case == "upper":
@@ -153,4 +163,12 @@ ENGLISH = TextProfile(
     replacements=TYPOGRAPHY | {"-": " ", "/": " "} | dict.fromkeys(',.;:!?"()[]', ""),
     alphabet=LETTERS + "' ",
 )
-PROFILES = {profile.name: profile for profile in (VERBATIM, ENGLISH)}
+# Names such as Düsseldorf and words such as manœuvre keep their base letters.
+SPOKEN_ENGLISH = replace(
+    ENGLISH,
+    name="spoken_english",
+    replacements=ENGLISH.replacements | {"æ": "ae", "œ": "oe", "*": "", "_": ""},
+    unknown="map",
+    spoken="en",
+)
+PROFILES = {profile.name: profile for profile in (VERBATIM, ENGLISH, SPOKEN_ENGLISH)}

@@ -123,6 +123,8 @@ class Corpus:
     at_hand : tuple of str
         Of `on_request`, those that are made of whichever of their archives are at hand; of other splits all archives
         are needed.
+    complete : bool
+        Whether it is an error if one of the splits is not there, unless the user allows for what is missing.
     train_splits : tuple of str
         Of `splits`, those that speed-perturbed copies are made of.
     archives : tuple of Archive
@@ -149,6 +151,7 @@ class Corpus:
     version: str = "1"
     on_request: tuple[str, ...] = ()
     at_hand: tuple[str, ...] = ()
+    complete: bool = False
     train_splits: tuple[str, ...] = ("train",)
     archives: tuple[Archive, ...] = ()
     embedded: Path | None = None

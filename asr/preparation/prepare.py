@@ -179,6 +179,11 @@ def _plan(
             f"{corpus.name}: asked for {', '.join(absent)}, but {', '.join(map(str, roots))} has no such utterances; "
             f"there are: {', '.join(present) or 'none'}"
         )
+    if absent and plans and corpus.complete and not options.allow_missing:
+        raise DataError(
+            f"{corpus.name}: {', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not in "
+            f"{', '.join(map(str, roots))}; expected all of {', '.join(folders)}: --allow-missing goes on without"
+        )
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")
     return plans
