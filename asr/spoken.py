@@ -203,10 +203,6 @@ HAS_NUMBER = re.compile(rf"[\d{''.join(FRACTIONS)}]")
 ELISIONS = "tis|twas|twere|twill|twould|em|til|till|cause|bout|neath|gainst|ere|ll|re|ve|d|s|m"
 
 
-def _title(match: re.Match[str]) -> str:
-    return TITLES.get(match[1], match[1])
-
-
 def _abbreviation(match: re.Match[str]) -> str:
     word = match[1]
     if word in TITLES or word in DOTTED_TITLES:
@@ -227,7 +223,7 @@ WORD_RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
         (r"\.[eg]\.|\. [eg]\.", r"\b(i\. ?e|e\. ?g)\.", lambda m: LATIN[m[1][0] + m[1][-1]]),
         # After a name and not before one, St. is a street.
         (r"St\.", r"(\b[A-Z][a-z]+ )St\.(?= [a-z]|[,;:?!]|\s*$)", lambda m: m[1] + "street"),
-        (r"[a-z] [A-Z]", r"([A-Z](?<!\w.)(?:rs?|t|me|lle)) (?=[A-Z])", lambda m: _title(m) + " "),
+        (r"[rste] ", r"([A-Z](?<!\w.)(?:rs?|t|me|lle)) (?=[A-Z]|and [A-Z])", lambda m: TITLES.get(m[1], m[1]) + " "),
         (r"[a-z]\.", r"""([A-Z](?<!\w.)[a-z]{1,6})\.(?P<ends>(?=\s+["'“‘(]?[A-Z]|\s*$))?""", _abbreviation),
         (r"etc\.|vs\.|viz\.", r"\b(etc|vs|viz)\.(?P<ends>(?=\s+[\"“(]?[A-Z]|\s*$))?", _abbreviation),
         (r"\.[A-Za-z]\.", r"(?<![\w.])(?:[A-Za-z]\.){2,}(?!\w)", lambda m: " ".join(m[0].replace(".", ""))),

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asr.errors import AsrError, DataError
+from asr.errors import AsrError, DataError, UsageError
 from asr.files import atomic_path
 from asr.preparation.overlap import read_runs, runs_of, shares_a_run
 from asr.preparation.parsing import held_out
@@ -245,7 +245,10 @@ def main() -> None:
     parser.add_argument("--speech", type=Path, required=True, help="the folder of speech, for its transcripts")
     parser.add_argument("--out", type=Path, required=True, help="receives NAME.txt.gz, a file a source")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES), help="only these [all]")
+    parser.add_argument("--gutenberg-percent", type=float, default=100.0, help="of its books [100: 190 M words]")
     parsed = parser.parse_args()
+    if not 0 < parsed.gutenberg_percent <= 100:
+        raise UsageError(f"--gutenberg-percent {parsed.gutenberg_percent:g}: expected more than 0, and at most 100")
     speech = list(load_corpus(Path(__file__).with_name("english.py")).parse(parsed.speech))
     development = [SPOKEN_ENGLISH.clean(utterance.text) for utterance in speech if utterance.split.startswith("dev")]
     exclusions = parsed.speech / "exclude_8grams.txt"
@@ -254,7 +257,12 @@ def main() -> None:
     parsed.out.mkdir(parents=True, exist_ok=True)
     collector = Collector(excluded)
     for name in parsed.sources:
-        write(name, SOURCES[name](parsed.repositories), parsed.out, collector)
+        texts = SOURCES[name](parsed.repositories)
+        if name == "gutenberg":
+            # By title: the same books on every machine.
+            rest = 100 - parsed.gutenberg_percent
+            texts = (text for text in texts if held_out(Path(text.name).name, rest, 0) == "train")
+        write(name, texts, parsed.out, collector)
     written_by_people = (
         Text(utterance.id, [utterance.text])
         for utterance in speech
