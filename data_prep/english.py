@@ -2,11 +2,12 @@
 
     python data_prep/english.py --source speech --out data/english
 
-``speech`` holds a folder a set (docs/english.md tells where each comes from): LibriSpeech, LJSpeech-1.1, cv-corpus-1 and
-speechocean762 as their archives are extracted, the others with a table ``SET/SET.tsv``, whose columns are audio, text,
-speaker and disagreement. All must be there, unless ``--allow-missing`` is given or ``--splits`` names some.
+``speech`` holds a folder a set (docs/english.md tells where each comes from): LibriSpeech, LJSpeech-1.1, cv-corpus-1
+and speechocean762 as their archives are extracted, the others with a table ``SET/SET.tsv``, whose columns are audio,
+text, speaker and disagreement. All must be there, unless ``--allow-missing`` is given or ``--splits`` names some.
 
-Of each kind some speakers, or sentences where speakers are unknown, are held out for development. What else is said by
+Of each kind some speakers, or sentences where speakers are unknown, are held out for development; ``dev`` is all of
+them, for choosing by, and the splits ``dev_…`` are the kinds, for reporting. What else is said by
 these speakers, repeats these sentences or has eight words in a row of them is left out; so is what has eight words in a
 row of ``speech/exclude_8grams.txt``, if that is there: the texts of recordings that the model is to be tested on.
 """
@@ -16,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.features import LogMelConfig
+from asr.preparation.archives import find_root
 from asr.preparation.command import main
 from asr.preparation.corpus import Archive, Corpus, RawUtterance
 from asr.preparation.formats import read_source
 from asr.preparation.overlap import read_runs, runs_of, shares_a_run
 from asr.preparation.parsing import held_out
-from asr.preparation.archives import find_root
 from asr.preparation.scripts import load_corpus
 from asr.text import SPOKEN_ENGLISH
 
@@ -61,6 +62,7 @@ def parse(root: Path) -> Iterator[RawUtterance]:
     utterances = [*_of_archives(root), *_of_tables(root)]
     held = [utterance for utterance in utterances if utterance.split in DEV]
     yield from held
+    yield from (replace(utterance, split="dev") for utterance in held)
     dev_texts = {SPOKEN_ENGLISH.clean(utterance.text) for utterance in held}
     dev_words = [frozenset(text.split()) for text in dev_texts]
     dev_speakers = {utterance.speaker for utterance in held} - {""}
@@ -135,11 +137,15 @@ CORPUS = Corpus(
     name="english",
     title="English of many kinds",
     homepage="https://www.openslr.org/, https://commonvoice.mozilla.org/",
-    licence="CC0; CC BY 4.0 (LibriSpeech, MInDS-14); ODC-By (VCTK); public domain (LJ Speech); speechocean762: free for "
-    "any use",
+    licence="CC0; CC BY 4.0 (LibriSpeech, MInDS-14); ODC-By (VCTK); public domain (LJ Speech); free for any use "
+    "(speechocean762)",
     archives=(Archive("", name="english", how_to_get="collect the sets as docs/english.md tells"),),
-    markers=("cv-corpus-1/*/validated.tsv", "LibriSpeech/*/*/*/*.trans.txt", *(f"{name}/{name}.tsv" for name in TABLES)),
-    splits=(*DEV, *ARCHIVES, *TABLES),
+    markers=(
+        "LibriSpeech/*/*/*/*.trans.txt",
+        "cv-corpus-1/*/validated.tsv",
+        *(f"{set_}/{set_}.tsv" for set_ in TABLES),
+    ),
+    splits=("dev", *DEV, *ARCHIVES, *TABLES),
     train_splits=(*ARCHIVES, *TABLES),
     complete=True,
     features=LogMelConfig(sample_rate=16_000, n_mels=80),

@@ -3,9 +3,10 @@
     python data_prep/english_text.py --repositories clones --speech speech --out text
 
 ``clones`` holds clones of the repositories below (docs/english.md lists the commands); ``speech`` is what
-data_prep/english.py reads. Text becomes sentences, one a line, in the profile of the transcripts. A paragraph counts once,
-wherever it occurs again. A book, dialogue or chapter is left out whole if it has eight words in a row of a development
-transcript or of ``speech/exclude_8grams.txt``: the texts that the model is to be judged by must not be in it.
+data_prep/english.py reads. Text becomes sentences, one a line, in the profile of the transcripts. A paragraph counts
+once, wherever it occurs again. A book, dialogue or chapter is left out whole if it has eight words in a row of a
+development transcript or of ``speech/exclude_8grams.txt``: the texts that the model is to be judged by must not be in
+it.
 """
 
 import argparse
@@ -43,9 +44,13 @@ RECENT_AUTHORS = (
 WORDS_OF_A_COPY = 8
 # Of running English at least this fraction of the words are among the commonest ones.
 COMMON = frozenset(
-    "the of and to a in that it is was i he for you his with as on her had not be at but she they him by have this "
-    "all my me so from or we an no were which what there one if do your are when who their will them been would".split()
-)
+    (
+        "the", "of", "and", "to", "a", "in", "that", "it", "is", "was", "i", "he", "for", "you", "his", "with", "as",
+        "on", "her", "had", "not", "be", "at", "but", "she", "they", "him", "by", "have", "this", "all", "my", "me",
+        "so", "from", "or", "we", "an", "no", "were", "which", "what", "there", "one", "if", "do", "your", "are",
+        "when", "who", "their", "will", "them", "been", "would",
+    )
+)  # fmt: skip
 LEAST_COMMON = 0.2
 # Scans that lost their apostrophes have "don t".
 MOST_LONE_T = 1 / 3000
@@ -80,7 +85,9 @@ class Repository:
         listed = subprocess.run([*self._git, "ls-tree", "-rz", "--name-only", "HEAD"], capture_output=True, check=True)
         for path in listed.stdout.decode().split("\0"):
             if re.fullmatch(pattern, path, re.DOTALL):
-                content = subprocess.run([*self._git, "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=True)
+                content = subprocess.run(
+                    [*self._git, "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=True
+                )
                 try:
                     yield path, content.stdout.decode("utf-8-sig")
                 except UnicodeDecodeError:
@@ -94,9 +101,7 @@ class Repository:
 def gutenberg(folder: Path) -> Iterator[Text]:
     """Yield the books of Project Gutenberg, AUTHOR/TITLE.txt."""
     books = Repository(folder, "rcdm-uga/Gutenberg_Text")
-    by_recent = {
-        Path(path).name for path, _ in books.read(rf"(?:{'|'.join(RECENT_AUTHORS)})\b[^/]*/.*\.txt")
-    }
+    by_recent = {Path(path).name for path, _ in books.read(rf"(?:{'|'.join(RECENT_AUTHORS)})\b[^/]*/.*\.txt")}
     for path, text in books.read(r"[^/]*/.*\.txt"):
         # A book lies below each of its authors, illustrators and translators.
         if Path(path).name in by_recent:
@@ -107,7 +112,7 @@ def gutenberg(folder: Path) -> Iterator[Text]:
 
 
 def novels(folder: Path) -> Iterator[Text]:
-    """Yield the benchmark of 100 English novels, corpus/AUTHOR_TITLE_YEAR.txt, a paragraph a line or parted by lines."""
+    """Yield 100 English novels, corpus/AUTHOR_TITLE_YEAR.txt; a paragraph is a line, or empty lines part them."""
     for path, text in Repository(folder, "computationalstylistics/100_english_novels").read(r"corpus/.*\.txt"):
         if path.split("/")[1].split("_")[0] not in RECENT_AUTHORS:
             lines = text.replace("\r", "").split("\n")

@@ -41,7 +41,7 @@ CASES = {
     # Abbreviations.
     "Dr. Smith of St. Paul saw Mr and Mrs. Jones": "doctor smith of saint paul saw mister and missus jones",
     "He lived in Wall St. for years": "he lived in wall street for years",
-    "Smith & Co. went on, etc. Then Lt. Gen. Grant": "smith and company went on et cetera then lieutenant general grant",
+    "Smith & Co. went, etc. Then Lt. Gen. Grant": "smith and company went et cetera then lieutenant general grant",
     "e.g. this, i.e. that vs. it": "for example this that is that versus it",
     "U.S. forces, J. R. R. Tolkien, A.D. 1492": "u s forces j r r tolkien a d fourteen ninety two",
     "It was I. He went": "it was i he went",

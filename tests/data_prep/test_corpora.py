@@ -16,7 +16,11 @@ from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
-NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in ("manifest", "lhotse"))
+NAMES = sorted(
+    path.stem
+    for path in SCRIPTS.glob("*.py")
+    if path.stem not in ("manifest", "lhotse", "english_text", "english_check")
+)
 ARCHIVES = Path(os.environ.get("ASR_ARCHIVES", SCRIPTS.parent.parent / "shared" / "data"))
 
 
