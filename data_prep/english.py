@@ -18,12 +18,11 @@ from pathlib import Path
 
 from asr.features import LogMelConfig
 from asr.preparation.archives import find_root
-from asr.preparation.command import main
+from asr.preparation.command import load_corpus, main
 from asr.preparation.corpus import Archive, Corpus, RawUtterance
 from asr.preparation.formats import read_source
 from asr.preparation.overlap import read_runs, runs_of, shares_a_run
 from asr.preparation.parsing import held_out
-from asr.preparation.scripts import load_corpus
 from asr.text import SPOKEN_ENGLISH
 
 # Of a published text, a recogniser's word error rate against it above which the text is not that of the recording.

@@ -26,9 +26,9 @@ from pathlib import Path
 
 from asr.errors import AsrError, DataError, UsageError
 from asr.files import atomic_path
+from asr.preparation.command import load_corpus
 from asr.preparation.overlap import read_runs, runs_of, shares_a_run
 from asr.preparation.parsing import held_out
-from asr.preparation.scripts import load_corpus
 from asr.spoken import spoken
 from asr.text import SPOKEN_ENGLISH
 
@@ -55,7 +55,7 @@ LEAST_COMMON = 0.2
 # Scans that lost their apostrophes have "don t".
 MOST_LONE_T = 1 / 3000
 
-SENTENCE_END = re.compile(r"""(?<=[.!?])["'”’)\]]*\s+(?=["'“‘(\[]*[A-Z])""")
+SENTENCE_END = re.compile(r"""(?<=[.!?])["'”’)\]]*\s+(?=["'“‘(\[]*[^\W\d_a-z])""")
 OUTSIDE = re.compile(r"[^a-z' ]")
 ASIDE = re.compile(r"\[[^\]]*\]|<[^>]*>|\{[^}]*\}")
 WITHOUT_NUMBERS = replace(SPOKEN_ENGLISH, spoken="")
@@ -180,9 +180,9 @@ SOURCES: dict[str, Callable[[Path], Iterator[Text]]] = {
 
 def sentences(paragraph: str) -> list[str]:
     """Return the normalised sentences of a paragraph; none if it is no running English."""
-    text = spoken(ASIDE.sub(" ", paragraph))
-    if not re.search("[a-z]", text):
+    if not re.search("[a-z]", paragraph):
         return []
+    text = spoken(ASIDE.sub(" ", paragraph))
     cleaned = WITHOUT_NUMBERS.clean(SENTENCE_END.sub(" ¶ ", text))
     kept = []
     for sentence in cleaned.split("¶"):

@@ -15,12 +15,12 @@ import pytest
 import soundfile
 
 from asr.errors import DataError
+from asr.preparation.command import load_corpus
 from asr.preparation.corpus import RawUtterance
 from asr.preparation.options import PrepareOptions
 from asr.preparation.overlap import read_runs, runs, runs_of, shares_a_run
 from asr.preparation.parsing import held_out
 from asr.preparation.prepare import prepare
-from asr.preparation.scripts import load_corpus
 
 SCRIPTS = Path(__file__).parents[2] / "data_prep"
 DEV_SPEAKER, TRAIN_SPEAKER = "5789", "1088"
@@ -29,7 +29,8 @@ LONG = "the quick brown fox jumps over the lazy dog"
 
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -69,7 +70,7 @@ def speech(tmp_path: Path) -> Path:
         lines = ["audio\ttext\tspeaker\tdisagreement", *("\t".join((f"clips/{row[0]}.wav", *row[1:])) for row in rows)]
         (root / name / f"{name}.tsv").write_text("\n".join(lines) + "\n")
         for number, row in enumerate(rows):
-            noise = np.random.default_rng(number).normal(0, 0.1, 16_000).astype(np.float32)
+            noise = np.random.default_rng(number).normal(0, 0.1, 64_000).astype(np.float32)
             soundfile.write(root / name / "clips" / f"{row[0]}.wav", noise, 16_000)
     for reader in (DEV_SPEAKER, TRAIN_SPEAKER):
         chapter = root / "LibriSpeech" / "train-clean-5" / reader / "1"
@@ -111,9 +112,9 @@ def test_machines_disagreement_is_kept_and_people_have_none(speech: Path) -> Non
 def test_sets_that_are_not_there_are_named(speech: Path, tmp_path: Path) -> None:
     corpus = load_corpus("english")
     options = {"source": speech, "quiet": True}
-    with pytest.raises(DataError, match="ljspeech, common_voice, .* are not in .*--allow-missing"):
+    with pytest.raises(DataError, match=r"ljspeech, common_voice, .* are not in .*--allow-missing"):
         prepare(corpus, tmp_path / "data", PrepareOptions(**options))
-    assert not (tmp_path / "data" / "cv18").exists()
+    assert not (tmp_path / "data" / "cv18" / "store.json").exists()
     summary = prepare(corpus, tmp_path / "data", PrepareOptions(**options, splits=("cv18",)))
     assert set(summary.splits) == {"cv18"}
     (speech / "LibriSpeech").rename(tmp_path / "away")
