@@ -19,8 +19,8 @@ def map_on_threads(
     DecodingError
         If `threads` is below 1; or for an utterance that cannot be decoded, named by its place.
     """
-    if threads < 1:
-        raise DecodingError(f"threads is {threads}; expected at least 1")
+    if not isinstance(threads, int) or threads < 1:
+        raise DecodingError(f"threads is {threads!r}; expected at least 1")
 
     def decode_one(item: tuple[int, npt.ArrayLike]) -> list[Hypothesis]:
         index, utterance = item

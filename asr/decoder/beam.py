@@ -1,7 +1,8 @@
 """Prefix beam search over the log-probabilities of any CTC model, alone or with n-grams, a lexicon and hotwords."""
 
-import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numba
@@ -9,18 +10,17 @@ import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
 from asr.decoder.greedy import check_frame_seconds
-from asr.decoder.hotwords import Hotwords
+from asr.decoder.hotwords import Hotwords, HotwordsLike
 from asr.decoder.hypothesis import Hypothesis
 from asr.decoder.labels import Labels
 from asr.decoder.lexicon import Lexicon
+from asr.decoder.log_probs import check_log_probs
 from asr.decoder.ngram import NGramModel
 from asr.decoder.options import BeamOptions
-from asr.decoder.setup import Knowledge, SearchSetup, find_token_words, make_setup
+from asr.decoder.setup import SearchSetup, find_token_words
 from asr.decoder.streaming import BeamStream
 from asr.decoder.vocabulary import Vocabulary
-from asr.errors import DecodingError, did_you_mean
-
-HotwordsLike = Hotwords | Iterable[str] | Mapping[str, float] | None
+from asr.errors import DecodingError
 
 
 class BeamSearchDecoder:
@@ -31,19 +31,19 @@ class BeamSearchDecoder:
     Parameters
     ----------
     labels
-        The V labels, or a list of their texts: see `asr.decoder.Labels`.
+        The V labels, a list of their texts, or label → index: see `asr.decoder.Labels`.
     blank
-        The blank's index; by default that of `labels`, or 0 for a list.
+        The blank's index; by default that of `labels`: see there.
     frame_seconds
         Seconds from one frame of the log-probs to the next; with the default, 1, times count frames.
     options
-        A `BeamOptions`.
+        A `BeamOptions`, or option → value.
     lm
-        An n-gram model.
+        An n-gram model, or its path.
     lm_level
         Whether it is one of words, or of tokens (the labels' texts).
     lexicon
-        The only words that may be said.
+        The only words that may be said: a `Lexicon`, a list of words, or the path of a lexicon.
     hotwords
         Expected phrases: `Hotwords`, a list of phrases, or phrase → weight.
     normalise
@@ -63,14 +63,14 @@ class BeamSearchDecoder:
 
     def __init__(
         self,
-        labels: Labels | Sequence[str],
+        labels: Labels | Sequence[str] | Mapping[str, int],
         *,
         blank: int | None = None,
         frame_seconds: float = 1.0,
-        options: BeamOptions | None = None,
-        lm: NGramModel | None = None,
+        options: BeamOptions | Mapping[str, Any] | None = None,
+        lm: NGramModel | str | os.PathLike[str] | None = None,
         lm_level: Literal["word", "token"] = "word",
-        lexicon: Lexicon | None = None,
+        lexicon: Lexicon | Iterable[str] | str | os.PathLike[str] | None = None,
         hotwords: HotwordsLike = None,
         normalise: bool = False,
     ) -> None:
@@ -78,33 +78,48 @@ class BeamSearchDecoder:
             raise DecodingError(
                 "NUMBA_DISABLE_JIT is set, and the search is compiled code: unset it, or decode greedily"
             )
-        self.labels = Labels.of(labels, blank)
-        self.frame_seconds = check_frame_seconds(frame_seconds)
-        self.options = options or BeamOptions()
-        self.lm = lm
-        self.lm_level = lm_level
-        self.normalise = normalise
+        labels = Labels.of(labels, blank)
+        if isinstance(lm, str | os.PathLike):
+            lm = NGramModel.read(lm)
+        if lm is not None and not isinstance(lm, NGramModel):
+            raise DecodingError(f"lm is {lm!r:.60}; expected an NGramModel, or the path of one")
         if lm_level not in ("word", "token"):
             raise DecodingError(f"lm_level is {lm_level!r}; expected 'word' or 'token'")
-        word_lm = lm if lm_level == "word" else None
-        if not self.labels.has_words and (word_lm is not None or lexicon is not None):
-            raise DecodingError(
-                "the labels have neither a word delimiter (' ' or '|') nor subwords that begin with '▁', which a "
-                "lexicon or a language model of words needs; use a model of tokens (lm_level='token')"
-            )
-        token_words = find_token_words(self.labels, lm) if lm is not None and lm_level == "token" else None
-        self._knowledge = Knowledge(
-            self.labels,
-            self.frame_seconds,
+        lexicon = Lexicon.of(lexicon)
+        self._setup = SearchSetup(
+            labels,
+            check_frame_seconds(frame_seconds),
             normalise,
-            vocabulary=Vocabulary.of(self.labels, word_lm, lexicon),
+            vocabulary=Vocabulary.of(labels, lm if lm_level == "word" else None, lexicon),
             lm=lm,
-            token_words=token_words,
+            token_words=find_token_words(labels, lm) if lm is not None and lm_level == "token" else None,
+            options=BeamOptions.of(options),
+            hotwords=Hotwords.of(hotwords),
         )
-        self._hotwords = Hotwords.of(hotwords)
-        self._setup = self._make_setup(self._hotwords)
 
-    def __call__(self, log_probs: npt.ArrayLike, *, hotwords: HotwordsLike = None) -> list[Hypothesis]:
+    @property
+    def labels(self) -> Labels:
+        """The labels of the log-probs' columns."""
+        return self._setup.labels
+
+    @property
+    def options(self) -> BeamOptions:
+        """What is kept, and how it weighs."""
+        return self._setup.options
+
+    @property
+    def lm(self) -> NGramModel | None:
+        """The language model."""
+        return self._setup.lm
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame to the next."""
+        return self._setup.frame_seconds
+
+    def __call__(
+        self, log_probs: npt.ArrayLike, *, hotwords: HotwordsLike = None, context: str | Hypothesis = ""
+    ) -> list[Hypothesis]:
         """Decode one utterance.
 
         Parameters
@@ -113,6 +128,9 @@ class BeamSearchDecoder:
             Natural log-probabilities ``(T, V)`` of any float type.
         hotwords
             For this utterance, instead of the decoder's own.
+        context
+            What was said before, a text or the hypothesis of the utterance before: the language model goes on from
+            there. (Where sentences run on from one utterance to the next, decode with ``sentence_end=False``.)
 
         Returns
         -------
@@ -124,9 +142,11 @@ class BeamSearchDecoder:
         DecodingError
             If the log-probs are none, or do not fit the labels, or a lexicon allows nothing that they do.
         """
-        stream = self.stream(hotwords=hotwords)
-        stream.push(log_probs)
-        return stream.finish()
+        return _decode(self._setup_for(hotwords, context), log_probs)
+
+    def decode(self, log_probs: npt.ArrayLike, *, hotwords: HotwordsLike = None) -> str:
+        """Return the best text alone of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
+        return self(log_probs, hotwords=hotwords)[0].text
 
     def decode_batch(
         self, log_probs: Iterable[npt.ArrayLike], threads: int = 1, *, hotwords: HotwordsLike = None
@@ -138,18 +158,12 @@ class BeamSearchDecoder:
         DecodingError
             As for one utterance; its place in the batch is named.
         """
-        setup = self._setup if hotwords is None else self._make_setup(Hotwords.of(hotwords))
+        setup = self._setup_for(hotwords, "")
+        return map_on_threads(lambda utterance: _decode(setup, utterance), log_probs, threads)
 
-        def decode(utterance: npt.ArrayLike) -> list[Hypothesis]:
-            stream = BeamStream(setup)
-            stream.push(utterance)
-            return stream.finish()
-
-        return map_on_threads(decode, log_probs, threads)
-
-    def stream(self, *, hotwords: HotwordsLike = None) -> BeamStream:
-        """Return a decoder of one utterance that takes its log-probs in chunks."""
-        return BeamStream(self._setup if hotwords is None else self._make_setup(Hotwords.of(hotwords)))
+    def stream(self, *, hotwords: HotwordsLike = None, context: str | Hypothesis = "") -> BeamStream:
+        """Return a decoder of one utterance that takes its log-probs in chunks; arguments as of a call."""
+        return BeamStream(self._setup_for(hotwords, context))
 
     def with_options(self, **changes: Any) -> "BeamSearchDecoder":
         """Return a decoder with other options (``alpha=0.7``), which shares models and vocabulary with this one.
@@ -159,26 +173,39 @@ class BeamSearchDecoder:
         DecodingError
             If an option is unknown or out of range.
         """
-        known = [field.name for field in dataclasses.fields(BeamOptions)]
-        for name in changes:
-            if name not in known:
-                raise DecodingError(f"unknown option {name!r}{did_you_mean(name, known)}; expected one of {known}")
         result = object.__new__(type(self))
-        result.__dict__.update(self.__dict__, options=dataclasses.replace(self.options, **changes))
-        result._setup = result._make_setup(self._hotwords)
+        result._setup = replace(self._setup, options=self.options.changed(changes))
         return result
 
-    def add_words(self, words: Iterable[str]) -> None:
+    def add_words(self, words: Lexicon | Iterable[str]) -> None:
         """Make words known from the next utterance on; a model that does not list them gives them ``<unk>``'s share.
+
+        Parameters
+        ----------
+        words
+            Words that are spelled as they are written; or word → spellings, or a `Lexicon`.
 
         Raises
         ------
         DecodingError
             If a word has characters that no label writes.
         """
-        vocabulary = self._knowledge.vocabulary.with_words(words, self._knowledge.word_lm)
-        self._knowledge = dataclasses.replace(self._knowledge, vocabulary=vocabulary)
-        self._setup = self._make_setup(self._hotwords)
+        setup = self._setup
+        if isinstance(words, str):
+            raise DecodingError(f"the words to add are one string, {words!r:.40}; expected a list, as in words.split()")
+        if not isinstance(words, Lexicon):
+            words = Lexicon(words) if isinstance(words, Mapping) else setup.vocabulary.alphabet.spell(words)
+        self._setup = replace(setup, vocabulary=setup.vocabulary.with_words(words, setup.word_lm))
 
-    def _make_setup(self, hotwords: Hotwords) -> SearchSetup:
-        return make_setup(self._knowledge, hotwords, self.options)
+    def _setup_for(self, hotwords: HotwordsLike, context: str | Hypothesis) -> SearchSetup:
+        setup = self._setup
+        if hotwords is not None:
+            setup = replace(setup, hotwords=Hotwords.of(hotwords))
+        return setup.after(context) if context else setup
+
+
+def _decode(setup: SearchSetup, log_probs: npt.ArrayLike) -> list[Hypothesis]:
+    frames = check_log_probs(log_probs, len(setup.labels), normalise=setup.normalise)
+    stream = BeamStream(setup)
+    stream.push_checked(frames)
+    return stream.finish()

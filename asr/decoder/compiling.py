@@ -1,23 +1,29 @@
 """Compiling kernels: once on a machine, announced, and kept in Numba's cache.
 
-The cache is the package's own ``__pycache__``; where that cannot be written to, the user's cache directory or
-``NUMBA_CACHE_DIR``. Where there is none at all, each process compiles for itself.
+The cache is in the package's own ``__pycache__``; where that cannot be written to, in the user's cache directory; or
+wherever ``NUMBA_CACHE_DIR`` says. Where there is none at all, each process compiles for itself.
 """
 
 import contextlib
 import functools
-import sys
-from collections.abc import Callable
+import gc
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+import numba
 from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Division by zero gives what it gives in NumPy; C code has no use for these functions.
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+CACHE_NAME = "asr-kernels"
+DAY_SECONDS = 86_400
 
 
 def compiled(function: Function) -> Function:
@@ -35,40 +41,85 @@ def compiled_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that only kernels call and that makes no arrays; it is kept as a part of them."""
-    return njit(**OPTIONS, no_cpython_wrapper=True, _nrt=False)(function)  # type: ignore[no-any-return]
+    return numba.njit(**OPTIONS, no_cpython_wrapper=True, _nrt=False)(function)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def announcing() -> Iterator[None]:
+    """Log, once in this block, that kernels of the decoder are being compiled, if they are."""
+    announcer = _Announcer()
+    with event.install_listener("numba:compile", announcer):
+        yield
+    if announcer.announced:
+        # What the compiler leaves would be collected in the midst of a stream, which takes a second.
+        gc.collect()
 
 
 def _compile_and_keep(function: Function, **options: bool) -> Function:
+    directory = _cache_directory()
+    if directory is None:
+        return numba.njit(**OPTIONS, **options)(function)  # type: ignore[no-any-return]
+    # Numba decides where to keep a function when it is declared.
+    chosen, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)
     try:
-        kernel = njit(cache=True, **OPTIONS, **options)(function)
-    except RuntimeError:
-        # Numba finds no directory that it may write to.
-        return njit(**OPTIONS, **options)(function)  # type: ignore[no-any-return]
-    # Numba looks at the kernel's own file only, but what it calls is compiled into it.
-    with contextlib.suppress(AttributeError):
-        kernel._cache._cache_file._source_stamp = _source_stamp()
-    return kernel  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **OPTIONS, **options)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = chosen
 
 
 @functools.cache
-def _source_stamp() -> tuple[float, int]:
-    """Return what changes when any file of the decoder does: the newest time and the sum of sizes."""
-    stats = [path.stat() for path in sorted(Path(__file__).parent.rglob("*.py"))]
-    return max((stat.st_mtime for stat in stats), default=0.0), sum(stat.st_size for stat in stats)
+def _cache_directory() -> Path | None:
+    """Return a writeable directory for the kernels of just these sources; None if there is none.
+
+    Numba looks at the changes of a kernel's own file only, but what the kernel calls is compiled into it.
+    """
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.read_bytes())
+    name = f"{CACHE_NAME}-{digest.hexdigest()[:12]}"
+    own = package / "__pycache__"
+    for parent in [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else [own, *_user_caches()]:
+        directory = parent / name
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(directory, os.W_OK):
+            if parent == own:
+                _remove_old(own, directory)
+            return directory
+    return None
+
+
+def _user_caches() -> list[Path]:
+    named = [os.environ[name] for name in ("XDG_CACHE_HOME", "LOCALAPPDATA") if os.environ.get(name)]
+    with contextlib.suppress(RuntimeError):
+        named.append(str(Path.home() / ".cache"))
+    return [Path(name) / "asr" for name in named]
+
+
+def _remove_old(parent: Path, current: Path) -> None:
+    """Remove what was compiled from sources that have changed since, unless a running process may still use it."""
+    import shutil
+
+    for other in parent.glob(f"{CACHE_NAME}-*"):
+        with contextlib.suppress(OSError):
+            if other != current and other.stat().st_mtime < time.time() - DAY_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 class _Announcer(event.Listener):  # type: ignore[misc]
-    """Says once in a process that the decoder's kernels are being compiled; Numba's cache is not asked for this."""
+    """Says once that the decoder's kernels are being compiled; Numba's cache is not asked for this."""
 
     announced = False
 
     def on_start(self, event: Any) -> None:
         if not self.announced and str(event.data["dispatcher"].py_func.__module__).startswith("asr.decoder"):
             self.announced = True
-            print("asr: compiling the decoder for this machine, which is done once (some seconds)", file=sys.stderr)
+            logging.getLogger("asr").warning(
+                "asr: compiling the decoder for this machine, which is done once (some seconds)"
+            )
 
     def on_end(self, event: Any) -> None:
         pass
-
-
-event.register("numba:compile", _Announcer())

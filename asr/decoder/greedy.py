@@ -1,13 +1,14 @@
 """Greedy decoding: the best label of each frame, repeats collapsed, blanks dropped (Graves et al. 2006, 3.2)."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
-from asr.decoder.hypothesis import Hypothesis, TokenSpan, words_of
+from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Writer
 from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs
 from asr.errors import DecodingError
@@ -19,9 +20,9 @@ class GreedyDecoder:
     Parameters
     ----------
     labels
-        The V labels, or a list of their texts: see `asr.decoder.Labels`.
+        The V labels, a list of their texts, or label → index: see `asr.decoder.Labels`.
     blank
-        The blank's index; by default that of `labels`, or 0 for a list.
+        The blank's index; by default that of `labels`: see there.
     frame_seconds
         Seconds from one frame of the log-probs to the next; with the default, 1, times count frames.
     normalise
@@ -41,7 +42,7 @@ class GreedyDecoder:
 
     def __init__(
         self,
-        labels: Labels | Sequence[str],
+        labels: Labels | Sequence[str] | Mapping[str, int],
         *,
         blank: int | None = None,
         frame_seconds: float = 1.0,
@@ -81,11 +82,19 @@ class GreedyDecoder:
         ends = np.append(starts[1:], len(best))
         means = np.add.reduceat(values, starts) / (ends - starts)
         runs = zip(best[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist(), strict=True)
-        spans = [TokenSpan(*run) for run in runs if run[0] != self.labels.blank]
+        begins = self.labels.begins_word
+        spans = [
+            TokenSpan(*run, UNLISTED if begins[run[0]] else NOT_ENDED) for run in runs if run[0] != self.labels.blank
+        ]
         tokens = tuple(span.token for span in spans)
         score = float(values.sum())
-        words = words_of(spans, self.labels, self.frame_seconds)
-        return [Hypothesis(self.labels.text(tokens), tokens, words, acoustic_score=score, score=score)]
+        writer = Writer(self.labels, self.frame_seconds)
+        words = writer.words(spans)
+        return [Hypothesis(writer.text(words), tokens, words, acoustic_score=score, score=score)]
+
+    def decode(self, log_probs: npt.ArrayLike) -> str:
+        """Return the text alone of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
+        return self(log_probs)[0].text
 
     def decode_batch(self, log_probs: Iterable[npt.ArrayLike], threads: int = 1) -> list[list[Hypothesis]]:
         """Decode several utterances, each ``(T, V)`` with its own T, on some threads; results in their order."""
@@ -100,6 +109,6 @@ def check_frame_seconds(frame_seconds: float) -> float:
     DecodingError
         Otherwise.
     """
-    if not (math.isfinite(frame_seconds) and frame_seconds > 0):
-        raise DecodingError(f"frame_seconds is {frame_seconds}; expected a positive number of seconds")
+    if not isinstance(frame_seconds, Real) or not (math.isfinite(frame_seconds) and frame_seconds > 0):
+        raise DecodingError(f"frame_seconds is {frame_seconds!r}; expected a positive number of seconds")
     return frame_seconds

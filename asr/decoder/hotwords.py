@@ -2,26 +2,24 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.trie import TRIE_NODE, link_nodes, table_size
-from asr.decoder.vocabulary import Alphabet, check_letters
+from asr.decoder.labels import Labels
+from asr.decoder.search.fusion import HOT_PLACE, link_places
+from asr.decoder.search.trie import TRIE_NODE, link_nodes, table_size
+from asr.decoder.vocabulary import Vocabulary
 from asr.errors import DecodingError
 
-# fallback: the longest proper suffix that begins a hotword; weight: of all hotwords that end here; potential: the
-# part of its weight that the best unfinished hotword is credited with while it goes on; letter_gain and end_gain: the
-# most that weight and potential can come to after one more label that is within the word, or that ends it.
-HOT_NODE = np.dtype(
-    [
-        *(*TRIE_NODE.descr, ("fallback", "i4"), ("unused", "i4"), ("weight", "f8"), ("potential", "f8")),
-        *(("letter_gain", "f8"), ("end_gain", "f8")),
-    ]
-)
+# A state of the hotwords' automaton, which moves on where a word ends. unit: the word that leads here, by its number;
+# fallback: the longest proper suffix that begins a hotword; weight: of all hotwords that end here.
+HOT_NODE = np.dtype([*TRIE_NODE.descr, ("fallback", "i4"), ("unused", "i4"), ("weight", "f8")])
 
 DEFAULT_WEIGHT = 5.0
+HotwordsLike = Union["Hotwords", Iterable[str], Mapping[str, float], None]
 
 
 class Hotwords:
@@ -53,109 +51,133 @@ class Hotwords:
         self.weights: dict[tuple[str, ...], float] = {}
         for phrase, value in pairs:
             words = tuple(phrase.split()) if isinstance(phrase, str) else ()
-            if not words or not isinstance(value, int | float) or not math.isfinite(value):
-                raise DecodingError(f"hotword {phrase!r} with weight {value}; expected words and a finite number")
+            is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+            if not words or not is_number:
+                raise DecodingError(f"hotword {phrase!r} with weight {value!r}; expected words and a finite number")
             # A weight of zero changes nothing, so such a phrase is none.
             if value != 0:
                 self.weights[words] = float(value)
 
     @classmethod
-    def of(cls, hotwords: "Hotwords | Iterable[str] | Mapping[str, float] | None") -> "Hotwords":
+    def of(cls, hotwords: HotwordsLike) -> "Hotwords":
         """Return `hotwords` as they are, or make them of phrases; none of None."""
-        return hotwords if isinstance(hotwords, Hotwords) else cls(hotwords or ())
+        if hotwords is not None and not isinstance(hotwords, Iterable | Hotwords):
+            raise DecodingError(f"the hotwords are {hotwords!r:.60}; expected phrases, or phrase: weight")
+        return hotwords if isinstance(hotwords, Hotwords) else cls(() if hotwords is None else hotwords)
+
+    def split_by(self, labels: Labels) -> "Hotwords":
+        """Return the phrases divided into words as the labels divide them."""
+        if labels.has_words:
+            return self
+        result = Hotwords(())
+        result.weights = {tuple(labels.split(" ".join(words))): weight for words, weight in self.weights.items()}
+        return result
 
     @property
     def words(self) -> tuple[str, ...]:
         """The words of the phrases with positive weights, each once."""
         return tuple(dict.fromkeys(word for words, weight in self.weights.items() if weight > 0 for word in words))
 
+    @property
+    def unwanted(self) -> tuple[str, ...]:
+        """The words of the phrases with negative weights alone, each once."""
+        wanted = set(self.words)
+        return tuple(dict.fromkeys(word for words in self.weights for word in words if word not in wanted))
 
-def build_automaton(hotwords: Hotwords, alphabet: Alphabet) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], int]:
-    """Return the automaton of hotwords over the letters and the boundary between words (Aho & Corasick 1975).
 
-    A phrase is found as ``boundary word boundary word boundary``, so never within a longer word.
+class HotArrays(NamedTuple):
+    """The automaton of hotwords over words (Aho & Corasick 1975).
 
-    Returns
-    -------
-    nodes : HOT_NODE (N,)
-    table : int32
-    start : int
-        The state at the start of an utterance: after a boundary.
-
-    Raises
-    ------
-    DecodingError
-        If a hotword has characters that no label writes.
+    Parameters
+    ----------
+    nodes, table
+        HOT_NODE and int32: the states, and the hash table of their edges (see `asr.decoder.search.trie`).
+    places, place_table
+        HOT_PLACE and int32: what is credited within words, and a hash table from (hot, word) to places; 0 is empty,
+        place 0 is nobody's.
+    numbers
+        int32, for each entry of the vocabulary its number as a word of hotwords; -1 for none.
     """
-    check_letters((word for words in hotwords.weights for word in words), alphabet, "the hotwords")
+
+    nodes: npt.NDArray[Any]
+    table: npt.NDArray[np.int32]
+    places: npt.NDArray[Any]
+    place_table: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int32]
+
+
+def build_automaton(hotwords: Hotwords, vocabulary: Vocabulary) -> HotArrays:
+    """Return the automaton of hotwords; all their words are in the vocabulary."""
     children: dict[tuple[int, int], int] = {}
-    start = _insert(children, [alphabet.boundary])[-1]
+    numbers = {
+        word: number for number, word in enumerate(dict.fromkeys(w for words in hotwords.weights for w in words))
+    }
     paths = []
     for words in hotwords.weights:
-        units, begins = alphabet.units(words)
-        pattern = [alphabet.boundary]
-        for i in range(len(words)):
-            pattern += [*units[begins[i] : begins[i + 1]].tolist(), alphabet.boundary]
-        paths.append(_insert(children, pattern))
+        path = [0]
+        for word in words:
+            path.append(children.setdefault((path[-1], numbers[word]), len(children) + 1))
+        paths.append(path)
     nodes = np.zeros(1 + len(children), HOT_NODE)
     for (parent, unit), node in children.items():
         nodes["parent"][node], nodes["unit"][node] = parent, unit
     for path, weight in zip(paths, hotwords.weights.values(), strict=True):
         nodes["weight"][path[-1]] += weight
-        # Of its n steps after the boundary, the phrase is credited with those that are made.
-        credits = weight * np.arange(1, len(path) - 1) / (len(path) - 1)
-        nodes["potential"][path[1:-1]] = np.maximum(nodes["potential"][path[1:-1]], credits)
     _link(nodes, children)
-    _bound(nodes, children, alphabet.boundary)
     table = np.zeros(table_size(len(nodes)), np.int32)
     trie = np.zeros(len(nodes), TRIE_NODE)
     trie["parent"], trie["unit"] = nodes["parent"], nodes["unit"]
     link_nodes(trie, table, len(trie))
     nodes["children"] = trie["children"]
-    return nodes, table, start
-
-
-def _insert(children: dict[tuple[int, int], int], pattern: list[int]) -> list[int]:
-    """Insert a pattern and return its nodes."""
-    path = [0]
-    for unit in pattern:
-        path.append(children.setdefault((path[-1], unit), len(children) + 1))
-    return path[1:]
+    of_entries = np.full(len(vocabulary.entries), -1, np.int32)
+    ends: dict[str, list[int]] = {word: [] for word in numbers}
+    if numbers:
+        for entry, word in enumerate(vocabulary.written):
+            if word in numbers:
+                of_entries[entry] = numbers[word]
+                ends[word].append(int(vocabulary.entries["node"][entry]))
+    places, place_table = _places(hotwords, paths, ends, vocabulary.nodes)
+    return HotArrays(nodes, table, places, place_table, of_entries)
 
 
 def _link(nodes: npt.NDArray[Any], children: dict[tuple[int, int], int]) -> None:
     """Write each node's fallback, and add its weight: the hotwords that end there end here too."""
-    for parent, unit, node in _by_depth(children):
+    depths = {0: 0}
+    # Nodes are numbered as they are made, parents first.
+    for (parent, _), node in children.items():
+        depths[node] = depths[parent] + 1
+    for (parent, unit), node in sorted(children.items(), key=lambda edge: depths[edge[1]]):
         suffix = int(nodes["fallback"][parent])
         while suffix and (suffix, unit) not in children:
             suffix = int(nodes["fallback"][suffix])
         nodes["fallback"][node] = children.get((suffix, unit), 0) if parent else 0
         nodes["weight"][node] += nodes["weight"][nodes["fallback"][node]]
-        # Within an unfinished hotword another may have begun that is worth more.
-        potential, fallback = nodes["potential"], nodes["fallback"][node]
-        potential[node] = max(potential[node], potential[fallback])
 
 
-def _bound(nodes: npt.NDArray[Any], children: dict[tuple[int, int], int], boundary: int) -> None:
-    """Write the gains: the best along all letters that may follow, here or after falling back."""
-    letter_gain, end_gain, potential = nodes["letter_gain"], nodes["end_gain"], nodes["potential"]
-    edges = _by_depth(children)
-    for parent, unit, node in reversed(edges):
-        if unit != boundary:
-            letter_gain[parent] = max(letter_gain[parent], potential[node], letter_gain[node])
-    for _, _, node in edges:
-        letter_gain[node] = max(letter_gain[node], letter_gain[nodes["fallback"][node]])
-    for parent, unit, node in edges:
-        if unit == boundary:
-            end_gain[parent] = max(0.0, nodes["weight"][node] + max(potential[node], letter_gain[node]))
-    for _, _, node in edges:
-        end_gain[node] = max(end_gain[node], end_gain[nodes["fallback"][node]])
-
-
-def _by_depth(children: dict[tuple[int, int], int]) -> list[tuple[int, int, int]]:
-    """Return (parent, unit, node) of all edges, those nearer to the root first."""
-    depths = {0: 0}
-    # Nodes are numbered as they are made, parents first.
-    for (parent, _), node in children.items():
-        depths[node] = depths[parent] + 1
-    return sorted(((parent, unit, node) for (parent, unit), node in children.items()), key=lambda edge: depths[edge[2]])
+def _places(
+    hotwords: Hotwords, paths: list[list[int]], ends: dict[str, list[int]], trie: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """Return what is credited within words, by the automaton's state before the word and the node in the trie."""
+    potentials: dict[tuple[int, int], float] = {}
+    gains: dict[tuple[int, int], float] = {}
+    for path, (words, weight) in zip(paths, hotwords.weights.items(), strict=True):
+        if weight <= 0:
+            continue
+        for done, (hot, word) in enumerate(zip(path, words, strict=False)):
+            for end in ends[word]:
+                spelled = [end]
+                while spelled[-1]:
+                    spelled.append(int(trie["parent"][spelled[-1]]))
+                spelled.reverse()
+                # Of the steps of a phrase, letters and ends of words, it is credited with those that are made.
+                credits = [weight * (done + k / len(spelled)) / len(words) for k in range(len(spelled))]
+                for k, node in enumerate(spelled):
+                    key = (hot, node)
+                    potentials[key] = max(potentials.get(key, 0.0), credits[k])
+                    gains[key] = max(gains.get(key, 0.0), *credits[k + 1 :], 0.0)
+    places = np.zeros(1 + len(potentials), HOT_PLACE)
+    table = np.zeros(table_size(len(places)), np.int32)
+    for place, (key, potential) in enumerate(potentials.items(), start=1):
+        places[place] = (*key, potential, gains[key])
+    link_places(places, table)
+    return places, table

@@ -1,11 +1,14 @@
 """What a decoder says: a text with its words, times, confidences and scores."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from asr.decoder.labels import Labels
+from asr.decoder.labels import Labels, whole_characters
+
+# Which word ends before a token, where that is no entry of the vocabulary: none does, or one that is not listed.
+NOT_ENDED, UNLISTED = -1, -2
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class Word:
     text
         Without delimiters.
     start_seconds, end_seconds
-        From the start of its first token's first frame to the end of its last token's last frame.
+        From the start of its first token's first frame to the end of its last token's last frame. Of a word in a
+        transcript, from the start of the audio.
     confidence
         In 0..1: the geometric mean of its tokens' posteriors, each the geometric mean over the token's frames.
         Language model and hotwords have no part in it.
@@ -28,6 +32,11 @@ class Word:
     end_seconds: float
     confidence: float
 
+    def shifted(self, seconds: float, latest: float = math.inf) -> "Word":
+        """Return the word as said `seconds` later, and before `latest`."""
+        start, end = self.start_seconds + seconds, min(latest, self.end_seconds + seconds)
+        return replace(self, start_seconds=start, end_seconds=end)
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -36,7 +45,7 @@ class Hypothesis:
     Parameters
     ----------
     text
-        The words, separated by single spaces.
+        The words, separated by single spaces; where the labels have no word delimiter, without spaces.
     tokens
         Label indices without blanks, repeats collapsed.
     words
@@ -62,37 +71,69 @@ class Hypothesis:
 
 
 class TokenSpan(NamedTuple):
-    """A token on the best path: frames ``start_frame <= t < end_frame`` and its mean log-posterior there."""
+    """A token on the best path: frames ``start_frame <= t < end_frame`` and its mean log-posterior there.
+
+    `entry` is the word that ends before it: an entry of the vocabulary, UNLISTED, or NOT_ENDED if none does.
+    """
 
     token: int
     start_frame: int
     end_frame: int
     log_posterior: float
-    # The word that ends before this token, where it is not written as its tokens are (see `asr.decoder.lexicon`).
-    written_before: str | None = None
+    entry: int
 
 
-def words_of(
-    spans: Sequence[TokenSpan], labels: Labels, frame_seconds: float, written_last: str | None = None
-) -> tuple[Word, ...]:
-    """Group tokens into words; `written_last` is the last word if not written as its tokens are."""
-    words: list[Word] = []
-    group: list[TokenSpan] = []
+@dataclass(frozen=True)
+class Writer:
+    """Makes words of tokens.
 
-    def close(written: str | None) -> None:
-        text = written or "".join(labels.letters[span.token] for span in group)
-        if text and group:
-            mean = math.fsum(span.log_posterior for span in group) / len(group)
-            # Rounding of the log-probs must not lift a probability over one.
-            confidence = math.exp(min(mean, 0.0))
-            start, end = group[0].start_frame, group[-1].end_frame
-            words.append(Word(text, start * frame_seconds, end * frame_seconds, confidence))
+    Parameters
+    ----------
+    labels, frame_seconds
+        As of the decoders.
+    written
+        How each entry of the vocabulary is written; other words are written as they are spelled.
+    is_lexicon
+        Whether words come from a lexicon: then words that it does not list are marked, ``<…>``, and words are
+        separated by spaces though the labels have no delimiter.
+    """
+
+    labels: Labels
+    frame_seconds: float
+    written: Sequence[str] = ()
+    is_lexicon: bool = False
+
+    def words(self, spans: Iterable[TokenSpan], last_entry: int = UNLISTED) -> tuple[Word, ...]:
+        """Group tokens into words; `last_entry` is the word with which they end."""
+        words: list[Word] = []
+        group: list[TokenSpan] = []
+        for span in spans:
+            if span.entry != NOT_ENDED:
+                self._close(words, group, span.entry)
+            if self.labels.letters[span.token]:
+                group.append(span)
+        self._close(words, group, last_entry)
+        return tuple(words)
+
+    def text(self, words: Iterable[Word]) -> str:
+        """Return the text of words."""
+        texts = (word.text for word in words)
+        return " ".join(texts) if self.is_lexicon else self.labels.join(texts)
+
+    def _close(self, words: list[Word], group: list[TokenSpan], entry: int) -> None:
+        if not group:
+            return
+        text = self.written[entry] if entry >= 0 else self._spelled([span.token for span in group])
+        mean = math.fsum(span.log_posterior for span in group) / len(group)
+        # Rounding of the log-probs must not lift a probability over one.
+        confidence = math.exp(min(mean, 0.0))
+        start, end = group[0].start_frame, group[-1].end_frame
+        words.append(Word(text, start * self.frame_seconds, end * self.frame_seconds, confidence))
         group.clear()
 
-    for span in spans:
-        if labels.begins_word[span.token]:
-            close(span.written_before)
-        if labels.letters[span.token]:
-            group.append(span)
-    close(written_last)
-    return tuple(words)
+    def _spelled(self, tokens: Sequence[int]) -> str:
+        letters = [self.labels.letters[token] for token in tokens]
+        text = whole_characters("".join(letters))
+        if not self.is_lexicon:
+            return text
+        return f"<{'-'.join(letters) if max(map(len, self.labels.letters)) > 1 else text}>"

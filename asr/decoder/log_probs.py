@@ -28,17 +28,21 @@ def log_softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float32)
 
 
-def check_log_probs(log_probs: npt.ArrayLike, num_labels: int, *, normalise: bool = False) -> npt.NDArray[np.float32]:
+def check_log_probs(
+    log_probs: npt.ArrayLike, num_labels: int, *, normalise: bool = False, min_frames: int = 1
+) -> npt.NDArray[np.float32]:
     """Return log-probs as a C-contiguous writeable float32 array, or say what is wrong with them.
 
     Parameters
     ----------
     log_probs
-        Natural log-probabilities ``(T, V)`` of any float type, T >= 1, contiguous or not.
+        Natural log-probabilities ``(T, V)`` of any float type, contiguous or not.
     num_labels
         V.
     normalise
         Whether raw logits are meant: `log_softmax` is applied to them first.
+    min_frames
+        The least T.
 
     Raises
     ------
@@ -46,11 +50,13 @@ def check_log_probs(log_probs: npt.ArrayLike, num_labels: int, *, normalise: boo
         For a wrong rank, type or number of labels, no frames, NaN, +inf, probabilities, or raw logits.
     """
     values = _floats(log_probs)
-    if values.ndim != 2 or values.shape[1] != num_labels or not len(values):
+    if values.ndim != 2 or values.shape[1] != num_labels or len(values) < min_frames:
         raise DecodingError(
             f"the log-probs have shape {values.shape}; expected (frames, {num_labels} labels) with at least one frame"
             + _hint(values.shape, num_labels)
         )
+    if not len(values):
+        return np.zeros(values.shape, np.float32)
     # What float32 cannot hold is as good as impossible.
     with np.errstate(over="ignore"):
         frames = np.require(values, np.float32, ["C", "W", "A"])

@@ -1,8 +1,10 @@
 """What a beam search keeps and how it weighs: all of its numbers in one place."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from asr.errors import DecodingError, did_you_mean
 
@@ -59,7 +61,13 @@ class BeamOptions:
     horizon_frames: int = 1000
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check types and ranges."""
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if kind is int and (not isinstance(value, Integral) or isinstance(value, bool)):
+                raise DecodingError(f"{field.name} is {value!r}; expected a whole number")
+            if kind is float and (not isinstance(value, Real) or isinstance(value, bool)):
+                raise DecodingError(f"{field.name} is {value!r}; expected a number")
         ranges = {
             "beam_size": (self.beam_size >= 1, "at least 1"),
             "top_k": (self.top_k >= 0, "at least 0"),
@@ -79,3 +87,26 @@ class BeamOptions:
                 f"oov is {self.oov!r}{did_you_mean(str(self.oov), OOV_POLICIES)}; expected one of "
                 f"{', '.join(OOV_POLICIES)}"
             )
+
+    @classmethod
+    def of(cls, options: "BeamOptions | Mapping[str, Any] | None") -> "BeamOptions":
+        """Return `options` as they are, or make them of name → value; the defaults of None."""
+        if isinstance(options, cls):
+            return options
+        if options is not None and not isinstance(options, Mapping):
+            raise DecodingError(f"the options are {options!r:.60}; expected BeamOptions(...), or option: value")
+        return cls().changed(options or {})
+
+    def changed(self, changes: Mapping[str, Any]) -> "BeamOptions":
+        """Return these options with some changed.
+
+        Raises
+        ------
+        DecodingError
+            If an option is unknown or out of range.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise DecodingError(f"unknown option {name!r}{did_you_mean(name, known)}; expected one of {known}")
+        return replace(self, **changes)

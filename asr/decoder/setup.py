@@ -1,17 +1,18 @@
 """From labels, models and options to what the kernels read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, SCORER_TOKEN, Scorer
 from asr.decoder.hotwords import Hotwords, build_automaton
-from asr.decoder.kernel import Limits
+from asr.decoder.hypothesis import Hypothesis, Writer
 from asr.decoder.labels import Labels
 from asr.decoder.ngram import NGramModel
 from asr.decoder.options import BeamOptions
+from asr.decoder.search.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, SCORER_TOKEN, Scorer, expect_starts
+from asr.decoder.search.kernel import Limits
 from asr.decoder.vocabulary import Vocabulary
 from asr.errors import DecodingError
 
@@ -24,15 +25,24 @@ NO_ARRAYS = (
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What a decoder knows apart from options and hotwords.
+class SearchSetup:
+    """All that a search needs and does not change.
 
     Parameters
     ----------
-    labels, frame_seconds, normalise, vocabulary, lm
+    labels, frame_seconds, normalise, lm, options, hotwords
         As of `BeamSearchDecoder`.
+    vocabulary
+        The words that may be said.
     token_words
         int32 (V,), the model's word for each label, if the model is one of tokens.
+    context
+        What was said before the utterance, in the language model's words.
+
+    Raises
+    ------
+    DecodingError
+        If a hotword has characters that no label writes.
     """
 
     labels: Labels
@@ -41,112 +51,146 @@ class Knowledge:
     vocabulary: Vocabulary
     lm: NGramModel | None
     token_words: npt.NDArray[np.int32] | None
+    options: BeamOptions
+    hotwords: Hotwords
+    context: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Errors are raised here, not at the first utterance.
+        _ = self.scorer
+
+    @cached_property
+    def spoken(self) -> Vocabulary:
+        """The vocabulary and the words of the hotwords."""
+        hotwords, vocabulary = self.hotwords.split_by(self.labels), self.vocabulary
+        for words, is_known in ((hotwords.words, True), (hotwords.unwanted, False)):
+            if words:
+                lexicon = vocabulary.alphabet.spell(words)
+                vocabulary = vocabulary.with_words(lexicon, self.word_lm, what="the hotwords", is_known=is_known)
+        return vocabulary
 
     @property
     def word_lm(self) -> NGramModel | None:
         """The model, if it is one of words."""
         return self.lm if self.token_words is None else None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the words of a lexicon are said without delimiters between them."""
+        return self.vocabulary.is_closed and not self.labels.has_words
 
-@dataclass(frozen=True)
-class SearchSetup:
-    """All that a search needs and does not change."""
+    @cached_property
+    def writer(self) -> Writer:
+        """What makes words of tokens."""
+        return Writer(self.labels, self.frame_seconds, self.spoken.written, self.vocabulary.is_closed)
 
-    labels: Labels
-    frame_seconds: float
-    normalise: bool
-    options: BeamOptions
-    limits: Limits
-    scorer: Scorer
-    hot_start: int
-    lm_start: int
-    end_id: int
-    written: Sequence[str]
+    @cached_property
+    def begins_word(self) -> tuple[bool, ...]:
+        """Whether each label ends the word before it, whatever the vocabulary."""
+        return (False,) * len(self.labels) if self.is_free else self.labels.begins_word
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What counts beside the acoustics."""
+        vocabulary, lm, word_lm = self.spoken, self.lm, self.word_lm
+        units, unit_begins = vocabulary.alphabet.of_labels()
+        tokens = np.zeros(len(self.labels), SCORER_TOKEN)
+        tokens["begins_word"] = self.begins_word
+        tokens["first_unit"], tokens["end_unit"] = unit_begins[:-1], unit_begins[1:]
+        if self.token_words is not None:
+            tokens["word_id"] = self.token_words
+        hot = build_automaton(self.hotwords.split_by(self.labels), vocabulary)
+        scorer = Scorer(
+            tokens=tokens,
+            units=units,
+            trie_nodes=vocabulary.nodes,
+            trie_table=vocabulary.table,
+            entries=vocabulary.entries,
+            hot_nodes=hot.nodes,
+            hot_table=hot.table,
+            hot_places=hot.places,
+            hot_place_table=hot.place_table,
+            hot_numbers=hot.numbers,
+            has_hotwords=bool(self.hotwords.weights),
+            lm=lm.query_arrays if lm is not None else NO_ARRAYS,
+            is_free=self.is_free,
+            is_neutral=lm is None and not vocabulary.is_closed and not self.hotwords.weights,
+            level=NO_MODEL if lm is None else OF_WORDS if word_lm is not None else OF_TOKENS,
+            token_gain=0.0 if self.token_words is None else max(0.0, float(self.options.beta)),
+            best_start_ahead=0.0,
+            **self._weights(),
+        )
+        expect_starts(scorer)
+        begins = tokens["begins_word"].astype(bool) | (self.is_free & (tokens["end_unit"] > tokens["first_unit"]))
+        return scorer._replace(best_start_ahead=float(tokens["start_ahead"][begins].max(initial=-np.inf)))
 
-def make_setup(knowledge: Knowledge, hotwords: Hotwords, options: BeamOptions) -> SearchSetup:
-    """Return what a search needs.
+    def _weights(self) -> dict[str, float]:
+        """Return the weights and costs of a `Scorer`."""
+        vocabulary, word_lm, options = self.spoken, self.word_lm, self.options
+        oov_scores = {"allow": 0.0, "penalise": float(options.oov_score), "forbid": -np.inf}
+        oov_score = oov_scores[options.oov] if word_lm is not None else 0.0
+        alpha, beta = (float(options.alpha), float(options.beta)) if self.lm is not None else (0.0, 0.0)
+        word_alpha, word_beta = (alpha, beta) if word_lm is not None else (0.0, 0.0)
+        unlisted_score = -np.inf if vocabulary.is_closed else oov_score
+        unlisted_ahead = unlisted_score + word_beta
+        if word_lm is not None:
+            unlisted_ahead += alpha * word_lm.advance(word_lm.empty_state, 0)[0]
+        return {
+            "alpha": alpha,
+            "beta": beta,
+            "word_alpha": word_alpha,
+            "word_beta": word_beta,
+            "unlisted_score": unlisted_score,
+            "oov_score": oov_score,
+            "unlisted_ahead": unlisted_ahead,
+        }
 
-    Raises
-    ------
-    DecodingError
-        If a hotword has characters that no label writes.
-    """
-    labels, lm, vocabulary = knowledge.labels, knowledge.lm, knowledge.vocabulary
-    if hotwords.words and (vocabulary.is_closed or knowledge.word_lm is not None):
-        vocabulary = vocabulary.with_words(hotwords.words, knowledge.word_lm)
-    nodes, table, start = build_automaton(hotwords, vocabulary.alphabet)
-    units, unit_begins = vocabulary.alphabet.units(labels.letters)
-    tokens = np.zeros(len(labels), SCORER_TOKEN)
-    tokens["begins_word"] = labels.begins_word
-    tokens["first_unit"], tokens["end_unit"] = unit_begins[:-1], unit_begins[1:]
-    if knowledge.token_words is not None:
-        tokens["word_id"] = knowledge.token_words
-    token_beta = 0.0 if knowledge.token_words is None else float(options.beta)
-    scorer = Scorer(
-        tokens=tokens,
-        units=units,
-        trie_nodes=vocabulary.nodes,
-        trie_table=vocabulary.table,
-        entries=vocabulary.entries,
-        hot_nodes=nodes,
-        hot_table=table,
-        has_hotwords=bool(hotwords.weights),
-        boundary=vocabulary.alphabet.boundary,
-        lm=lm.query_arrays if lm is not None else NO_ARRAYS,
-        is_neutral=lm is None and not vocabulary.is_closed and not hotwords.weights,
-        level=NO_MODEL if lm is None else OF_WORDS if knowledge.word_lm is not None else OF_TOKENS,
-        token_gain=max(0.0, token_beta),
-        **_weights(knowledge, vocabulary, options),
-    )
-    return SearchSetup(
-        labels=labels,
-        frame_seconds=knowledge.frame_seconds,
-        normalise=knowledge.normalise,
-        options=options,
-        limits=_limits(labels, options),
-        scorer=scorer,
-        hot_start=start,
-        lm_start=lm.start_state if lm is not None else 0,
-        end_id=lm.end_id if lm is not None and options.sentence_end else -1,
-        written=vocabulary.written,
-    )
+    @cached_property
+    def limits(self) -> Limits:
+        """What is kept."""
+        options = self.options
+        return Limits(
+            self.labels.blank,
+            int(options.beam_size),
+            int(options.top_k) or len(self.labels),
+            float(options.token_threshold),
+            float(options.beam_threshold),
+            int(options.horizon_frames),
+        )
 
+    def after(self, context: str | Hypothesis) -> "SearchSetup":
+        """Return the set-up for an utterance after another.
 
-def _weights(knowledge: Knowledge, vocabulary: Vocabulary, options: BeamOptions) -> dict[str, float]:
-    """Return the weights and costs of a `Scorer`."""
-    labels, word_lm = knowledge.labels, knowledge.word_lm
-    oov_scores = {"allow": 0.0, "penalise": float(options.oov_score), "forbid": -np.inf}
-    oov_score = oov_scores[options.oov] if word_lm is not None else 0.0
-    alpha, beta = (float(options.alpha), float(options.beta)) if knowledge.lm is not None else (0.0, 0.0)
-    word_alpha, word_beta = (alpha, beta) if word_lm is not None else (0.0, 0.0)
-    unlisted_score = -np.inf if vocabulary.is_closed else oov_score
-    unlisted_ahead = unlisted_score + word_beta
-    if word_lm is not None:
-        unlisted_ahead += alpha * word_lm.advance(word_lm.empty_state, 0)[0]
-    best_ahead = max(unlisted_ahead, word_alpha * float(vocabulary.nodes["best"][0]) + word_beta)
-    after_ends = [text for text, ends in zip(labels.letters, labels.begins_word, strict=True) if ends]
-    return {
-        "alpha": alpha,
-        "beta": beta,
-        "word_alpha": word_alpha,
-        "word_beta": word_beta,
-        "unlisted_score": unlisted_score,
-        "oov_score": oov_score,
-        "unlisted_ahead": unlisted_ahead,
-        "next_word_ahead": max([best_ahead if text else 0.0 for text in after_ends], default=0.0),
-    }
+        Raises
+        ------
+        DecodingError
+            If the context is a text, but the language model one of tokens.
+        """
+        if not isinstance(context, str | Hypothesis):
+            raise DecodingError(f"the context is {context!r:.60}; expected a text, or a hypothesis")
+        if self.lm is None:
+            return self
+        if self.token_words is None:
+            text = context if isinstance(context, str) else context.text
+            return replace(self, context=tuple(map(self.lm.word_id, self.labels.split(text))))
+        if isinstance(context, str):
+            raise DecodingError("the context is a text, and the language model one of tokens; expected a hypothesis")
+        return replace(self, context=tuple(int(self.token_words[token]) for token in context.tokens))
 
+    @cached_property
+    def lm_start(self) -> int:
+        """The state of the language model before the first word."""
+        lm, state = self.lm, 0
+        if lm is not None:
+            state = lm.start_state
+            for word_id in self.context:
+                state = lm.advance(state, word_id)[1]
+        return state
 
-def _limits(labels: Labels, options: BeamOptions) -> Limits:
-    return Limits(
-        labels.blank,
-        int(options.beam_size),
-        int(options.top_k) or len(labels),
-        float(options.token_threshold),
-        float(options.beam_threshold),
-        int(options.horizon_frames),
-    )
+    @property
+    def end_id(self) -> int:
+        """The language model's ``</s>``, -1 where it does not count."""
+        return self.lm.end_id if self.lm is not None and self.options.sentence_end else -1
 
 
 def find_token_words(labels: Labels, model: NGramModel) -> npt.NDArray[np.int32]:
@@ -158,8 +202,8 @@ def find_token_words(labels: Labels, model: NGramModel) -> npt.NDArray[np.int32]
         If the model knows none of the labels.
     """
     names = [
-        next((name for name in (text, *DELIMITER_NAMES) if name in model), text) if text in (" ", "|") else text
-        for text in labels.texts
+        next((name for name in (text, *DELIMITER_NAMES) if name in model), text) if is_delimiter else text
+        for text, is_delimiter in zip(labels.texts, labels.is_delimiter, strict=True)
     ]
     ids = np.array([model.word_id(name) for name in names], np.int32)
     if not ids.any():

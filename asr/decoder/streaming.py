@@ -1,18 +1,49 @@
 """Beam search in chunks: push log-probs as they come, read what is decided and what is likely, finish."""
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.ending import end_sentence
-from asr.decoder.fusion import NO_ENTRY
-from asr.decoder.hypothesis import Hypothesis, TokenSpan, Word, words_of
-from asr.decoder.kernel import search
+from asr.decoder.compiling import announcing
+from asr.decoder.hotwords import Hotwords, HotwordsLike
+from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Word
+from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs
-from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, common_trace, make_room, new_memory, trace_back
+from asr.decoder.options import BeamOptions
+from asr.decoder.search.ending import end_sentence
+from asr.decoder.search.kernel import HORIZON_STEP, follow_again, search
+from asr.decoder.search.state import (
+    FRAMES,
+    HYPOTHESES,
+    NONE,
+    common_backpointer,
+    link_prefixes,
+    make_room,
+    new_search_state,
+    trace_back,
+)
 from asr.decoder.setup import SearchSetup
+from asr.decoder.vocabulary import Vocabulary
 from asr.errors import DecodingError
+
+
+@functools.cache
+def compile_search() -> None:
+    """Compile all that a search needs, or load it from the cache, once in a process."""
+    labels = Labels(["", " ", "a"])
+    options = BeamOptions(beam_size=2)
+    setup = SearchSetup(labels, 1.0, False, Vocabulary.of(labels, None, None), None, None, options, Hotwords(()))
+    stream = object.__new__(BeamStream)
+    with announcing():
+        stream._start(setup)
+        stream.push_checked(np.full((HORIZON_STEP + 1, 3), np.log(1 / 3), np.float32))
+        stream.take_stable()
+        stream.set_hotwords(["a"])
+        stream.finish()
+        link_prefixes(stream._state)
 
 
 class BeamStream:
@@ -23,17 +54,21 @@ class BeamStream:
     """
 
     def __init__(self, setup: SearchSetup) -> None:
+        compile_search()
+        self._start(setup)
+
+    def _start(self, setup: SearchSetup) -> None:
         limits = setup.limits
         self._setup = setup
-        self._memory = new_memory(limits.beam_size, limits.top_k, setup.hot_start, setup.lm_start)
-        # Decided tokens that are not taken yet; the trace that ends the last of them is the memory's first.
+        self._state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start)
+        # Decided tokens that are not taken yet; the backpointer that ends the last of them is the state's first.
         self._decided: list[TokenSpan] = []
         self._finished = False
 
     @property
     def num_frames(self) -> int:
         """Frames decoded so far."""
-        return int(self._memory.counts[FRAMES])
+        return int(self._state.counts[FRAMES])
 
     def push(self, log_probs: npt.ArrayLike) -> None:
         """Decode some frames more.
@@ -41,7 +76,7 @@ class BeamStream:
         Parameters
         ----------
         log_probs
-            Natural log-probabilities ``(T, V)`` of any float type.
+            Natural log-probabilities ``(T, V)`` of any float type; T may be 0.
 
         Raises
         ------
@@ -51,13 +86,17 @@ class BeamStream:
         if self._finished:
             raise DecodingError("the stream is finished; expected a new one for each utterance")
         setup = self._setup
-        frames = check_log_probs(log_probs, len(setup.labels), normalise=setup.normalise)
+        self.push_checked(check_log_probs(log_probs, len(setup.labels), normalise=setup.normalise, min_frames=0))
+
+    def push_checked(self, frames: npt.NDArray[np.float32]) -> None:
+        """Decode some frames that `check_log_probs` has returned."""
+        setup = self._setup
         if any(setup.labels.is_special):
             frames = np.where(setup.labels.is_special, np.float32(-np.inf), frames)
         done = 0
         while True:
-            done = search(frames, done, setup.limits, setup.scorer, self._memory)
-            if self._memory.counts[HYPOTHESES] == 0:
+            done = search(frames, done, setup.limits, setup.scorer, self._state)
+            if self._state.counts[HYPOTHESES] == 0:
                 self._finished = True
                 raise DecodingError(
                     f"no hypothesis is left after frame {self.num_frames - 1}: the log-probs rule out (-inf) all that "
@@ -67,6 +106,28 @@ class BeamStream:
                 return
             self._forget()
 
+    def set_hotwords(self, hotwords: HotwordsLike) -> None:
+        """Replace the hotwords from here on; the words of the old ones stay known until the stream ends.
+
+        A phrase that is being said counts if it ends after the change.
+
+        Raises
+        ------
+        DecodingError
+            If a hotword has characters that no label writes, or the stream is finished.
+        """
+        if self._finished:
+            raise DecodingError("the stream is finished; expected a new one for each utterance")
+        setup = replace(self._setup, vocabulary=self._setup.spoken, hotwords=Hotwords.of(hotwords))
+        self._forget()
+        said = [(span.token, span.entry) for span in self._decided]
+        # The first prefix is the token after the decided ones, if there is one.
+        token, entry = (int(self._state.prefixes[0][name]) for name in ("token", "entry"))
+        if token != NONE:
+            said.append((token, entry))
+        follow_again(setup.scorer, self._state, np.array(said, np.int32).reshape(-1, 2))
+        self._setup = setup
+
     @property
     def stable_words(self) -> tuple[Word, ...]:
         """The words that nothing to come can change, and that `take_stable` has not taken yet."""
@@ -75,20 +136,20 @@ class BeamStream:
     @property
     def stable_text(self) -> str:
         """The text of `stable_words`."""
-        return " ".join(word.text for word in self.stable_words)
+        return self._setup.writer.text(self.stable_words)
 
     @property
     def partial_text(self) -> str:
         """What the best hypothesis says after the stable words; it may still change."""
         _, rest = self._stable()
-        memory = self._memory
-        if self._finished or not memory.counts[FRAMES]:
+        state = self._state
+        if self._finished or not state.counts[FRAMES]:
             return ""
-        beam = memory.beams[0, : memory.counts[HYPOTHESES]]
-        prefixes = memory.prefixes[beam["prefix"]]
+        beam = state.beams[0, : state.counts[HYPOTHESES]]
+        prefixes = state.prefixes[beam["prefix"]]
         best = int(np.argmax(beam["log_total"] + prefixes["bonus"] + prefixes["look_ahead"]))
-        words = words_of([*self._decided[rest:], *self._spans_of(best)], self._setup.labels, self._setup.frame_seconds)
-        return " ".join(word.text for word in words)
+        writer = self._setup.writer
+        return writer.text(writer.words([*self._decided[rest:], *self._spans_of(best)]))
 
     def take_stable(self) -> tuple[Word, ...]:
         """Return the stable words and forget them: what is read or finished later begins after them."""
@@ -111,16 +172,16 @@ class BeamStream:
             If no frame was pushed, or the stream is finished.
         """
         if self._finished or not self.num_frames:
-            state = "is finished already" if self._finished else "got no frame"
-            raise DecodingError(f"the stream {state}; expected at least one frame, and finish once")
-        setup, memory = self._setup, self._memory
-        beam = memory.beams[0, : memory.counts[HYPOTHESES]]
+            what = "is finished already" if self._finished else "got no frame"
+            raise DecodingError(f"the stream {what}; expected at least one frame, and finish once")
+        setup, state = self._setup, self._state
+        beam = state.beams[0, : state.counts[HYPOTHESES]]
         results = np.empty((len(beam), 5))
-        count = end_sentence(setup.scorer, setup.end_id, memory, results)
+        count = end_sentence(setup.scorer, setup.end_id, state, results)
         if count > len(results):
             results = np.empty((count, 5))
-            end_sentence(setup.scorer, setup.end_id, memory, results)
-        acoustic = beam["log_total"] + memory.log_scale[0]
+            end_sentence(setup.scorer, setup.end_id, state, results)
+        acoustic = beam["log_total"] + state.log_scale[0]
         if np.isneginf(results[:, 2]).all():
             hypotheses = self._unfinished_words_cut(acoustic)
         else:
@@ -132,7 +193,6 @@ class BeamStream:
         """Return the best hypotheses; `results` as `end_sentence` writes them."""
         slots, entries = results[:, 0].astype(int), results[:, 1].astype(int)
         scores = acoustic[slots] + results[:, 2]
-        written = self._setup.written
         found: list[Hypothesis] = []
         texts: set[str] = set()
         for i in np.argsort(-scores, kind="stable").tolist():
@@ -140,28 +200,25 @@ class BeamStream:
             if score == -np.inf or (len(texts) >= self._setup.options.nbest and score < found[-1].score):
                 break
             spans = [*self._decided, *self._spans_of(slots[i])]
-            last = written[entries[i]] if entries[i] != NO_ENTRY else None
-            found.append(self._hypothesis(spans, last, (acoustic[slots[i]], *results[i, 3:], score)))
+            found.append(self._hypothesis(spans, int(entries[i]), (acoustic[slots[i]], *results[i, 3:], score)))
             texts.add(found[-1].text)
         return self._best_of(found)
 
     def _unfinished_words_cut(self, acoustic: npt.NDArray[np.float64]) -> list[Hypothesis]:
         """Return hypotheses up to their last whole word, where none ends in a word that may be said."""
-        prefixes, beam = self._memory.prefixes, self._memory.beams[0]
-        begins_word = self._setup.labels.begins_word
+        prefixes, beam = self._state.prefixes, self._state.beams[0]
+        begins = self._setup.begins_word
         found = []
         for i in range(len(acoustic)):
             spans = [*self._decided, *self._spans_of(i)]
             prefix = prefixes[beam[i]["prefix"]]
-            while prefix["parent"] != NONE and not begins_word[prefix["token"]]:
+            while prefix["parent"] != NONE and prefix["entry"] == NOT_ENDED and not begins[prefix["token"]]:
                 prefix = prefixes[prefix["parent"]]
-            last = None
-            while spans and last is None:
-                token = spans.pop()
-                if begins_word[token.token]:
-                    last = token.written_before or ""
+            last = NOT_ENDED
+            while spans and last == NOT_ENDED:
+                last = spans.pop().entry
             scores = (acoustic[i], prefix["lm_score"], prefix["hot_score"], acoustic[i] + prefix["bonus"])
-            found.append(self._hypothesis(spans, last or None, scores))
+            found.append(self._hypothesis(spans, last, scores))
         return self._best_of(found)
 
     def _best_of(self, found: list[Hypothesis]) -> list[Hypothesis]:
@@ -170,11 +227,11 @@ class BeamStream:
             ranked.setdefault(hypothesis.text, hypothesis)
         return list(ranked.values())[: self._setup.options.nbest]
 
-    def _hypothesis(self, spans: list[TokenSpan], written_last: str | None, scores: Sequence[float]) -> Hypothesis:
-        words = words_of(spans, self._setup.labels, self._setup.frame_seconds, written_last)
+    def _hypothesis(self, spans: list[TokenSpan], last_entry: int, scores: Sequence[float]) -> Hypothesis:
+        words = self._setup.writer.words(spans, last_entry)
         acoustic_score, lm_score, hotword_score, score = map(float, scores)
         return Hypothesis(
-            text=" ".join(word.text for word in words),
+            text=self._setup.writer.text(words),
             tokens=tuple(span.token for span in spans),
             words=words,
             acoustic_score=acoustic_score,
@@ -186,37 +243,39 @@ class BeamStream:
     def _stable(self) -> tuple[tuple[Word, ...], int]:
         """Return the stable words and how many of the decided tokens they (and their delimiters) take."""
         self._forget()
-        setup, memory = self._setup, self._memory
-        next_token, next_entry = (int(memory.prefixes[0][name]) for name in ("token", "entry"))
-        begins = setup.labels.begins_word
-        if next_token != NONE and begins[next_token]:
-            rest = len(self._decided)
-            written = setup.written[next_entry] if next_entry != NO_ENTRY else None
-        else:
-            rest = max((i for i, span in enumerate(self._decided) if begins[span.token]), default=0)
-            written = self._decided[rest].written_before if rest else None
-        return words_of(self._decided[:rest], setup.labels, setup.frame_seconds, written), rest
+        next_token, next_entry = (int(self._state.prefixes[0][name]) for name in ("token", "entry"))
+        entry = self._ended(next_token, next_entry) if next_token != NONE else NOT_ENDED
+        rest = len(self._decided)
+        if entry == NOT_ENDED:
+            rest = max((i for i, span in enumerate(self._decided) if span.entry != NOT_ENDED), default=0)
+            entry = self._decided[rest].entry if rest else NOT_ENDED
+        return self._setup.writer.words(self._decided[:rest], entry), rest
 
     def _forget(self) -> None:
-        """Keep the decided tokens aside, and make room in the memory."""
-        memory = self._memory
-        trace = memory.traces[common_trace(memory)]
-        self._decided += self._spans(int(trace["previous"]), int(trace["previous_end"]), float(trace["previous_sum"]))
-        self._memory = make_room(memory)
+        """Keep the decided tokens aside, and make room in the state."""
+        state = self._state
+        backpointer = state.backpointers[common_backpointer(state)]
+        self._decided += self._spans(
+            int(backpointer["previous"]), int(backpointer["previous_end"]), float(backpointer["previous_sum"])
+        )
+        self._state = make_room(state)
 
     def _spans_of(self, slot: int) -> list[TokenSpan]:
         """Return the tokens on the best path of a hypothesis that are not decided."""
-        hypothesis = self._memory.beams[0, slot]
+        hypothesis = self._state.beams[0, slot]
         if hypothesis["best_token"] > hypothesis["best_blank"]:
             end, total = self.num_frames, float(hypothesis["token_sum"])
-            return self._spans(int(hypothesis["token_trace"]), end, total)
+            return self._spans(int(hypothesis["token_last"]), end, total)
         end, total = int(hypothesis["blank_end"]), float(hypothesis["blank_sum"])
-        return self._spans(int(hypothesis["blank_trace"]), end, total)
+        return self._spans(int(hypothesis["blank_last"]), end, total)
 
-    def _spans(self, trace: int, end: int, total: float) -> list[TokenSpan]:
-        rows, means = trace_back(self._memory, trace, end, total)
-        written = self._setup.written
+    def _spans(self, backpointer: int, end: int, total: float) -> list[TokenSpan]:
+        rows, means = trace_back(self._state, backpointer, end, total)
         return [
-            TokenSpan(token, start, stop, mean, written[entry] if entry != NO_ENTRY else None)
+            TokenSpan(token, start, stop, mean, self._ended(token, entry))
             for (token, entry, start, stop), mean in zip(rows.tolist(), means.tolist(), strict=True)
         ]
+
+    def _ended(self, token: int, entry: int) -> int:
+        """Return which word ends before a token; a search that scores no words does not say so."""
+        return UNLISTED if entry == NOT_ENDED and self._setup.begins_word[token] else entry

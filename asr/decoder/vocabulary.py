@@ -1,4 +1,4 @@
-"""The words that a beam search knows, as a trie over the letters of the labels."""
+"""The words that a beam search knows, as a tree over letters or labels."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.labels import Labels
-from asr.decoder.lexicon import Lexicon
+from asr.decoder.labels import Labels, whole_characters
+from asr.decoder.lexicon import Lexicon, LexiconEntry, Spelling
 from asr.decoder.ngram import NGramModel
-from asr.decoder.trie import TRIE_ENTRY, TRIE_NODE, empty_trie, insert_words, link_nodes, table_size
+from asr.decoder.search.trie import TRIE_ENTRY, TRIE_NODE, empty_trie, insert_words, link_nodes, table_size
 from asr.errors import DecodingError
 
 LN10 = float(np.log(10.0))
@@ -22,39 +22,136 @@ LEAST_COVERAGE = 0.5
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The characters that the labels can write, numbered; the number after the last stands for a word boundary."""
+    """What words are spelled in, numbered: the characters that the labels write, or the labels themselves.
 
-    characters: tuple[str, ...]
+    Characters leave it open how a word is divided into labels (subwords); sequences of labels tell ``S IH NG`` from
+    ``S IH N G``.
+
+    Parameters
+    ----------
+    labels
+        Of the model.
+    by_label
+        Whether the units are labels.
+    """
+
+    labels: Labels
+    by_label: bool
 
     @classmethod
-    def of(cls, labels: Labels) -> "Alphabet":
-        """Return the characters of the labels, in the order of their code points."""
-        return cls(tuple(sorted(set("".join(labels.letters)))))
+    def of(cls, labels: Labels, lexicon: Lexicon | None) -> "Alphabet":
+        """Return the labels where a lexicon is spelled in them, else their characters."""
+        alphabet = cls(labels, by_label=True)
+        if lexicon is None:
+            return replace(alphabet, by_label=not labels.has_words)
+        if labels.are_subwords and any(isinstance(entry.spelling, str) for entry in lexicon.entries):
+            return replace(alphabet, by_label=False)
+        fits = (alphabet.units([entry.spelling for entry in lexicon.entries])[0] >= 0).all()
+        return alphabet if fits else replace(alphabet, by_label=False)
 
-    @property
-    def boundary(self) -> int:
-        """The unit between words."""
-        return len(self.characters)
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {text: i for i, text in enumerate(self.labels.texts) if self.labels.letters[i]}
 
-    def units(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return the characters of all texts as numbers, -1 for those outside, and where each text begins (and ends).
+    @cached_property
+    def characters(self) -> tuple[str, ...]:
+        """The characters that the labels write, in the order of their code points."""
+        return tuple(sorted(set("".join(self.labels.letters))))
+
+    @cached_property
+    def _has_bytes(self) -> bool:
+        return any("\udc80" <= character <= "\udcff" for character in self.characters)
+
+    def of_labels(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the units of all labels, and where those of each begin (and end): see `units`."""
+        if not self.by_label:
+            return self._characters_of(self.labels.letters)
+        adds = np.array([bool(letters) for letters in self.labels.letters])
+        return np.flatnonzero(adds).astype(np.int32), np.concatenate([[0], np.cumsum(adds)]).astype(np.int32)
+
+    def units(self, spellings: Sequence[Spelling]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the units of all spellings as numbers, -1 for those outside, and where each begins (and ends).
 
         Returns
         -------
         units : int32 (total length,)
-        begins : int32 (len(texts) + 1,)
+        begins : int32 (len(spellings) + 1,)
         """
-        codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+        if self.by_label:
+            ids = self._ids.get
+            units = np.array([ids(piece, -1) for spelling in spellings for piece in spelling], np.int32)
+            return units, _begins(spellings)
+        return self._characters_of([self._letters(spelling) for spelling in spellings])
+
+    def _letters(self, spelling: Spelling) -> str:
+        if not isinstance(spelling, str):
+            ids = self._ids
+            spelling = "".join(self.labels.letters[ids[text]] if text in ids else text for text in spelling)
+        if not self._has_bytes or spelling.isascii():
+            return spelling
+        known = set(self.characters)
+        return "".join(
+            character if character in known else character.encode("utf-8", "surrogateescape").decode(
+                "ascii", "surrogateescape"
+            )
+            for character in spelling
+        )  # fmt: skip
+
+    def _characters_of(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
         known = np.array([ord(character) for character in self.characters] or [0], np.uint32)
         places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-        units = np.where(known[places] == codes, places, -1).astype(np.int32)
-        begins = np.zeros(len(texts) + 1, np.int32)
-        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=begins[1:], dtype=np.int32)
-        return units, begins
+        return np.where(known[places] == codes, places, -1).astype(np.int32), _begins(texts)
 
-    def missing(self, text: str) -> str:
-        """Return the characters of `text` that no label writes."""
-        return "".join(sorted(set(text) - set(self.characters)))
+    def spell(self, words: Iterable[str]) -> Lexicon:
+        """Return words spelled as they are written."""
+        return Lexicon(words) if self.labels.has_words else Lexicon({word: [(word,)] for word in words})
+
+    def check(self, entries: Iterable[LexiconEntry], what: str) -> None:
+        """Refuse words that the labels cannot write.
+
+        Raises
+        ------
+        DecodingError
+            Naming words and what they are spelled with.
+        """
+        entries = list(entries)
+        units, begins = self.units([entry.spelling for entry in entries])
+        wrong = [
+            (entry.word, self.missing(entry.spelling))
+            for entry, begin, end in zip(entries, begins[:-1].tolist(), begins[1:].tolist(), strict=True)
+            if begin == end or (units[begin:end] < 0).any()
+        ]
+        if not wrong:
+            return
+        shown = ", ".join(f"{word!r} ({', '.join(map(repr, missing)) or 'empty'})" for word, missing in wrong[:5])
+        more = f", … ({len(wrong)} in all)" if len(wrong) > 5 else ""
+        if self.by_label and not self._is_of_characters:
+            raise DecodingError(
+                f"{what} are spelled with what is no label: {shown}{more}; expected labels, such as "
+                f"{' '.join(list(self._ids)[:8])}: give words with their spellings, "
+                "{'word': [('LABEL', 'LABEL', …)]}"
+            )
+        raise DecodingError(
+            f"{what} hold characters that no label writes: {shown}{more}; expected only "
+            f"{whole_characters(''.join(self.characters))!r}: normalise them, letter case included, as the model's "
+            "transcripts were"
+        )
+
+    @property
+    def _is_of_characters(self) -> bool:
+        return all(len(letters) <= 1 for letters in self.labels.letters)
+
+    def missing(self, spelling: Spelling) -> tuple[str, ...]:
+        """Return the characters or labels of a spelling that the labels do not have."""
+        known = self._ids if self.by_label else set(self.characters)
+        return tuple(sorted(set(spelling if self.by_label else self._letters(spelling)) - set(known)))
+
+
+def _begins(spellings: Sequence[Spelling]) -> npt.NDArray[np.int32]:
+    begins = np.zeros(len(spellings) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, spellings), np.int64, len(spellings)), out=begins[1:], dtype=np.int32)
+    return begins
 
 
 @dataclass(frozen=True)
@@ -66,11 +163,11 @@ class Vocabulary:
     alphabet
         Of the labels.
     nodes, table, entries
-        The trie (see `asr.decoder.trie`).
+        The trie (see `asr.decoder.search.trie`).
     written
         How each entry is written.
     is_closed
-        Whether other words cannot be said at all (a lexicon), whatever the options.
+        Whether other words cannot be said at all (a lexicon), whatever the language model knows.
     """
 
     alphabet: Alphabet
@@ -87,59 +184,61 @@ class Vocabulary:
         Raises
         ------
         DecodingError
-            If a word of the lexicon has characters that no label writes.
+            If a word of the lexicon has a spelling that the labels do not have.
         """
-        alphabet = Alphabet.of(labels)
+        alphabet = Alphabet.of(labels, lexicon)
         empty = cls(alphabet, *empty_trie(), is_closed=lexicon is not None)
         if lexicon is not None:
-            pairs = [(word, spelling) for word, spellings in lexicon.spellings.items() for spelling in spellings]
-            written, spelled = zip(*pairs, strict=True)
-            check_letters(spelled, alphabet, "the lexicon")
-            return empty._with(written, spelled, model, is_known=False)
+            alphabet.check(lexicon.entries, "words of the lexicon")
+            return empty._with(lexicon.entries, model, is_known=False)
         if model is None:
             return empty
-        return empty._with(*(2 * (_writable(model, alphabet),)), model, is_known=False)
+        return empty._with(_writable(model, alphabet), model, is_known=False)
 
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.written)
 
-    def with_words(self, words: Iterable[str], model: NGramModel | None) -> "Vocabulary":
-        """Return the vocabulary with more words, which count as known even if the model does not know them.
+    def __contains__(self, word: str) -> bool:
+        """Tell whether a word is listed."""
+        return word in self._known
+
+    def with_words(
+        self, words: Lexicon, model: NGramModel | None, *, what: str = "the added words", is_known: bool = True
+    ) -> "Vocabulary":
+        """Return the vocabulary with more words; if `is_known`, they count as known whatever the model knows.
 
         Raises
         ------
         DecodingError
-            If a word has characters that no label writes, or is none.
+            If a word has a spelling that the labels do not have.
         """
-        if isinstance(words, str):
-            raise DecodingError(f"the words to add are one string, {words!r:.40}; expected a list, as in words.split()")
-        asked = dict.fromkeys(words)
-        new = tuple(word for word in asked if word not in self._known)
-        check_letters(new, self.alphabet, "the added words")
-        entries = self.entries.copy()
-        # Words of a lexicon that the model does not list are known from now on, too.
-        entries["is_oov"][[index for index, word in enumerate(self.written) if word in asked]] = False
-        known = replace(self, entries=entries)
-        return known._with(new, new, model, is_known=True) if new else known
+        new = [entry for entry in words.entries if entry.spelling != entry.word or entry.word not in self._known]
+        self.alphabet.check(new, what)
+        vocabulary = self
+        if is_known and not self._known.isdisjoint(words):
+            entries = self.entries.copy()
+            entries["is_oov"][[index for index, word in enumerate(self.written) if word in words]] = False
+            vocabulary = replace(self, entries=entries)
+        return vocabulary._with(new, model, is_known) if new else vocabulary
 
-    def _with(
-        self, written: Sequence[str], spelled: Sequence[str], model: NGramModel | None, is_known: bool
-    ) -> "Vocabulary":
-        units, begins = self.alphabet.units(spelled)
-        word_ids = np.zeros(len(written), np.int32)
-        log_probs = np.zeros(len(written), np.float32)
+    def _with(self, words: Sequence[LexiconEntry], model: NGramModel | None, is_known: bool) -> "Vocabulary":
+        written, spellings, log_weights = zip(*words, strict=True) if words else ((), (), ())
+        units, begins = self.alphabet.units(spellings)
+        word_ids = np.zeros(len(words), np.int32)
+        log_probs = np.zeros(len(words), np.float32)
         if model is not None:
             word_ids[:] = [model.word_id(word) for word in written]
             log_probs[:] = model.query_arrays[1][word_ids + 1] * LN10
         room = len(self.nodes) + len(units)
         nodes, table = np.zeros(room, TRIE_NODE), np.zeros(table_size(room), np.int32)
-        entries = np.zeros(len(self.entries) + len(written), TRIE_ENTRY)
+        entries = np.zeros(len(self.entries) + len(words), TRIE_ENTRY)
         entries[: len(self.entries)] = self.entries
         nodes[: len(self.nodes)] = self.nodes
         added = entries[len(self.entries) :]
         added["word_id"] = word_ids
         added["is_oov"] = (word_ids == 0) & (model is not None) & (not is_known)
+        added["log_weight"] = log_weights
         link_nodes(nodes, table, len(self.nodes))
         trie = (nodes, table, entries)
         count = insert_words(trie, len(self.nodes), units, begins, len(self.entries), log_probs)
@@ -148,36 +247,22 @@ class Vocabulary:
         )
 
 
-def check_letters(words: Iterable[str], alphabet: Alphabet, what: str) -> None:
-    """Refuse words that the labels cannot write.
-
-    Raises
-    ------
-    DecodingError
-        Naming words and characters.
-    """
-    wrong = [(word, alphabet.missing(word)) for word in words if not word or alphabet.missing(word)]
-    if wrong:
-        shown = ", ".join(f"{word!r} ({', '.join(map(repr, missing)) or 'empty'})" for word, missing in wrong[:5])
-        raise DecodingError(
-            f"{what} hold characters that no label writes: {shown}{', …' if len(wrong) > 5 else ''}; expected only "
-            f"{''.join(alphabet.characters)!r}: normalise them, letter case included, as the model's transcripts were"
-        )
-
-
-def _writable(model: NGramModel, alphabet: Alphabet) -> list[str]:
+def _writable(model: NGramModel, alphabet: Alphabet) -> list[LexiconEntry]:
     """Return the model's words that the labels can write; warn if these are few."""
     words = [word for word in model.words if word not in ("<unk>", "<s>", "</s>")]
-    units, begins = alphabet.units(words)
+    spellings: list[Spelling] = [(word,) for word in words] if alphabet.by_label else list(words)
+    units, begins = alphabet.units(spellings)
     bad_before = np.concatenate([[0], np.cumsum(units < 0)])
-    is_writable = bad_before[begins[1:]] == bad_before[begins[:-1]]
-    result = [word for word, writable in zip(words, is_writable.tolist(), strict=True) if writable]
+    is_writable = (bad_before[begins[1:]] == bad_before[begins[:-1]]).tolist()
+    pairs = list(zip(words, spellings, is_writable, strict=True))
+    result = [LexiconEntry(word, spelling) for word, spelling, writable in pairs if writable]
     if len(result) < LEAST_COVERAGE * len(words):
-        misses = [word for word, writable in zip(words, is_writable.tolist(), strict=True) if not writable][:5]
-        shown = ", ".join(f"{word!r} ({', '.join(map(repr, alphabet.missing(word)))})" for word in misses)
+        misses = [(word, spelling) for word, spelling, writable in pairs if not writable][:5]
+        shown = ", ".join(f"{word!r} ({', '.join(map(repr, alphabet.missing(text)))})" for word, text in misses)
+        hint = "each label is a word here" if alphabet.by_label else "does the letter case differ?"
         warnings.warn(
             f"the labels can write {len(result):,} of the language model's {len(words):,} words: no label writes the "
-            f"letters of {shown}; the labels hold {''.join(alphabet.characters)!r}: does the letter case differ?",
+            f"letters of {shown}; the labels hold {whole_characters(''.join(alphabet.characters))!r}: {hint}",
             stacklevel=2,
         )
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.decoder import log_softmax
-from tests.decoder.test_beam import ARPA, LABELS
+from tests.decoder.brute_force import ARPA, LABELS
 
 ROOT = Path(__file__).parents[2]
 

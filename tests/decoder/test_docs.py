@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from asr.decoder import BeamSearchDecoder, Hypothesis, NGramModel, log_softmax
-from tests.decoder.test_beam import lm
 
-__all__ = ["lm"]
 GUIDE = Path(__file__).parents[2] / "docs" / "decoder.md"
 LETTERS = "ETAONIHSRDLUMWCFGYPBVK'XJQZ"
 

@@ -102,7 +102,10 @@ def test_bad_labels():
         "blank is 4": lambda: Labels(LABELS, blank=4),
         "blank is -1": lambda: GreedyDecoder(LABELS, blank=-1),
         "more than once: 'a'": lambda: Labels([*LABELS, "a"]),
-        "label 2 is empty": lambda: Labels(["_", "a", ""]),
+        "label 2 is empty": lambda: Labels(["_", "a", ""], blank=0),
+        "several labels may be the blank: '<blank>' .0., '' .2.": lambda: Labels(["<blank>", "a", ""]),
+        "the blank is 'a'": lambda: Labels(LABELS, blank="a"),
+        "at least one": lambda: Labels([]),
         "list of strings": lambda: Labels("_ab"),
         "frame_seconds": lambda: GreedyDecoder(LABELS, frame_seconds=0),
     }.items():

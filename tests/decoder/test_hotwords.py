@@ -7,23 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoder import BeamSearchDecoder, Hotwords, Labels, Lexicon, log_softmax
-from asr.decoder.hotwords import build_automaton
-from asr.decoder.vocabulary import Alphabet
+from asr.decoder import BeamSearchDecoder, Hotwords, Lexicon, log_softmax
 from asr.errors import DecodingError
-from tests.decoder.test_beam import (
+from tests.decoder.brute_force import (
     LABELS,
     NO_PRUNING,
     SUBWORDS,
     assert_same,
     brute_force,
     hotword_bonus,
-    lm,
     lm_bonus,
     random_log_probs,
 )
 
-__all__ = ["lm"]
 PHRASES = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aa"]), min_size=1, max_size=3).map(" ".join)
 
 
@@ -103,14 +99,19 @@ def test_bounds_save_time_and_change_nothing(lm, labels, seed, weight):
         decoder = BeamSearchDecoder(labels, hotwords=hotwords, **models).with_options(beam_size=15, nbest=15)
         expected = decoder(log_probs)
         # No label is refused by a bound any more.
-        setup = decoder._setup
-        decoder._setup = dataclasses.replace(setup, scorer=setup.scorer._replace(token_gain=1e9))
+        setup = dataclasses.replace(decoder._setup)
+        setup.__dict__["scorer"] = setup.scorer._replace(token_gain=1e9)
+        decoder._setup = setup
         assert decoder(log_probs) == expected
 
 
 def test_a_hotword_within_another_keeps_its_credit():
     # "york" has begun where "new yo" stands, and is worth more: it must not be lost on the way.
-    alphabet = Alphabet.of(Labels(["<blank>", " ", *"neworyk"]))
-    nodes, _, _ = build_automaton(Hotwords({"new yo kw": 1.0, "york": 20.0}), alphabet)
-    assert (nodes["potential"] >= nodes["potential"][nodes["fallback"]]).all()
-    assert nodes["potential"].max() > 10
+    labels = ["<blank>", " ", *"neworyk"]
+    frames = log_softmax(8 * np.eye(len(labels))[[labels.index(letter) for letter in "new yoro"]])
+    decoder = BeamSearchDecoder(labels, hotwords={"new yo kw": 1.0, "york": 20.0}, options={"beam_size": 1})
+    stream = decoder.stream()
+    stream.push(frames[:6])
+    prefix = stream._state.prefixes[stream._state.beams[0, 0]["prefix"]]
+    assert stream.stable_text + " " + stream.partial_text == "new yo"
+    assert prefix["look_ahead"] == pytest.approx(20 * 2 / 5)

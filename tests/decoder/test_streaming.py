@@ -6,11 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoder import BeamOptions, BeamSearchDecoder, Lexicon, log_softmax
-from asr.decoder.memory import PREFIXES, TRACES
+from asr.decoder.search.state import BACKPOINTERS, PREFIXES
 from asr.errors import DecodingError
-from tests.decoder.test_beam import LABELS, lm
-
-__all__ = ["lm"]
+from tests.decoder.brute_force import LABELS
 
 
 def speech(num_frames, seed=0, sharpness=3.0):
@@ -82,11 +80,11 @@ def test_memory_is_bounded_where_hypotheses_refuse_to_agree():
         # Flat: every reading is nearly as good as any other.
         stream.push(speech(100, seed, sharpness=0.02))
         stream.take_stable()
-        memory = stream._memory
-        sizes.append((len(memory.prefixes), len(memory.traces)))
+        memory = stream._state
+        sizes.append((len(memory.prefixes), len(memory.backpointers)))
         assert len(stream._decided) < 100
         assert memory.counts[PREFIXES] <= 20 * 300
-        assert memory.counts[TRACES] <= 20 * 300
+        assert memory.counts[BACKPOINTERS] <= 20 * 300
     assert stream.num_frames == 6000
     assert sizes[-1] == sizes[10]
     assert stream.finish()
@@ -97,7 +95,7 @@ def test_long_input_at_once_reuses_its_memory():
     log_probs = speech(20_000, sharpness=0.5)
     stream = decoder.stream()
     stream.push(log_probs)
-    assert len(stream._memory.prefixes) <= 2000
+    assert len(stream._state.prefixes) <= 2000
     hypothesis = stream.finish()[0]
     assert hypothesis.words[-1].end_seconds > 19_900
     # The scale keeps probabilities of 1e-10000 and less.

@@ -20,12 +20,22 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decoder.compiling import compiled_in_place, part
-from asr.decoder.ending import commit_horizon
-from asr.decoder.fusion import NO_ENTRY, WORD_START, ceilings, extend, look_ahead
-from asr.decoder.memory import FRAMES, HYPOTHESES, NONE, PREFIXES, TRACES, find_prefix, link_prefix, standing_of
-from asr.decoder.selection import select, set_candidate
+from asr.decoder.hypothesis import NOT_ENDED
+from asr.decoder.search.ending import commit_horizon
+from asr.decoder.search.fusion import WORD_START, ceilings, extend, first_entry, follow, look_ahead, next_entry
+from asr.decoder.search.selection import select, set_candidate
+from asr.decoder.search.state import (
+    BACKPOINTERS,
+    FRAMES,
+    HYPOTHESES,
+    NONE,
+    PREFIXES,
+    find_prefix,
+    fusion_state_of,
+    link_prefix,
+)
 
-# Before probabilities fall below this, all are multiplied by its inverse.
+# Before probabilities fall below this, or rise above its inverse, all are multiplied to lie between.
 SMALLEST = 2.0**-128
 HORIZON_STEP = 64
 BEFORE, STAYED, AFTER = 0, 1, 2
@@ -43,8 +53,8 @@ class Limits(NamedTuple):
 
 
 @compiled_in_place
-def search(frames, begin, limits, scorer, memory):  # type: ignore[no-untyped-def]
-    """Decode frames until all are done or the memory is full.
+def search(frames, begin, limits, scorer, state):  # type: ignore[no-untyped-def]
+    """Decode frames until all are done or the state is full.
 
     Parameters
     ----------
@@ -52,30 +62,60 @@ def search(frames, begin, limits, scorer, memory):  # type: ignore[no-untyped-de
         float32 (T, V), natural log-probabilities.
     begin
         The first frame to decode.
-    limits, scorer, memory
-        What is kept (`Limits`), what counts beside the acoustics (`Scorer`), and what is remembered (`Memory`).
+    limits, scorer, state
+        What is kept (`Limits`), what counts beside the acoustics (`Scorer`), and what is remembered (`SearchState`).
 
     Returns
     -------
     frames_done : int64
-        Up to T; less if `asr.decoder.memory.make_room` must be called before going on.
+        Up to T; less if `asr.decoder.search.state.make_room` must be called before going on.
     """
     for t in range(begin, len(frames)):
-        if memory.counts[PREFIXES] + limits.beam_size > len(memory.prefixes):
+        if state.counts[PREFIXES] + limits.beam_size > len(state.prefixes):
             return t
-        if memory.counts[TRACES] + limits.beam_size > len(memory.traces):
+        if state.counts[BACKPOINTERS] + limits.beam_size > len(state.backpointers):
             return t
         frame = frames[t]
-        num_tokens = choose_tokens(frame, limits, memory.tokens)
-        best, bound = stay(frame, limits, memory)
-        num_candidates, best = try_tokens(frame, num_tokens, (best, bound), limits, scorer, memory)
-        keep_best(frame, num_candidates, best - limits.beam_threshold, scorer, memory, limits.beam_size)
-        memory.counts[FRAMES] += 1
-        if memory.counts[FRAMES] % HORIZON_STEP == 0:
-            commit_horizon(limits, memory)
-        if memory.counts[HYPOTHESES] == 0:
+        num_tokens = choose_tokens(frame, limits, state.tokens)
+        best, bound = stay(frame, limits, state)
+        num_candidates, best = try_tokens(frame, num_tokens, (best, bound), limits, scorer, state)
+        keep_best(frame, num_candidates, best - limits.beam_threshold, scorer, state, limits.beam_size)
+        state.counts[FRAMES] += 1
+        if state.counts[FRAMES] % HORIZON_STEP == 0:
+            commit_horizon(limits, state)
+        if state.counts[HYPOTHESES] == 0:
             return t
     return len(frames)
+
+
+@compiled_in_place
+def follow_again(scorer, state, said):  # type: ignore[no-untyped-def]
+    """Let the automata of words and hotwords of another `Scorer` follow what was said; scores stay as they are.
+
+    Parameters
+    ----------
+    scorer
+        Its trie is that of the search so far, or has more words.
+    state
+        Of the search.
+    said
+        int32 (n, 2): tokens, and words that ended before them, up to the first prefix.
+    """
+    prefixes = state.prefixes
+    word, hot = np.int64(WORD_START), np.int64(0)
+    for k in range(len(said)):
+        word, hot = follow(scorer, word, hot, np.int64(said[k, 0]), np.int64(said[k, 1]))
+    for i in range(state.counts[PREFIXES]):
+        prefix = prefixes[i]
+        if i > 0:
+            parent = prefixes[prefix.parent]
+            word, hot = np.int64(parent.word), np.int64(parent.hot)
+            word, hot = follow(scorer, word, hot, np.int64(prefix.token), np.int64(prefix.entry))
+        prefix.word, prefix.hot = word, hot
+        prefix.look_ahead, prefix.end_ceiling, prefix.letter_ceiling = 0.0, 0.0, 0.0
+        if not scorer.is_neutral:
+            prefix.look_ahead = look_ahead(scorer, word, hot)
+            prefix.end_ceiling, prefix.letter_ceiling = ceilings(scorer, fusion_state_of(prefix))
 
 
 @part
@@ -104,7 +144,7 @@ def choose_tokens(frame, limits, tokens):  # type: ignore[no-untyped-def]
 
 
 @part
-def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
+def stay(frame, limits, state):  # type: ignore[no-untyped-def]
     """Let each hypothesis stay as it is, cases 1 and 2; these are the first candidates.
 
     Returns
@@ -112,9 +152,9 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
     best, bound : float64
         The best score, and what a candidate must reach to be among the `beam_size` best.
     """
-    before, stayed = memory.beams[BEFORE], memory.beams[STAYED]
-    prefixes, candidates = memory.prefixes, memory.candidates
-    num_hypotheses, now = memory.counts[HYPOTHESES], memory.counts[FRAMES]
+    before, stayed = state.beams[BEFORE], state.beams[STAYED]
+    prefixes, candidates = state.prefixes, state.candidates
+    num_hypotheses, now = state.counts[HYPOTHESES], state.counts[FRAMES]
     # In float64, as for tokens: the small errors of a float32 exponential would add up over the frames.
     p_of_blank = math.exp(np.float64(frame[limits.blank]))
     best, bound = -np.inf, np.inf
@@ -122,11 +162,11 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
         old, new = before[i], stayed[i]
         new.prefix = old.prefix
         new.p_blank = (old.p_blank + old.p_token) * p_of_blank
-        new.blank_trace, new.blank_end, new.blank_sum = old.blank_trace, old.blank_end, old.blank_sum
+        new.blank_last, new.blank_end, new.blank_sum = old.blank_last, old.blank_end, old.blank_sum
         new.best_blank = old.best_blank * p_of_blank
         if old.best_token > old.best_blank:
             new.best_blank = old.best_token * p_of_blank
-            new.blank_trace, new.blank_sum = old.token_trace, old.token_sum
+            new.blank_last, new.blank_sum = old.token_last, old.token_sum
             new.blank_end = now
         new.p_token, new.best_token, new.via = 0.0, 0.0, NONE
         prefix = prefixes[old.prefix]
@@ -135,7 +175,7 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
             p = math.exp(log_p)
             new.p_token = old.p_token * p
             new.best_token = old.best_token * p
-            new.token_trace, new.token_sum = old.token_trace, old.token_sum + log_p
+            new.token_last, new.token_sum = old.token_last, old.token_sum + log_p
             parent = prefixes[prefix.parent].slot if prefix.parent != NONE else NONE
             if parent != NONE:
                 p_parent, best_parent = extending(before[parent], prefixes[prefix.parent].token == prefix.token)
@@ -146,7 +186,7 @@ def stay(frame, limits, memory):  # type: ignore[no-untyped-def]
         total = new.p_blank + new.p_token
         new.log_total = math.log(total) if total > 0 else -np.inf
         score = new.log_total + prefix.bonus + prefix.look_ahead
-        set_candidate(candidates[i], score, i, i, NONE, NO_ENTRY)
+        set_candidate(candidates[i], score, i, i, NONE, NOT_ENDED)
         best, bound = max(best, score), min(bound, score)
     return best, bound if num_hypotheses == limits.beam_size else -np.inf
 
@@ -160,17 +200,17 @@ def extending(hypothesis, repeats):  # type: ignore[no-untyped-def]
 
 
 @part
-def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # type: ignore[no-untyped-def]
+def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, state):  # type: ignore[no-untyped-def]
     """Extend each hypothesis by each token, case 3, and return the number of candidates and the best score."""
-    before, prefixes, candidates = memory.beams[BEFORE], memory.prefixes, memory.candidates
-    tokens, table, entries, labels = memory.tokens, memory.table, scorer.entries, scorer.tokens
+    before, prefixes, candidates = state.beams[BEFORE], state.prefixes, state.candidates
+    tokens, table, labels = state.tokens, state.table, scorer.tokens
     best, bound = best_and_bound
-    num_hypotheses = memory.counts[HYPOTHESES]
+    num_hypotheses = state.counts[HYPOTHESES]
     count, order = num_hypotheses, num_hypotheses
     for i in range(num_hypotheses):
         parent = np.int64(before[i].prefix)
         prefix = prefixes[parent]
-        highest = before[i].log_total + max(prefix.end_ceiling, prefix.letter_ceiling)
+        highest = before[i].log_total + max(prefix.end_ceiling + scorer.best_start_ahead, prefix.letter_ceiling)
         for k in range(num_tokens):
             token = np.int64(tokens[k])
             threshold = max(bound, best - limits.beam_threshold)
@@ -178,47 +218,50 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, memory):  # ty
             if highest + frame[token] < threshold:
                 break
             log_p = before[i].log_total + frame[token]
-            ceiling = prefix.end_ceiling if labels[token].begins_word else prefix.letter_ceiling
-            if log_p + ceiling < threshold:
-                continue
             if token == prefix.token:
                 log_p = math.log(before[i].p_blank) + frame[token]
-            entry = np.int64(NO_ENTRY)
-            if labels[token].begins_word and prefix.word > WORD_START:
-                entry = np.int64(scorer.trie_nodes[prefix.word].entry)
+            begins_word = labels[token].begins_word != 0
+            entry = first_entry(scorer, np.int64(prefix.word)) if begins_word else np.int64(NOT_ENDED)
             while True:
-                score = log_p
-                if not scorer.is_neutral:
-                    after = extend(scorer, standing_of(prefix), token, entry)
-                    score += after.bonus + look_ahead(scorer, after.word, after.hot)
+                ceiling = prefix.letter_ceiling
+                if begins_word or entry != NOT_ENDED:
+                    ceiling = prefix.end_ceiling + labels[token].start_ahead
                 order += 1
-                # What is in the beam already has got this alignment in `stay`.
-                if score >= threshold and score > -np.inf:
-                    child = find_prefix(prefixes, table, parent, token, entry)
-                    if child == NONE or prefixes[child].slot == NONE:
-                        if count == len(candidates):
-                            select(candidates, count, limits.beam_size)
-                            count = limits.beam_size
-                            bound = candidates[count - 1].score
-                        set_candidate(candidates[count], score, order, i, token, entry)
-                        count += 1
-                        best = max(best, score)
-                if entry == NO_ENTRY or entries[entry].next == NO_ENTRY:
+                if log_p + ceiling >= threshold:
+                    score = log_p
+                    if not scorer.is_neutral:
+                        after = extend(scorer, fusion_state_of(prefix), token, entry)
+                        score += after.bonus + look_ahead(scorer, after.word, after.hot)
+                    # What is in the beam already has got this alignment in `stay`.
+                    if score >= threshold and score > -np.inf:
+                        child = find_prefix(prefixes, table, parent, token, entry)
+                        if child == NONE or prefixes[child].slot == NONE:
+                            if count == len(candidates):
+                                select(candidates, count, limits.beam_size)
+                                count = limits.beam_size
+                                bound = candidates[count - 1].score
+                            set_candidate(candidates[count], score, order, i, token, entry)
+                            count += 1
+                            best = max(best, score)
+                if entry != NOT_ENDED:
+                    entry = next_entry(scorer, entry)
+                elif scorer.is_free:
+                    entry = first_entry(scorer, np.int64(prefix.word))
+                if entry == NOT_ENDED:
                     break
-                entry = np.int64(entries[entry].next)
     return count, best
 
 
 @part
-def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: ignore[no-untyped-def]
+def keep_best(frame, count, threshold, scorer, state, beam_size):  # type: ignore[no-untyped-def]
     """Make the best candidates the hypotheses after this frame."""
-    before, stayed, after = memory.beams[BEFORE], memory.beams[STAYED], memory.beams[AFTER]
-    prefixes, traces, table, candidates = memory.prefixes, memory.traces, memory.table, memory.candidates
-    num_prefixes, num_traces = memory.counts[PREFIXES], memory.counts[TRACES]
+    before, stayed, after = state.beams[BEFORE], state.beams[STAYED], state.beams[AFTER]
+    prefixes, backpointers, table, candidates = state.prefixes, state.backpointers, state.table, state.candidates
+    num_prefixes, num_backpointers = state.counts[PREFIXES], state.counts[BACKPOINTERS]
     if count > beam_size:
         select(candidates, count, beam_size)
         count = beam_size
-    for i in range(memory.counts[HYPOTHESES]):
+    for i in range(state.counts[HYPOTHESES]):
         prefixes[before[i].prefix].slot = NONE
     kept, highest, highest_path = 0, 0.0, 0.0
     for k in range(count):
@@ -236,28 +279,28 @@ def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: igno
             if child == NONE:
                 child = num_prefixes
                 num_prefixes += 1
-                standing = standing_of(prefixes[parent])
+                fusion = fusion_state_of(prefixes[parent])
                 ahead, bounds = 0.0, (0.0, 0.0)
                 if not scorer.is_neutral:
-                    standing = extend(scorer, standing, token, entry)
-                    ahead = look_ahead(scorer, standing.word, standing.hot)
-                    bounds = ceilings(scorer, standing)
-                fill_prefix(prefixes[child], (parent, token, entry), standing, ahead)
+                    fusion = extend(scorer, fusion, token, entry)
+                    ahead = look_ahead(scorer, fusion.word, fusion.hot)
+                    bounds = ceilings(scorer, fusion)
+                fill_prefix(prefixes[child], (parent, token, entry), fusion, ahead)
                 prefixes[child].end_ceiling, prefixes[child].letter_ceiling = bounds
                 link_prefix(prefixes, table, child)
             say_token(new, before[source], prefixes[parent].token == token, np.float64(frame[token]))
             new.prefix = child
         if source != NONE:
             repeats = prefixes[before[source].prefix].token == token
-            fill_trace(traces[num_traces], new.prefix, before[source], repeats, memory.counts[FRAMES])
-            new.token_trace, new.token_sum = num_traces, np.float64(frame[token])
-            num_traces += 1
+            fill_backpointer(backpointers[num_backpointers], new.prefix, before[source], repeats, state.counts[FRAMES])
+            new.token_last, new.token_sum = num_backpointers, np.float64(frame[token])
+            num_backpointers += 1
         highest = max(highest, new.p_blank + new.p_token)
         highest_path = max(highest_path, new.best_blank, new.best_token)
         kept += 1
-    memory.counts[HYPOTHESES], memory.counts[PREFIXES], memory.counts[TRACES] = kept, num_prefixes, num_traces
+    state.counts[HYPOTHESES], state.counts[PREFIXES], state.counts[BACKPOINTERS] = kept, num_prefixes, num_backpointers
     scale, path_scale = scale_for(highest), scale_for(highest_path)
-    memory.log_scale[0] -= math.log(scale)
+    state.log_scale[0] -= math.log(scale)
     for i in range(kept):
         before[i] = after[i]
         prefixes[before[i].prefix].slot = i
@@ -267,10 +310,12 @@ def keep_best(frame, count, threshold, scorer, memory, beam_size):  # type: igno
 
 @part
 def scale_for(probability):  # type: ignore[no-untyped-def]
-    """Return the power of two that keeps a probability from becoming too small."""
+    """Return the power of two that keeps a probability from becoming too small, or (with label priors) too large."""
     scale = 1.0
     while 0.0 < probability * scale < SMALLEST:
         scale /= SMALLEST
+    while probability * scale > 1.0 / SMALLEST:
+        scale *= SMALLEST
     return scale
 
 
@@ -289,26 +334,34 @@ def say_token(new, source, repeats, log_p):  # type: ignore[no-untyped-def]
     """Make `new` the hypothesis `source` with one more token."""
     p_source, best_source = extending(source, repeats)
     p = math.exp(log_p)
-    new.p_blank, new.best_blank, new.blank_trace = 0.0, 0.0, 0
+    new.p_blank, new.best_blank, new.blank_last = 0.0, 0.0, 0
     new.p_token, new.best_token = p_source * p, best_source * p
     new.log_total = math.log(new.p_token) if new.p_token > 0 else -np.inf
 
 
 @part
-def fill_prefix(prefix, key, standing, ahead):  # type: ignore[no-untyped-def]
+def fill_prefix(prefix, key, fusion, ahead):  # type: ignore[no-untyped-def]
     """Fill in a prefix; `key` is its parent, token and entry."""
     prefix.parent, prefix.token, prefix.entry = key
-    prefix.word, prefix.hot, prefix.lm_state = standing.word, standing.hot, standing.lm_state
-    prefix.lm_score, prefix.hot_score, prefix.bonus = standing.lm_score, standing.hot_score, standing.bonus
+    prefix.word, prefix.hot, prefix.lm_state = fusion.word, fusion.hot, fusion.lm_state
+    prefix.lm_score, prefix.hot_score, prefix.bonus = fusion.lm_score, fusion.hot_score, fusion.bonus
     prefix.look_ahead = ahead
     prefix.slot = NONE
 
 
 @part
-def fill_trace(trace, prefix, source, repeats, now):  # type: ignore[no-untyped-def]
-    """Fill in a trace: on its best path the last token of `prefix` starts now, coming from `source`."""
-    trace.prefix, trace.start = prefix, now
+def fill_backpointer(backpointer, prefix, source, repeats, now):  # type: ignore[no-untyped-def]
+    """Fill in a backpointer: on its best path the last token of `prefix` starts now, coming from `source`."""
+    backpointer.prefix, backpointer.start = prefix, now
     if repeats or source.best_blank >= source.best_token:
-        trace.previous, trace.previous_end, trace.previous_sum = source.blank_trace, source.blank_end, source.blank_sum
+        backpointer.previous, backpointer.previous_end, backpointer.previous_sum = (
+            source.blank_last,
+            source.blank_end,
+            source.blank_sum,
+        )
     else:
-        trace.previous, trace.previous_end, trace.previous_sum = source.token_trace, now, source.token_sum
+        backpointer.previous, backpointer.previous_end, backpointer.previous_sum = (
+            source.token_last,
+            now,
+            source.token_sum,
+        )

@@ -13,8 +13,11 @@ from asr.decoder.compiling import compiled_in_place, part
 # best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here;
 # children: bit u % 64 is set if there may be a child by unit u, so that most failing lookups touch no other memory.
 TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4"), ("children", "u8")])
-# A word that ends at a node: its id in the language model, and the next word that ends there; -1 for none.
-TRIE_ENTRY = np.dtype([("word_id", "i4"), ("next", "i4"), ("is_oov", "i4")])
+# A word that ends at a node: its id in the language model, the next word that ends there (-1 for none), the natural
+# logarithm of this pronunciation's weight, and the node.
+TRIE_ENTRY = np.dtype(
+    [("word_id", "i4"), ("next", "i4"), ("is_oov", "i4"), ("log_weight", "f4"), ("node", "i4"), ("pad", "i4")]
+)
 
 
 def table_size(num_nodes: int) -> int:
@@ -99,6 +102,7 @@ def insert_words(trie, num_nodes, units, begins, first_entry, log_probs):  # typ
             node = child
             nodes[node].best = max(nodes[node].best, log_probs[i])
         entries[first_entry + i].next = nodes[node].entry
+        entries[first_entry + i].node = node
         nodes[node].entry = first_entry + i
     return num_nodes
 

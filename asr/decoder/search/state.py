@@ -1,8 +1,8 @@
 """What a beam search remembers: prefixes, the best paths to them, and the hypotheses alive; all in flat arrays.
 
-Prefixes form a trie: hypotheses that share a beginning share its nodes. A *trace* is a token on a best path, with the
-trace before it; it holds the times, which differ between paths to one prefix. Both are collected when the arrays
-are full: what no hypothesis alive comes from is forgotten.
+Prefixes form a trie: hypotheses that share a beginning share its nodes. A *backpointer* is a token on a best path,
+with the backpointer before it; it holds the times, which differ between paths to one prefix. Both are collected when
+the arrays are full: what no hypothesis alive comes from is forgotten.
 """
 
 from typing import Any, NamedTuple
@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.compiling import compiled, compiled_in_place, part
-from asr.decoder.fusion import Standing
-from asr.decoder.trie import edge_slot, table_size
+from asr.decoder.search.fusion import FusionState
+from asr.decoder.search.trie import edge_slot, table_size
 
 NONE = -1
-# Indices into Memory.counts.
-HYPOTHESES, PREFIXES, TRACES, FRAMES = range(4)
+# Indices into SearchState.counts.
+HYPOTHESES, PREFIXES, BACKPOINTERS, FRAMES = range(4)
 
 # One more token than its parent; `entry` is the word of the lexicon that ended before the token. The rest is where
-# the automata stand, as in asr.decoder.fusion.Standing, what is expected, and bounds for what may follow.
+# the automata stand, as in asr.decoder.search.fusion.FusionState, what is expected, and bounds for what may follow.
 PREFIX = np.dtype(
     [
         *(("parent", "i4"), ("token", "i4"), ("entry", "i4"), ("slot", "i4")),
@@ -30,14 +30,15 @@ PREFIX = np.dtype(
 )
 # A token on a best path: it starts at frame `start`; the token before it ended before frame `previous_end`, and its
 # log-posteriors sum to `previous_sum`.
-TRACE = np.dtype(
+BACKPOINTER = np.dtype(
     [("previous", "i4"), ("prefix", "i4"), ("start", "i4"), ("previous_end", "i4"), ("previous_sum", "f8")]
 )
 # Probabilities of all alignments so far that end in a blank, or in the prefix's last token; those of the best ones
-# (Viterbi); and of these the trace and, for a blank, the last token's end and sum of log-posteriors. Linear, scaled.
+# (Viterbi); and of these the last token's backpointer and, for a blank, that token's end and sum of log-posteriors.
+# Linear, scaled.
 HYPOTHESIS = np.dtype(
     [
-        *(("prefix", "i4"), ("via", "i4"), ("blank_trace", "i4"), ("token_trace", "i4")),
+        *(("prefix", "i4"), ("via", "i4"), ("blank_last", "i4"), ("token_last", "i4")),
         *(("p_blank", "f8"), ("p_token", "f8"), ("log_total", "f8"), ("best_blank", "f8"), ("best_token", "f8")),
         *(("blank_sum", "f8"), ("token_sum", "f8"), ("blank_end", "i8")),
     ]
@@ -48,13 +49,13 @@ CANDIDATE = np.dtype(
 )
 
 
-class Memory(NamedTuple):
+class SearchState(NamedTuple):
     """The arrays of one search.
 
     Parameters
     ----------
-    prefixes, traces
-        PREFIX (N,), TRACE (M,).
+    prefixes, backpointers
+        PREFIX (N,), BACKPOINTER (M,).
     table
         int32, hash table from (parent, token, entry) to prefixes; 0 is empty: prefix 0 is nobody's child.
     beams
@@ -64,13 +65,13 @@ class Memory(NamedTuple):
     tokens
         int32, room for the tokens tried in a frame.
     counts
-        int64 (4,): hypotheses, prefixes, traces in use, frames decoded.
+        int64 (4,): hypotheses, prefixes, backpointers in use, frames decoded.
     log_scale
         float64 (1,): what to add to the logarithms of probabilities.
     """
 
     prefixes: npt.NDArray[Any]
-    traces: npt.NDArray[Any]
+    backpointers: npt.NDArray[Any]
     table: npt.NDArray[np.int32]
     beams: npt.NDArray[Any]
     candidates: npt.NDArray[Any]
@@ -79,13 +80,13 @@ class Memory(NamedTuple):
     log_scale: npt.NDArray[np.float64]
 
 
-def new_memory(beam_size: int, num_tokens: int, hot_state: int, lm_state: int) -> Memory:
+def new_search_state(beam_size: int, num_tokens: int, lm_state: int) -> SearchState:
     """Return the memory of a search that has heard nothing: one hypothesis, the empty prefix."""
     # Enough for some ten seconds; pages that are never touched cost nothing.
-    num_prefixes, num_traces = 128 * beam_size + 256, 512 * beam_size + 256
-    memory = Memory(
+    num_prefixes, num_backpointers = 128 * beam_size + 256, 512 * beam_size + 256
+    state = SearchState(
         prefixes=np.empty(num_prefixes, PREFIX),
-        traces=np.empty(num_traces, TRACE),
+        backpointers=np.empty(num_backpointers, BACKPOINTER),
         table=np.zeros(table_size(num_prefixes), np.int32),
         beams=np.zeros((3, beam_size), HYPOTHESIS),
         candidates=np.empty(4 * beam_size + 16, CANDIDATE),
@@ -93,34 +94,34 @@ def new_memory(beam_size: int, num_tokens: int, hot_state: int, lm_state: int) -
         counts=np.zeros(4, np.int64),
         log_scale=np.zeros(1),
     )
-    memory.prefixes[0] = (NONE, NONE, NONE, 0, 0, hot_state, lm_state, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)
-    memory.traces[0] = (NONE, 0, 0, 0, 0.0)
-    first = memory.beams[0, :1]
+    state.prefixes[0] = (NONE, NONE, NONE, 0, 0, 0, lm_state, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)
+    state.backpointers[0] = (NONE, 0, 0, 0, 0.0)
+    first = state.beams[0, :1]
     first["p_blank"] = first["best_blank"] = 1.0
-    memory.counts[:3] = 1
-    return memory
+    state.counts[:3] = 1
+    return state
 
 
-def make_room(memory: Memory) -> Memory:
+def make_room(state: SearchState) -> SearchState:
     """Forget what no hypothesis alive comes from; return the memory, in larger arrays if they are still half full."""
-    collect(memory)
-    num_prefixes, num_traces = int(memory.counts[PREFIXES]), int(memory.counts[TRACES])
-    if 2 * num_traces > len(memory.traces):
-        traces = np.empty(2 * len(memory.traces), TRACE)
-        traces[:num_traces] = memory.traces[:num_traces]
-        memory = memory._replace(traces=traces)
-    if 2 * num_prefixes > len(memory.prefixes):
-        prefixes = np.empty(2 * len(memory.prefixes), PREFIX)
-        prefixes[:num_prefixes] = memory.prefixes[:num_prefixes]
-        memory = memory._replace(prefixes=prefixes, table=np.zeros(table_size(len(prefixes)), np.int32))
-        link_prefixes(memory)
-    return memory
+    collect(state)
+    num_prefixes, num_backpointers = int(state.counts[PREFIXES]), int(state.counts[BACKPOINTERS])
+    if 2 * num_backpointers > len(state.backpointers):
+        backpointers = np.empty(2 * len(state.backpointers), BACKPOINTER)
+        backpointers[:num_backpointers] = state.backpointers[:num_backpointers]
+        state = state._replace(backpointers=backpointers)
+    if 2 * num_prefixes > len(state.prefixes):
+        prefixes = np.empty(2 * len(state.prefixes), PREFIX)
+        prefixes[:num_prefixes] = state.prefixes[:num_prefixes]
+        state = state._replace(prefixes=prefixes, table=np.zeros(table_size(len(prefixes)), np.int32))
+        link_prefixes(state)
+    return state
 
 
 @part
-def standing_of(prefix):  # type: ignore[no-untyped-def]
+def fusion_state_of(prefix):  # type: ignore[no-untyped-def]
     """Return where the automata stand after a prefix."""
-    return Standing(
+    return FusionState(
         np.int64(prefix.word), np.int64(prefix.hot), np.int64(prefix.lm_state),
         prefix.lm_score, prefix.hot_score, prefix.bonus,
     )  # fmt: skip
@@ -148,93 +149,93 @@ def link_prefix(prefixes, table, prefix):  # type: ignore[no-untyped-def]
 
 
 @compiled_in_place
-def link_prefixes(memory):  # type: ignore[no-untyped-def]
+def link_prefixes(state):  # type: ignore[no-untyped-def]
     """Enter all prefixes but the root into the table, after emptying it."""
-    memory.table[:] = 0
-    for prefix in range(1, memory.counts[PREFIXES]):
-        link_prefix(memory.prefixes, memory.table, prefix)
+    state.table[:] = 0
+    for prefix in range(1, state.counts[PREFIXES]):
+        link_prefix(state.prefixes, state.table, prefix)
 
 
 @compiled_in_place
-def common_trace(memory):  # type: ignore[no-untyped-def]
-    """Return the last trace that all best paths have in common: what lies before it is decided."""
-    beam, traces = memory.beams[0], memory.traces
+def common_backpointer(state):  # type: ignore[no-untyped-def]
+    """Return the last backpointer that all best paths have in common: what lies before it is decided."""
+    beam, backpointers = state.beams[0], state.backpointers
     common = np.int64(NONE)
-    for i in range(2 * memory.counts[HYPOTHESES]):
+    for i in range(2 * state.counts[HYPOTHESES]):
         hypothesis = beam[i >> 1]
         # A path of probability zero is none.
         if i & 1 == 0:
-            other = np.int64(hypothesis.blank_trace if hypothesis.best_blank > 0 else NONE)
+            other = np.int64(hypothesis.blank_last if hypothesis.best_blank > 0 else NONE)
         else:
-            other = np.int64(hypothesis.token_trace if hypothesis.best_token > 0 else NONE)
+            other = np.int64(hypothesis.token_last if hypothesis.best_token > 0 else NONE)
         if other == NONE:
             continue
         if common == NONE:
             common = other
-        # A trace is made after the one before it, so the higher number is never the common one.
+        # A backpointer is made after the one before it, so the higher number is never the common one.
         while common != other:
             if common > other:
-                common = np.int64(traces[common].previous)
+                common = np.int64(backpointers[common].previous)
             else:
-                other = np.int64(traces[other].previous)
+                other = np.int64(backpointers[other].previous)
     return common
 
 
 @compiled
-def collect(memory: Memory) -> None:
-    """Forget prefixes and traces that no hypothesis alive comes from, and those before the common trace."""
-    prefixes, traces, beam = memory.prefixes, memory.traces, memory.beams[0]
-    num_prefixes, num_traces = memory.counts[PREFIXES], memory.counts[TRACES]
-    base = common_trace(memory)
-    new_trace = np.full(num_traces, NONE, np.int32)
+def collect(state: SearchState) -> None:
+    """Forget prefixes and backpointers that no hypothesis alive comes from, and those before the common backpointer."""
+    prefixes, backpointers, beam = state.prefixes, state.backpointers, state.beams[0]
+    num_prefixes, num_backpointers = state.counts[PREFIXES], state.counts[BACKPOINTERS]
+    base = common_backpointer(state)
+    new_backpointer = np.full(num_backpointers, NONE, np.int32)
     new_prefix = np.full(num_prefixes, NONE, np.int32)
-    new_trace[base] = 0
-    new_prefix[traces[base].prefix] = 0
-    for i in range(memory.counts[HYPOTHESES]):
+    new_backpointer[base] = 0
+    new_prefix[backpointers[base].prefix] = 0
+    for i in range(state.counts[HYPOTHESES]):
         prefix = np.int64(beam[i].prefix)
         while new_prefix[prefix] == NONE:
             new_prefix[prefix] = 0
             prefix = np.int64(prefixes[prefix].parent)
-        for trace in (np.int64(beam[i].blank_trace), np.int64(beam[i].token_trace)):
+        for backpointer in (np.int64(beam[i].blank_last), np.int64(beam[i].token_last)):
             # Paths of probability zero may lead anywhere: they go to the base.
-            while trace > base and new_trace[trace] == NONE:
-                new_trace[trace] = 0
-                trace = np.int64(traces[trace].previous)
-    memory.counts[PREFIXES] = 0
+            while backpointer > base and new_backpointer[backpointer] == NONE:
+                new_backpointer[backpointer] = 0
+                backpointer = np.int64(backpointers[backpointer].previous)
+    state.counts[PREFIXES] = 0
     for i in range(num_prefixes):
         if new_prefix[i] != NONE:
-            k = memory.counts[PREFIXES]
+            k = state.counts[PREFIXES]
             new_prefix[i] = k
             prefixes[k] = prefixes[i]
             prefixes[k].parent = new_prefix[prefixes[i].parent] if k else NONE
-            memory.counts[PREFIXES] += 1
-    memory.counts[TRACES] = 0
-    for i in range(num_traces):
-        if new_trace[i] != NONE:
-            k = memory.counts[TRACES]
-            new_trace[i] = k
-            traces[k] = traces[i]
-            traces[k].previous = new_trace[traces[i].previous] if k else NONE
-            traces[k].prefix = new_prefix[traces[i].prefix]
-            memory.counts[TRACES] += 1
-    for i in range(memory.counts[HYPOTHESES]):
+            state.counts[PREFIXES] += 1
+    state.counts[BACKPOINTERS] = 0
+    for i in range(num_backpointers):
+        if new_backpointer[i] != NONE:
+            k = state.counts[BACKPOINTERS]
+            new_backpointer[i] = k
+            backpointers[k] = backpointers[i]
+            backpointers[k].previous = new_backpointer[backpointers[i].previous] if k else NONE
+            backpointers[k].prefix = new_prefix[backpointers[i].prefix]
+            state.counts[BACKPOINTERS] += 1
+    for i in range(state.counts[HYPOTHESES]):
         beam[i].prefix = new_prefix[beam[i].prefix]
-        beam[i].blank_trace = max(0, new_trace[beam[i].blank_trace])
-        beam[i].token_trace = max(0, new_trace[beam[i].token_trace])
-    link_prefixes(memory)
+        beam[i].blank_last = max(0, new_backpointer[beam[i].blank_last])
+        beam[i].token_last = max(0, new_backpointer[beam[i].token_last])
+    link_prefixes(state)
 
 
 @compiled
 def trace_back(
-    memory: Memory, trace: int, end: int, total: float
+    state: SearchState, backpointer: int, end: int, total: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the tokens on a best path, from the first trace in memory on.
+    """Return the tokens on a best path, from the first backpointer in memory on.
 
     Parameters
     ----------
-    memory
+    state
         As of the search.
-    trace
+    backpointer
         Of the last token; NONE for no path.
     end, total
         The frame before which that token ends, and the sum of its log-posteriors.
@@ -246,16 +247,16 @@ def trace_back(
     means : float64 (num_tokens,)
         Mean log-posterior of each token over its frames.
     """
-    traces, prefixes = memory.traces, memory.prefixes
-    count, last = 0, np.int64(trace)
-    # The first trace of all, before any token, has none.
-    while last != NONE and prefixes[traces[last].prefix].token != NONE:
+    backpointers, prefixes = state.backpointers, state.prefixes
+    count, last = 0, np.int64(backpointer)
+    # The first backpointer of all, before any token, has none.
+    while last != NONE and prefixes[backpointers[last].prefix].token != NONE:
         count += 1
-        last = np.int64(traces[last].previous)
+        last = np.int64(backpointers[last].previous)
     rows, means = np.empty((count, 4), np.int64), np.empty(count)
-    last = np.int64(trace)
+    last = np.int64(backpointer)
     for k in range(count - 1, -1, -1):
-        node = traces[last]
+        node = backpointers[last]
         prefix = prefixes[node.prefix]
         rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3] = prefix.token, prefix.entry, node.start, end
         means[k] = total / (end - node.start)
