@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asr.audio import AudioStream, AudioWarning, Waveform, load_audio
     from asr.bundle.bundle import Bundle
+    from asr.decoder import Word
     from asr.errors import AsrError
     from asr.features import LogMel, LogMelConfig
     from asr.transcription.decoding import DecodingOptions, load
     from asr.transcription.transcribe import Transcriber
-    from asr.transcription.transcript import Segment, Transcript, Word
+    from asr.transcription.transcript import Segment, Transcript
     from asr.wer import ErrorCounts, character_errors, word_errors
 
 __version__ = "0.1.0"
@@ -34,7 +35,7 @@ _MODULES = {
     "Transcriber": "transcription.transcribe",
     "Transcript": "transcription.transcript",
     "Waveform": "audio",
-    "Word": "transcription.transcript",
+    "Word": "decoder",
     "character_errors": "wer",
     "load": "transcription.decoding",
     "load_audio": "audio",

@@ -60,14 +60,16 @@ def main() -> None:
         rng = np.random.default_rng(0)
         parts, expected, now = [], [], 0
         for recording, words in zip(recordings, aligned, strict=True):
-            expected += [(word.start + now / SAMPLE_RATE, word.end + now / SAMPLE_RATE) for word in words]
+            expected += [
+                (word.start_seconds + now / SAMPLE_RATE, word.end_seconds + now / SAMPLE_RATE) for word in words
+            ]
             parts += [recording.samples, pause(kind, recording, rng)]
             now += len(parts[-2]) + len(parts[-1])
         transcript = transcriber.transcribe(np.concatenate(parts), source_rate=SAMPLE_RATE)
         said = " ".join(references)
         right = hits(said, transcript.text)
         times = np.array([expected[i] for i, _ in right])
-        found = np.array([(transcript.words[j].start, transcript.words[j].end) for _, j in right])
+        found = np.array([(transcript.words[j].start_seconds, transcript.words[j].end_seconds) for _, j in right])
         near = 100 * (np.abs(times - found) <= TOLERANCE_SECONDS).mean(axis=0)
         counts = word_errors([said], [transcript.text])
         print(

@@ -36,7 +36,7 @@ def align(
         print_json({"file": str(audio), **transcript.to_dict()})
         return
     for word in transcript.words:
-        print(f"{word.start:.3f}\t{word.end:.3f}\t{word.confidence:.4f}\t{word.text}")
+        print(f"{word.start_seconds:.3f}\t{word.end_seconds:.3f}\t{word.confidence:.4f}\t{word.text}")
 
 
 def read_text(path: Path) -> str:

@@ -172,7 +172,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 def _print_words(transcript: "Transcript") -> None:
     for word in transcript.words:
-        print(f"{word.start:9.2f} {word.end:9.2f} {word.confidence:6.2f}  {word.text}", flush=True)
+        print(f"{word.start_seconds:9.2f} {word.end_seconds:9.2f} {word.confidence:6.2f}  {word.text}", flush=True)
 
 
 def _summarise(outputs: "Outputs", progress: "JobProgress", counts: dict[str, int]) -> None:

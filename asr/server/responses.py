@@ -8,8 +8,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from asr.decoder import Word
 from asr.server.forms import TranscriptionForm
-from asr.transcription.transcript import Segment, Transcript, Word
+from asr.transcription.transcript import Segment, Transcript
 from asr.transcription.writers import to_srt, to_vtt
 
 # A confidence of 0 has no logarithm that JSON could hold.
@@ -128,8 +129,8 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
 def _word(word: Word) -> dict[str, Any]:
     return {
         "word": word.text,
-        "start": round(word.start, 3),
-        "end": round(word.end, 3),
+        "start": round(word.start_seconds, 3),
+        "end": round(word.end_seconds, 3),
         "x_confidence": round(word.confidence, 4),
     }
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from asr.audio import AudioPart, AudioSource
-from asr.decoder import align
+from asr.decoder import Word, align
 from asr.errors import AudioError
 from asr.tokenizer import BLANK
 from asr.transcription.transcribe import Transcriber
-from asr.transcription.transcript import Segment, Transcript, Word
+from asr.transcription.transcript import Segment, Transcript
 
 # Less confidence than this says that something else was said.
 DOUBTFUL_CONFIDENCE = 0.001
@@ -84,7 +84,7 @@ def _doubts(words: Sequence[Word]) -> list[str]:
     doubtful = [word for word in words if word.confidence < DOUBTFUL_CONFIDENCE]
     if not doubtful:
         return []
-    shown = ", ".join(f"{word.text!r} at {word.start:.2f} s" for word in doubtful[:3])
+    shown = ", ".join(f"{word.text!r} at {word.start_seconds:.2f} s" for word in doubtful[:3])
     more = ", …" if len(doubtful) > 3 else ""
     return [
         f"{len(doubtful)} of {len(words)} words are hardly to be heard where they must be ({shown}{more}): is all "

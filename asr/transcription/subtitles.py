@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from asr.transcription.transcript import Transcript, Word
+from asr.decoder import Word
+from asr.transcription.transcript import Transcript
 
 MAX_LINE_LENGTH = 42
 MAX_LINES = 2
@@ -33,12 +34,16 @@ def make_cues(transcript: Transcript) -> list[Cue]:
     groups = [group for segment in transcript.segments for group in _groups(segment.words)]
     cues = []
     for index, group in enumerate(groups):
-        start = group[0].start
+        start = group[0].start_seconds
         text = " ".join(word.text for word in group)
         wanted = start + max(MIN_SECONDS, len(text) / CHARACTERS_PER_SECOND)
         # What comes next bounds how long a subtitle may stay, and so does the end of the audio.
-        limit = groups[index + 1][0].start if index + 1 < len(groups) else max(transcript.duration, group[-1].end)
-        cues.append(Cue(start, min(max(group[-1].end, wanted), max(limit, start)), lines_of(text)))
+        limit = (
+            groups[index + 1][0].start_seconds
+            if index + 1 < len(groups)
+            else max(transcript.duration, group[-1].end_seconds)
+        )
+        cues.append(Cue(start, min(max(group[-1].end_seconds, wanted), max(limit, start)), lines_of(text)))
     return cues
 
 
@@ -61,18 +66,18 @@ def _groups(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
         while last < len(words) and _fits(words[first : last + 1]):
             last += 1
         # What does not fit is broken at the longest pause in its later half, not in the middle of a phrase.
-        paused = last < len(words) and words[last].start - words[last - 1].end >= PAUSE_SECONDS
+        paused = last < len(words) and words[last].start_seconds - words[last - 1].end_seconds >= PAUSE_SECONDS
         if last < len(words) and not paused:
             middle = first + (last - first + 1) // 2
-            last = max(range(middle, last + 1), key=lambda i: (words[i].start - words[i - 1].end, i))
+            last = max(range(middle, last + 1), key=lambda i: (words[i].start_seconds - words[i - 1].end_seconds, i))
         yield words[first:last]
         first = last
 
 
 def _fits(words: Sequence[Word]) -> bool:
     return (
-        words[-1].end - words[0].start <= MAX_SECONDS
-        and words[-1].start - words[-2].end < PAUSE_SECONDS
+        words[-1].end_seconds - words[0].start_seconds <= MAX_SECONDS
+        and words[-1].start_seconds - words[-2].end_seconds < PAUSE_SECONDS
         and len(_wrap(" ".join(word.text for word in words), MAX_LINE_LENGTH)) <= MAX_LINES
     )
 

@@ -18,7 +18,7 @@ from asr.errors import AsrError, DecodingError, UsageError
 from asr.tokenizer import BLANK
 from asr.transcription.recognition import Ending, Heard, Recogniser
 from asr.transcription.stitching import Stitcher, Utterance
-from asr.transcription.transcript import Alternative, Segment, Transcript, Word
+from asr.transcription.transcript import Alternative, Segment, Transcript
 
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
 
@@ -207,9 +207,6 @@ class Transcriber:
             best, *others = self._decoder(utterance.log_probs)
         except DecodingError as error:
             return error
-        words = tuple(
-            Word(word.text, start + word.start_seconds, min(end, start + word.end_seconds), word.confidence)
-            for word in best.words
-        )
+        words = tuple(word.shifted(start, latest=end) for word in best.words)
         alternatives = tuple(Alternative(reading.text, reading.score) for reading in (best, *others) if others)
         return Segment(start, end, best.text, words, alternatives)

@@ -3,15 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Word:
-    """A word; `start` and `end` in seconds from the start of the audio, `confidence` in 0..1."""
-
-    text: str
-    start: float
-    end: float
-    confidence: float
+from asr.decoder import Word
 
 
 @dataclass(frozen=True)
@@ -32,6 +24,7 @@ class Segment:
         In seconds from the start of the audio.
     text : str
     words : tuple of Word
+        With times from the start of the audio.
     alternatives : tuple of Alternative
         The n best readings, best first, `text` among them; empty where only one was asked for.
     """
@@ -103,8 +96,8 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "words": [
             {
                 "word": word.text,
-                "start": round(word.start, 3),
-                "end": round(word.end, 3),
+                "start": round(word.start_seconds, 3),
+                "end": round(word.end_seconds, 3),
                 "probability": round(word.confidence, 4),
             }
             for word in segment.words

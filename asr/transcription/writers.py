@@ -56,7 +56,8 @@ def to_ctm(transcript: Transcript, name: str) -> str:
     recording = re.sub(r"\s+", "_", name)
     channel = transcript.channel or 1
     return "".join(
-        f"{recording} {channel} {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}\n"
+        f"{recording} {channel} {word.start_seconds:.3f} {word.end_seconds - word.start_seconds:.3f} {word.text} "
+        f"{word.confidence:.4f}\n"
         for word in transcript.words
     )
 
@@ -64,7 +65,7 @@ def to_ctm(transcript: Transcript, name: str) -> str:
 def to_textgrid(transcript: Transcript, name: str) -> str:
     """Return Praat's TextGrid, in its long form, with a tier of words and one of segments."""
     tiers = {
-        "words": [(word.start, word.end, word.text) for word in transcript.words],
+        "words": [(word.start_seconds, word.end_seconds, word.text) for word in transcript.words],
         "segments": [(segment.start, segment.end, segment.text) for segment in transcript.segments],
     }
     ends = [end for intervals in tiers.values() for _, end, _ in intervals]

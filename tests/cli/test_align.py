@@ -7,9 +7,10 @@ import typer
 from typer.testing import CliRunner
 
 from asr.cli.align import align
+from asr.decoder import Word
 from asr.errors import DataError, UsageError
 from asr.transcription import aligning, transcribe
-from asr.transcription.transcript import Segment, Transcript, Word
+from asr.transcription.transcript import Segment, Transcript
 
 
 @pytest.fixture

@@ -280,7 +280,9 @@ def test_recordings_in_one_batch_do_not_change_each_other(recordings):
         if transcript is not together[9]:
             alone = transcriber.transcribe(source)
             assert [w.text for w in alone.words] == [w.text for w in transcript.words]
-            assert [(w.start, w.end) for w in alone.words] == [(w.start, w.end) for w in transcript.words]
+            assert [(w.start_seconds, w.end_seconds) for w in alone.words] == [
+                (w.start_seconds, w.end_seconds) for w in transcript.words
+            ]
     assert [index for index, share, _ in seen if share == 1.0 and index in range(19)] == sorted(
         index for index, share, _ in seen if share == 1.0
     )

@@ -51,13 +51,13 @@ def test_segments_words_and_times_agree(transcriber, example):
     for segment in transcript.segments:
         assert now <= segment.start < segment.end <= transcript.duration
         for word in segment.words:
-            assert max(now, segment.start) <= word.start < word.end
+            assert max(now, segment.start) <= word.start_seconds < word.end_seconds
             assert 0 <= word.confidence <= 1
-            now = word.end
+            now = word.end_seconds
         assert now <= segment.end
     second = len(example) / RATE + 2
     assert any(segment.start >= second - 0.5 for segment in transcript.segments)
-    assert not any(len(example) / RATE + 0.5 < word.start < second - 0.5 for word in transcript.words)
+    assert not any(len(example) / RATE + 0.5 < word.start_seconds < second - 0.5 for word in transcript.words)
 
 
 def test_threads_share_a_transcriber(example):

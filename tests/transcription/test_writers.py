@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.decoder import Word
 from asr.errors import UsageError
 from asr.transcription import subtitles
 from asr.transcription.subtitles import make_cues
-from asr.transcription.transcript import Alternative, Segment, Transcript, Word
+from asr.transcription.transcript import Alternative, Segment, Transcript
 from asr.transcription.writers import WRITERS, parse_formats
 
 # Letters of several scripts, and what the formats themselves use.
@@ -71,7 +72,7 @@ def test_textgrid_is_read_by_praatio(tmp_path_factory, transcript):
     path.write_text(WRITERS["textgrid"](transcript, "call"), encoding="utf-8")
     read = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
     expected = {
-        "words": [(w.start, w.end, w.text) for w in transcript.words],
+        "words": [(w.start_seconds, w.end_seconds, w.text) for w in transcript.words],
         "segments": [(s.start, s.end, s.text) for s in transcript.segments],
     }
     for name, intervals in expected.items():
@@ -94,13 +95,13 @@ def test_json_tsv_ctm_and_txt_hold_the_words_and_times(transcript):
     assert [s["id"] for s in read["segments"]] == list(range(len(transcript.segments)))
     words = [word for segment in read["segments"] for word in segment["words"]]
     assert [(w["word"], w["start"], w["end"], w["probability"]) for w in words] == [
-        (w.text, round(w.start, 3), round(w.end, 3), round(w.confidence, 4)) for w in transcript.words
+        (w.text, round(w.start_seconds, 3), round(w.end_seconds, 3), round(w.confidence, 4)) for w in transcript.words
     ]
     rows = [row.split(" ") for row in WRITERS["ctm"](transcript, "a call").splitlines()]
     assert [row[4] for row in rows] == [word.text for word in transcript.words]
     assert all(row[:2] == ["a_call", "1"] for row in rows)
     ends = [float(row[2]) + float(row[3]) for row in rows]
-    np.testing.assert_allclose(ends, [word.end for word in transcript.words], atol=2e-3)
+    np.testing.assert_allclose(ends, [word.end_seconds for word in transcript.words], atol=2e-3)
     header, *table = [row.split("\t") for row in WRITERS["tsv"](transcript, "call").splitlines()]
     assert header == ["start", "end", "text"]
     assert table == [[str(round(1000 * s.start)), str(round(1000 * s.end)), s.text] for s in transcript.segments]
