@@ -1,5 +1,6 @@
 """PyAV (FFmpeg): mp4, mkv, webm, avi, ts, … and all else that libsndfile does not read to its end."""
 
+import errno
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -21,7 +22,7 @@ FORMATS = (
 # Formats in which packets carry a clock: where it jumps, there is a pause that nothing was stored of.
 CLOCKED = frozenset(["asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "rm", "wtv"])
 # Formats whose header states how long all of the file is.
-STATED = frozenset(["asf", "avi", "flv", "matroska", "mov", "mxf", "wv", "tta", "tak", "ape", "w64", "wav", "aiff"])
+STATED = frozenset(["aiff", "ape", "flac", "flv", "matroska", "mov", "mxf", "tak", "tta", "w64", "wav", "wv"])
 # Clocks of containers are this exact; packets of some are 60 ms long.
 MIN_PAUSE_SECONDS = 0.1
 # A longer pause is a clock that was set anew.
@@ -80,6 +81,8 @@ class ContainerReader:
             raise AudioError(f"{name}: is not audio that can be read ({_reason(error)})") from None
         self._decoder = _better_decoder(self._stream, av)
         self.num_tracks = len(self._container.streams.audio)
+        # Silence that was put in where the clock goes on without any packets.
+        self.paused_seconds = 0.0
         self._decoded_seconds = self._undecoded_seconds = self._last_seconds = 0.0
 
     def _choose(self, track: int | None) -> Any:
@@ -136,6 +139,7 @@ class ContainerReader:
                 if not -MIN_PAUSE_SECONDS < pause < MAX_PAUSE_SECONDS:
                     start += pause
                 elif pause > MIN_PAUSE_SECONDS:
+                    self.paused_seconds += pause if given else 0.0
                     for silence in _silence(round(pause * rate), self.num_channels):
                         given += len(silence)
                         yield silence
@@ -243,4 +247,6 @@ def _is_pause(packet: Any, stream: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "errno", 0) == errno.EINVAL:
+        return "format not recognised"
     return str(getattr(error, "strerror", None) or first_line(error))

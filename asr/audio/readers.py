@@ -9,13 +9,9 @@ from numpy.typing import NDArray
 from asr.audio.container import ContainerReader
 from asr.audio.sound import BLOCK_SAMPLES, DamageError, SoundReader, reason_of
 from asr.audio.sources import check_shape, float_samples
-from asr.audio.survey import Survey
+from asr.audio.survey import MAX_RATE_HZ, MIN_RATE_HZ, Survey
 from asr.errors import AudioError, MissingExtraError
 
-# Less than this is no speech, and would be blown up to gigabytes by resampling.
-MIN_RATE_HZ = 1000
-# More than this no converter gives: it is a damaged header, by which minutes of speech would last no time at all.
-MAX_RATE_HZ = 10_000_000
 # libsndfile is not asked for a file of which it would read so much less than there is.
 MAX_UNREAD_SECONDS = 0.1
 
@@ -76,6 +72,7 @@ class MendingReader:
         self._file, self._name = file, name
         self.sample_rate, self.num_channels = reader.sample_rate, reader.num_channels
         self.stated_seconds = reader.stated_seconds
+        self.damage = ""
 
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield samples; see `Reader`."""
@@ -90,6 +87,7 @@ class MendingReader:
                 raise damage from None
             if (self._reader.sample_rate, self._reader.num_channels) != (self.sample_rate, self.num_channels):
                 raise damage from None
+            self.damage = damage.reason
             yield from self._reader.blocks(damage.position, last)
 
     def missing_seconds(self, num_read: int) -> float:
@@ -143,7 +141,9 @@ def _choose(file: BinaryIO, name: str, found: Survey, track: int | None) -> Read
     except soundfile.LibsndfileError as error:
         reason = reason_of(error)
     reads_all = sound is not None and found.seconds - sound.stated_seconds <= MAX_UNREAD_SECONDS
-    if sound is not None and sound.stated_seconds and reads_all and not found.has_no_total:
+    # A WAV file without a size was mended; one that has no samples all the same is empty.
+    has_samples = sound is not None and (sound.stated_seconds > 0 or sound.is_wav)
+    if sound is not None and has_samples and reads_all and not found.has_no_total:
         return MendingReader(sound, file, name)
     file.seek(0)
     head = file.read(16)

@@ -87,6 +87,11 @@ class SoundReader:
         frames = max([self._promised_frames() - num_read, *(num_read * share for share in shares)])
         return float(frames / self.sample_rate)
 
+    @property
+    def is_wav(self) -> bool:
+        """Whether the format is plain WAV."""
+        return str(self._sound.format) in ("WAV", "WAVEX")
+
     def _promised_frames(self) -> int:
         if self._sound.format != "NIST":
             return int(self._sound.frames)
@@ -106,7 +111,8 @@ class DamageError(AudioError):
 
     def __init__(self, name: str, position: int, rate: int, reason: object) -> None:
         self.position = position
-        super().__init__(f"{name}: is damaged after {position / rate:.1f} s ({reason}); expected a whole file")
+        self.reason = f"is damaged after {position / rate:.1f} s ({reason})"
+        super().__init__(f"{name}: {self.reason}; expected a whole file")
 
 
 class Seekable:

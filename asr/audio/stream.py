@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.container import ContainerReader
-from asr.audio.readers import ArrayReader, Reader, check_recorded_rate, open_reader
+from asr.audio.readers import ArrayReader, MendingReader, Reader, check_recorded_rate, open_reader
 from asr.audio.sound import starts_too_late
 from asr.audio.sources import AudioSource, open_source
 from asr.audio.survey import Survey, survey
 from asr.errors import AudioError
 
-# What is missing at the end of a file is worth a word from here on: encoders pad and trim by less.
+# What packets hold and was not read is worth a word from here on; what headers promise a little later: encoders pad
+# and trim by less.
 MIN_MISSING_SECONDS = 0.1
+MIN_PROMISED_SECONDS = 0.15
 # Channels cancel each other where their mean has this much less power, times their number, than they have.
 CANCELLED_POWER = 0.2
 # That is looked for in stretches of this length, unless they are fainter than this RMS amplitude.
@@ -228,13 +230,14 @@ class AudioStream:
     def _look_for_the_rest(self, num_read: int) -> None:
         seconds = num_read / self._reader.sample_rate
         found = self._survey
-        promised = max(self._reader.missing_seconds(num_read), found.lost_seconds)
+        stated = found.promised_seconds - seconds if found.promised_seconds else 0.0
+        promised = max(self._reader.missing_seconds(num_read), found.lost_seconds, stated)
         unread = found.seconds - seconds
         if unread >= MIN_MISSING_SECONDS:
             parts = f" (it is {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
             more = "" if isinstance(self._reader, ContainerReader) else "; PyAV reads it: pip install 'ctc-asr[media]'"
             self._incomplete(f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}")
-        elif promised >= MIN_MISSING_SECONDS:
+        elif promised >= MIN_PROMISED_SECONDS:
             # Ogg's pages tell only where they end themselves.
             least = "at least " if found.ends_by_mark else ""
             more = f"{least}{promised:.2f} s more"
@@ -242,9 +245,11 @@ class AudioStream:
         elif found.is_open and found.ends_by_mark:
             self._incomplete(f"breaks off after {seconds:.2f} s without the mark of its end")
         elif found.num_parts > 1 and not found.seconds:
-            self._incomplete(
-                f"is {found.num_parts} recordings, one after the other; the first, of {seconds:.2f} s, was read"
-            )
+            self._incomplete(f"is {found.num_parts} recordings, one after the other; {seconds:.2f} s were read")
+        if found.damaged_seconds >= MIN_MISSING_SECONDS:
+            self._incomplete(f"is damaged; {found.damaged_seconds:.2f} s of it could not be read")
+        if isinstance(self._reader, MendingReader) and self._reader.damage:
+            self._incomplete(f"{self._reader.damage}; {seconds:.2f} s could be read all the same")
         if self._file is not None and self._file.seek(0, os.SEEK_END) > self._size:
             self._incomplete(f"has grown while it was read; the first {seconds:.2f} s were taken")
 
@@ -259,6 +264,10 @@ class AudioStream:
                     "averaged; choose one (--channel 1), or take each by itself (--channel each)"
                 )
             )
+        paused = self._reader.paused_seconds if isinstance(self._reader, ContainerReader) else 0.0
+        if paused:
+            message = f"has no audio for {paused:.1f} s within it, where its clock goes on; silence stands there"
+            self.warnings.append(AudioWarning(f"{self.name}: {message}"))
         tracks = self._reader.num_tracks if isinstance(self._reader, ContainerReader) else 1
         if tracks > 1 and not self._is_track_chosen:
             self.warnings.append(

@@ -6,14 +6,26 @@ and believes a WAV header that a recorder never finished. Nothing is decoded her
 
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 # Read at once.
 CHUNK_BYTES = 1 << 20
 # Sizes from here on are placeholders of programs that wrote to a pipe.
 UNKNOWN_SIZE = 0x7FFF_0000
+# Less than this is no speech, and would be blown up to gigabytes by resampling.
+MIN_RATE_HZ = 1000
+# More than this no converter gives: it is a damaged header, by which minutes of speech would last no time at all.
+MAX_RATE_HZ = 10_000_000
+# The first bytes of wma files, and those of the object that says how long they play.
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+# Ogg pages hold less, at most 255 packets.
+MAX_PAGE_SECONDS = 20.0
+# Bytes with their bits the other way round.
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True)
@@ -25,19 +37,25 @@ class Survey:
     seconds : float
         How much audio they hold; 0 if that is not known.
     lost_seconds : float
-        How much more their headers promise than is in the file.
+        How much more their headers promise than is in the file, by count.
+    promised_seconds : float
+        How much the file's header promises; 0 if it does not.
+    damaged_seconds : float
+        How much of what the packets hold cannot be read, since their check sums are wrong.
     num_parts : int
         Recordings that follow one another in the file.
     is_open : bool
         Whether the file does not say where it ends: no mark of the end, or no total.
     data_size : tuple of int, optional
-        (place, value) of the four bytes of a WAV header that should say how long the data are.
+        (place, value) of the four bytes of a WAV or AU header that should say how long the data are.
     ends_by_mark : bool
         Whether files of this format mark their end.
     """
 
     seconds: float = 0.0
     lost_seconds: float = 0.0
+    promised_seconds: float = 0.0
+    damaged_seconds: float = 0.0
     num_parts: int = 1
     is_open: bool = False
     data_size: tuple[int, int] | None = None
@@ -192,12 +210,15 @@ def _ogg(file: BinaryIO) -> Survey:
         else:
             has_data = True
             if serial in current:
-                current[serial].page(granule, is_whole=begin + size <= window.size, is_last=bool(flags & 4))
+                is_whole = begin + size <= window.size
+                is_sound = not is_whole or _is_sound(window.at(place, begin + size - place))
+                current[serial].page(granule, is_whole=is_whole, is_sound=is_sound, is_last=bool(flags & 4))
         place = begin + size
     return Survey(
         sum(stream.seconds for stream in streams),
         sum(stream.lost / stream.rate for stream in streams),
-        max(1, num_parts),
+        damaged_seconds=sum(stream.damaged / stream.rate for stream in streams),
+        num_parts=max(1, num_parts),
         is_open=bool(streams) and not streams[-1].is_closed,
         ends_by_mark=True,
     )
@@ -208,13 +229,18 @@ class _OggStream:
 
     def __init__(self, rate: int, skipped: int) -> None:
         self.rate = rate
-        self.first, self.last, self.lost, self.is_closed = skipped, 0, 0, False
+        self.first, self.last, self.lost, self.damaged, self.is_closed = skipped, 0, 0, 0, False
         self._is_new = True
 
-    def page(self, granule: int, *, is_whole: bool, is_last: bool) -> None:
+    def page(self, granule: int, *, is_whole: bool, is_sound: bool, is_last: bool) -> None:
         if is_whole:
             self.is_closed |= is_last
         if granule <= 0:
+            return
+        if not is_sound:
+            # Its position may be damaged, too.
+            span = granule - max(self.last, self.first)
+            self.damaged += span if 0 < span < MAX_PAGE_SECONDS * self.rate else 0
             return
         # A live stream begins in the middle: its first page says where.
         if self._is_new and granule > 3 * self.rate:
@@ -227,7 +253,14 @@ class _OggStream:
 
     @property
     def seconds(self) -> float:
-        return max(0, self.last - self.first) / self.rate
+        return max(0, self.last - self.first - self.damaged) / self.rate
+
+
+def _is_sound(page: bytes) -> bool:
+    """Check the sum of an Ogg page: zlib's polynomial, but from the first bit of a byte on, and from zero."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(MIRRORED)
+    found = zlib.crc32(mirrored, 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return found.to_bytes(4, "little").translate(MIRRORED) == page[25:21:-1]
 
 
 def _ogg_rate(packet: bytes) -> tuple[int, int] | None:
@@ -249,13 +282,91 @@ def _flac(file: BinaryIO) -> Survey:
     """Tell whether a FLAC file states its total, and how many FLAC files it is."""
     window = _Bytes(file)
     info = window.at(0, 26)
-    place, parts = 0, 0
-    # The mark, and the header of the block that must follow it: nothing else looks like that.
-    while (place := window.find(b"fLaC\x00\x00\x00\x22", place)) >= 0:
-        parts += 1
-        place += 8
     total = int.from_bytes(info[21:26], "big") & (1 << 36) - 1 if len(info) == 26 else 0
-    return Survey(num_parts=max(1, parts), is_open=not total)
+    # The mark, and the header of the block that must follow it: nothing else looks like that.
+    return replace(_repeated(b"fLaC\x00\x00\x00\x22")(file), is_open=not total)
+
+
+def _repeated(pattern: bytes) -> Callable[[BinaryIO], Survey]:
+    """Return what counts the recordings of a file by the bytes that each begins with."""
+
+    def count(file: BinaryIO) -> Survey:
+        window, place, parts = _Bytes(file), 0, 0
+        while (place := window.find(pattern, place)) >= 0:
+            parts += 1
+            place += len(pattern)
+        return Survey(num_parts=max(1, parts))
+
+    return count
+
+
+def _asf(file: BinaryIO) -> Survey:
+    """Read how long a wma or wmv file plays (ASF, 3.2), unless it was sent while it was made."""
+    found = _repeated(ASF_HEADER)(file)
+    window = _Bytes(file)
+    place = window.find(ASF_PROPERTIES, 0)
+    values = window.at(place + 64, 28) if 0 <= place < CHUNK_BYTES else b""
+    if len(values) < 28 or values[24] & 1:
+        return found
+    played, _, preroll = struct.unpack_from("<QQQ", values)
+    return replace(found, promised_seconds=max(0.0, played / 1e7 - preroll / 1e3))
+
+
+def _avi(file: BinaryIO) -> Survey:
+    """Read how long the first audio stream of an AVI file is."""
+    head = _Bytes(file).at(0, 1 << 16)
+    place = head.find(b"strh")
+    while place >= 0 and head[place + 8 : place + 12] != b"auds":
+        place = head.find(b"strh", place + 4)
+    if place < 0 or len(head) < place + 44 or int.from_bytes(head[4:8], "little") in (0, 0xFFFF_FFFF):
+        return Survey()
+    scale, rate, _, length = struct.unpack_from("<4I", head, place + 28)
+    return Survey(promised_seconds=scale * length / rate if rate and length < UNKNOWN_SIZE else 0.0)
+
+
+def _caf(file: BinaryIO) -> Survey:
+    """Read how long the data of an uncompressed CAF file are to be."""
+    found = _repeated(b"caff\x00\x01\x00\x00desc")(file)
+    window = _Bytes(file)
+    description = window.at(20, 32)
+    place = window.find(b"data", 52)
+    size = int.from_bytes(window.at(place + 4, 8), "big", signed=True) if 0 <= place < CHUNK_BYTES else 0
+    if len(description) < 32 or size <= 0:
+        return found
+    rate, _, _, packet_bytes, packet_frames = struct.unpack_from(">d4sIII", description)
+    if not (packet_bytes and MIN_RATE_HZ <= rate <= MAX_RATE_HZ):
+        return found
+    return replace(found, promised_seconds=(size - 4) / packet_bytes * packet_frames / rate)
+
+
+def _au(file: BinaryIO) -> Survey:
+    """Tell whether an AU header gives its data a size, and whether another file follows them."""
+    window = _Bytes(file)
+    begin, size = struct.unpack(">II", window.at(4, 8).ljust(8, b"\0"))
+    if not size and window.size > begin:
+        return Survey(is_open=True, data_size=(8, 0xFFFF_FFFF))
+    goes_on = 0 < size < UNKNOWN_SIZE and window.at(begin + size, 4) == b".snd"
+    return Survey(num_parts=1 + int(goes_on))
+
+
+def _aiff(file: BinaryIO) -> Survey:
+    """Tell whether another AIFF file follows the first."""
+    window = _Bytes(file)
+    size = int.from_bytes(window.at(4, 4), "big")
+    return Survey(num_parts=1 + int(window.at(8 + size + size % 2, 4) == b"FORM"))
+
+
+def _mp4(file: BinaryIO) -> Survey:
+    """Count the files that an mp4 or mov file is made of, by their boxes (ISO 14496-12, 4.2)."""
+    window, place, parts = _Bytes(file), 0, 0
+    while len(head := window.at(place, 16)) >= 8:
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:], "big") if size == 1 else size
+        parts += head[4:8] == b"moov"
+        if size < 8:
+            break
+        place += size
+    return Survey(num_parts=max(1, parts))
 
 
 def _wav(file: BinaryIO) -> Survey:
@@ -334,4 +445,11 @@ SURVEYS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Survey]], ...
     (lambda head: head.startswith(b"OggS"), _ogg),
     (lambda head: head.startswith(b"fLaC"), _flac),
     (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WAVE", _wav),
+    (lambda head: head.startswith(b"RIFF") and head[8:12] == b"AVI ", _avi),
+    (lambda head: head.startswith(ASF_HEADER), _asf),
+    (lambda head: head.startswith(b"caff"), _caf),
+    (lambda head: head.startswith(b".snd"), _au),
+    (lambda head: head.startswith(b"FORM") and head[8:11] == b"AIF", _aiff),
+    (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"), _mp4),
+    (lambda head: head.startswith(b"FLV\x01"), lambda file: _repeated(file.read(13))(file)),
 )

@@ -269,6 +269,105 @@ def test_what_a_truncated_recording_lacks_is_told_and_kept(tmp_path):
     assert json.loads(printed)["warnings"] == [line.removeprefix("asr: warning: ")]
 
 
+def test_an_input_is_never_overwritten(recordings, tmp_path):
+    talk = tmp_path / "talk.txt"
+    talk.write_bytes((recordings / "good8.wav").read_bytes())
+    (tmp_path / "other.wav").symlink_to(talk)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other.txt").symlink_to(talk)
+    before = contents(tmp_path)
+    for given in ((talk, "-o", tmp_path), (tmp_path / "other.wav", "-o", tmp_path / "out"), (talk, "--skip-existing")):
+        with contextlib.chdir(tmp_path), pytest.raises(UsageError, match=r"would overwrite the input .*--output-dir"):
+            asr(*given, "-f", "txt")
+    assert contents(tmp_path) == before
+
+
+def test_names_that_are_nearly_too_long_and_names_with_control_characters(recordings, tmp_path):
+    content = (recordings / "good8.wav").read_bytes()
+    for name in ("x" * 240, "ü" * 120, "a\x1b[31m\nb"):
+        (tmp_path / f"{name}.wav").write_bytes(content)
+    asr(tmp_path, "-f", "txt", "-o", tmp_path / "out")
+    assert len(contents(tmp_path / "out")) == 3
+    printed, errors = asr(tmp_path / "a\x1b[31m\nb.wav", tmp_path / "\x9b.wav", status=1)
+    assert printed.startswith(f"{tmp_path}/a\\x1b[31m\\nb.wav: ")
+    assert "\\x9b.wav: no such file" in errors
+
+
+def test_what_is_passed_over_in_a_folder_is_told(recordings, tmp_path, monkeypatch):
+    folder = tmp_path / "calls"
+    (folder / "closed").mkdir(parents=True)
+    (folder / "a.wav").write_bytes((recordings / "good8.wav").read_bytes())
+    os.mkfifo(folder / "b.wav")
+    (folder / "linked").symlink_to(recordings)
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    printed, errors = asr(folder, "--recursive", status=1)
+    assert printed.count("\n") == 1
+    assert f"asr: {folder / 'closed'}: cannot be searched (Permission denied)" in errors
+    assert f"asr: warning: {folder / 'b.wav'}: is no regular file, and was passed over" in errors
+    assert f"asr: warning: {folder / 'linked'}: is a link to a folder" in errors
+
+
+def test_one_channel_or_each(recordings, tmp_path):
+    speech, rate = soundfile.read(recordings / "good8.wav", dtype="float32")
+    silence = np.zeros_like(speech)
+    soundfile.write(tmp_path / "call.wav", np.stack([silence, speech], axis=1), rate)
+    words = asr(recordings / "good8.wav")[0]
+    assert asr(tmp_path / "call.wav", "--channel", 2)[0] == words
+    assert asr(tmp_path / "call.wav", "--channel", 1)[0] == "\n"
+    printed = asr(tmp_path / "call.wav", "--channel", "each")[0]
+    assert printed == f"{tmp_path}/call.wav (channel 1): \n{tmp_path}/call.wav (channel 2): {words}"
+    asr(tmp_path / "call.wav", recordings / "good8.wav", "--channel", "each", "-f", "ctm,json", "-o", tmp_path / "out")
+    made = contents(tmp_path / "out")
+    assert set(made) == {f"{n}.{s}" for n in ("call-channel1", "call-channel2", "good8") for s in ("ctm", "json")}
+    assert made["call-channel2.ctm"].startswith(b"call-channel2 2 ")
+    assert json.loads(made["call-channel2.json"])["channel"] == 2
+    assert "expected some of 0 to 1" in asr(tmp_path / "call.wav", "--channel", 3, status=1)[1]
+    for wrong in ("0", "left"):
+        with pytest.raises(UsageError, match="--channel: got"):
+            asr(tmp_path / "call.wav", "--channel", wrong)
+    with pytest.raises(UsageError, match="reads a file once for each channel"):
+        asr("-", "--channel", "each")
+
+
+def test_a_part_has_the_times_of_the_whole(tmp_path):
+    speech, rate = soundfile.read(EXAMPLE, dtype="float32")
+    soundfile.write(tmp_path / "late.wav", np.concatenate([np.zeros(10 * rate, np.float32), speech]), rate)
+    whole = json.loads(asr(tmp_path / "late.wav", "--json")[0])
+    part = json.loads(asr(tmp_path / "late.wav", "--json", "--start", 9.5)[0])
+    first, again = (result["segments"][0]["words"][0]["start"] for result in (whole, part))
+    assert first > 10
+    assert again == pytest.approx(first, abs=0.05)
+    assert part["duration"] == pytest.approx(whole["duration"] - 9.5, abs=1e-3)
+    assert not json.loads(asr(tmp_path / "late.wav", "--json", "--end", 9)[0])["text"]
+    with pytest.raises(UsageError, match="expected an end after the start"):
+        asr(EXAMPLE, "--start", 2, "--end", 1)
+
+
+def test_json_is_json_whatever_the_encoding(recordings, tmp_path):
+    (tmp_path / "ü💬.wav").write_bytes((recordings / "good0.wav").read_bytes())
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        ran = subprocess.run(
+            command(tmp_path / "ü💬.wav", "--json"), cwd=ROOT, stdout=subprocess.PIPE, check=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        assert json.loads(ran.stdout.decode(encoding))["file"] == str(tmp_path / "ü💬.wav")
+
+
+@pytest.mark.parametrize("hz", [100, 440, 3000])
+def test_a_tone_and_a_constant_give_no_word(tmp_path, hz):
+    time = np.arange(3 * 16_000) / 16_000
+    for samples in (0.5 * np.sin(2 * np.pi * hz * time), np.full(len(time), 0.3), np.zeros(len(time))):
+        soundfile.write(tmp_path / "tone.wav", samples, 16_000)
+        assert asr(tmp_path / "tone.wav")[0] == "\n"
+
+
 def test_recordings_in_one_batch_do_not_change_each_other(recordings):
     transcriber = Transcriber("an4", threads=1)
     sources = [recordings / f"good{index}.wav" for index in range(9)]

@@ -1,0 +1,256 @@
+"""No speech is lost without a word: files that are chained, cut, damaged, or say nothing true of their length."""
+
+import io
+import struct
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.audio import AudioStream, AudioWarning, IncompleteAudioWarning, load_audio
+from asr.audio.survey import survey
+from asr.errors import AsrError, AudioError
+
+RATE = 16_000
+# Seconds of the two recordings that are put together.
+FIRST, SECOND = 2.0, 1.2
+
+
+def noise(seconds: float, seed: int = 1, rate: int = RATE) -> np.ndarray:
+    return 0.3 * np.random.default_rng(seed).standard_normal(round(seconds * rate)).clip(-1, 1)
+
+
+def encoded(samples: np.ndarray, file_format: str, subtype: str | None = None, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=file_format, subtype=subtype)
+    return file.getvalue()
+
+
+def heard(content: bytes) -> tuple[float, list[str]]:
+    """Return how much is read, in seconds, and what is said of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        seconds = load_audio(content, RATE).duration_seconds
+    return seconds, [str(warning.message) for warning in caught]
+
+
+TWO = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]
+
+
+@pytest.mark.parametrize(("file_format", "subtype"), TWO)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_recordings_one_after_the_other_are_all_read_or_what_is_not_is_told(file_format, subtype, swapped, monkeypatch):
+    parts = [encoded(noise(seconds), file_format, subtype) for seconds in (FIRST, SECOND)]
+    content = b"".join(parts[::-1] if swapped else parts)
+    found = survey(io.BytesIO(content))
+    assert found.seconds == pytest.approx(FIRST + SECOND, abs=0.2)
+    pytest.importorskip("av", reason="PyAV reads them")
+    seconds, said = heard(content)
+    assert seconds == pytest.approx(FIRST + SECOND, abs=0.2)
+    assert not said
+    monkeypatch.setitem(sys.modules, "av", None)
+    seconds, said = heard(content)
+    assert seconds < FIRST + 0.2
+    assert any(f"holds {found.seconds - seconds:.2f} s more" in line for line in said)
+    assert "pip install 'ctc-asr[media]'" in said[0]
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "FLAC", "AIFF", "AU", "CAF"])
+def test_what_follows_the_first_recording_of_a_file_is_told(file_format):
+    content = encoded(noise(FIRST), file_format) + encoded(noise(SECOND), file_format)
+    seconds, said = heard(content)
+    assert seconds >= FIRST - 1e-3
+    assert any("2 recordings, one after the other" in line for line in said)
+    assert not heard(encoded(noise(FIRST), file_format))[1]
+
+
+def without_xing(mp3: bytes) -> bytes:
+    """Return an MP3 file without the frame that states its length, as encoders write it to a pipe."""
+    place = mp3.find(b"Info") if b"Info" in mp3[:200] else mp3.find(b"Xing")
+    start = mp3.rfind(b"\xff", 0, place)
+    return mp3[mp3.find(mp3[start : start + 2], start + 4) :]
+
+
+def test_an_mp3_that_states_no_length_is_read_to_its_end(monkeypatch):
+    # Silence, in which frames are small, after noise: by its first frame, the file would be shorter than it is.
+    quiet = np.concatenate([noise(1.0), np.zeros(3 * RATE)])
+    file = io.BytesIO()
+    with soundfile.SoundFile(
+        file, "w", RATE, 1, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE", compression_level=0.9
+    ) as mp3:
+        mp3.write(quiet)
+    content = without_xing(file.getvalue())
+    found = survey(io.BytesIO(content))
+    assert found.is_open
+    assert found.seconds == pytest.approx(4.0, abs=0.15)
+    pytest.importorskip("av", reason="PyAV reads it")
+    assert heard(content)[0] == pytest.approx(4.0, abs=0.15)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_that_is_cut_anywhere_says_so(subtype):
+    content = encoded(noise(5.0), "OGG", subtype)
+    assert not heard(content)[1]
+    for share in (0.5, 0.8, 0.97):
+        seconds, said = heard(content[: round(len(content) * share)])
+        assert seconds < 5.0
+        assert len(said) == 1
+        assert ("header promises at least" in said[0]) or ("breaks off" in said[0])
+
+
+def test_a_damaged_page_of_an_ogg_is_told():
+    content = bytearray(encoded(noise(5.0), "OGG", "VORBIS"))
+    assert survey(io.BytesIO(bytes(content))).damaged_seconds == 0
+    content[len(content) // 2] ^= 0xFF
+    assert survey(io.BytesIO(bytes(content))).damaged_seconds > 0.1
+    assert any("is damaged; " in line for line in heard(bytes(content))[1])
+
+
+@pytest.mark.parametrize("leading", [0, 1000], ids=["sound", "silence first"])
+def test_a_wav_that_its_recorder_did_not_finish_is_read_to_its_end(leading):
+    samples = np.concatenate([np.zeros(leading), noise(1.0)])
+    content = bytearray(encoded(samples, "WAV"))
+    content[4:8] = content[40:44] = bytes(4)
+    assert heard(bytes(content)) == (pytest.approx(len(samples) / RATE), [])
+    # What has chunks behind empty data is empty.
+    empty = encoded(np.zeros(0), "WAV") + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    with pytest.raises(AudioError, match="holds no samples"):
+        load_audio(empty, RATE)
+
+
+def test_an_au_without_a_size_is_read_to_its_end():
+    content = bytearray(encoded(noise(1.0), "AU"))
+    content[8:12] = bytes(4)
+    assert heard(bytes(content)) == (pytest.approx(1.0), [])
+
+
+def test_a_wav_whose_bytes_a_second_are_wrong_is_whole():
+    content = bytearray(encoded(noise(1.0), "WAV"))
+    content[28:32] = struct.pack("<I", 2 * RATE + 4000)
+    assert heard(bytes(content)) == (pytest.approx(1.0), [])
+
+
+def test_a_caf_that_is_cut_says_how_much_is_missing():
+    content = encoded(noise(2.0), "CAF")
+    seconds, said = heard(content[: len(content) // 2])
+    assert "header promises 1.0" in said[0]
+    assert seconds == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_flac_without_a_total_is_read(monkeypatch):
+    content = bytearray(encoded(noise(1.0), "FLAC"))
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    assert survey(io.BytesIO(bytes(content))).has_no_total
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "av", None)
+        with pytest.raises(AsrError):
+            load_audio(bytes(content), RATE)
+    pytest.importorskip("av", reason="PyAV reads it")
+    assert heard(bytes(content))[0] == pytest.approx(1.0)
+
+
+def test_where_libsndfile_finds_damage_pyav_goes_on():
+    pytest.importorskip("av", reason="PyAV reads on")
+    content = bytearray(encoded(noise(40.0), "FLAC"))
+    middle = len(content) // 2
+    content[middle : middle + 300] = bytes(300)
+    seconds, said = heard(bytes(content))
+    assert seconds == pytest.approx(40, abs=1)
+    assert said
+    assert "is damaged" in said[-1]
+
+
+def film(codec: str, file_format: str, parts: list[tuple[float, np.ndarray]], tracks: int = 1) -> bytes:
+    """Return a container with audio at given times."""
+    av = pytest.importorskip("av", reason="containers need PyAV")
+    file = io.BytesIO()
+    with av.open(file, "w", format=file_format) as container:
+        streams = [container.add_stream(codec, rate=RATE, layout="mono") for _ in range(tracks)]
+        for stream in streams:
+            for start, samples in parts:
+                for begin in range(0, len(samples), 1024):
+                    block = np.round(samples[np.newaxis, begin : begin + 1024] * 32767).astype(np.int16)
+                    frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                    frame.sample_rate, frame.pts = RATE, round(start * RATE) + begin
+                    container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_times_are_those_of_the_clock_of_a_film():
+    sound = noise(1.0)
+    content = film("pcm_s16le", "matroska", [(0.0, sound), (3.0, sound)])
+    seconds, said = heard(content)
+    assert seconds == pytest.approx(4.0, abs=0.01)
+    (message,) = said
+    assert "has no audio for 2.0 s within it" in message
+    with pytest.warns(AudioWarning):
+        part = load_audio(content, RATE, start_seconds=3.0).samples
+    np.testing.assert_allclose(part, sound, atol=1e-3)
+    # A part of a file is no sign that the rest is missing.
+    assert not [w for w in _warnings(content, end_seconds=1.0) if isinstance(w, IncompleteAudioWarning)]
+
+
+def _warnings(content: bytes, **options: float) -> list[AudioWarning]:
+    with AudioStream(content, RATE, **options) as audio:
+        assert sum(map(len, audio))
+    return audio.warnings
+
+
+def test_one_of_several_tracks_is_chosen():
+    content = film("pcm_s16le", "matroska", [(0.0, noise(1.0))], tracks=2)
+    (said,) = map(str, _warnings(content))
+    assert "has 2 audio tracks; the first was read" in said
+    assert not _warnings(content, audio_track=1)
+    with pytest.raises(AudioError, match="got audio track 3; expected 1 to 2"):
+        load_audio(content, RATE, audio_track=2)
+
+
+def test_titles_that_are_not_utf8_and_unknown_codecs_are_no_traceback():
+    content = film("flac", "matroska", [(0.0, noise(1.0))])
+    with pytest.raises(AudioError, match="no decoder for its audio"):
+        load_audio(content.replace(b"A_FLAC", b"A_FOOO"), RATE)
+    assert load_audio(content.replace(b"Lavf", b"L\xe9vf"), RATE).duration_seconds == pytest.approx(1.0)
+
+
+def test_playlists_and_lists_of_files_open_nothing(tmp_path):
+    (tmp_path / "a.wav").write_bytes(encoded(noise(1.0), "WAV"))
+    for text in (f"ffconcat version 1.0\nfile '{tmp_path}/a.wav'\n", f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/a.wav\n"):
+        path = tmp_path / "list.wav"
+        path.write_text(text)
+        with pytest.raises(AudioError, match="not audio in a format that can be read"):
+            load_audio(path, RATE)
+
+
+def test_channels_that_cancel_each_other_are_told():
+    speech = noise(2.0)
+    stereo = np.stack([speech, -speech], axis=1)
+    with pytest.warns(AudioWarning, match=r"cancel each other for 2\.0 s.*--channel each"):
+        assert np.abs(load_audio(stereo, RATE, source_rate=RATE).samples).max() < 1e-3
+    for whole in (np.stack([speech, noise(2.0, 2)], axis=1), np.stack([speech, 0 * speech], axis=1)):
+        load_audio(whole, RATE, source_rate=RATE)
+    load_audio(stereo, RATE, source_rate=RATE, channels=[0])
+
+
+class Broken(io.BytesIO):
+    """A connection that is reset, before or after the first bytes."""
+
+    def __init__(self, error: Exception, after: int) -> None:
+        super().__init__()
+        self.error, self.after = error, after
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.after -= 1
+        if self.after < 0:
+            raise self.error
+        return bytes(1000)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset by peer"), RuntimeError("odd"), EOFError()])
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_a_source_raises_is_an_error_of_that_source(error, after):
+    with pytest.raises(AudioError, match="cannot be read"):
+        load_audio(Broken(error, after), RATE)
