@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, compare, data, decode, evaluate, export, info, lm, recipe, serve, transcribe, tune
+from asr.cli import align, compare, data, decode, evaluate, export, info, lexicon, lm, recipe, serve, transcribe, tune
 from asr.console import run
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command(context_settings=recipe.PASS_ON)(recipe.prepare)
 app.command(context_settings=recipe.PASS_ON)(recipe.train)
 app.add_typer(recipe.recipe_app, name="recipe")
 app.add_typer(lm.lm_app, name="lm")
+app.add_typer(lexicon.lexicon_app, name="lexicon")
 app.add_typer(data.data_app, name="data")
 
 

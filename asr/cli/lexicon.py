@@ -1,0 +1,200 @@
+"""``asr lexicon``: build, check and extend lexicons of pronunciations."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from asr.lexicon import PronouncingDictionary
+    from asr.text import TextProfile
+
+lexicon_app = typer.Typer(
+    help="Build, check and extend lexicons: words and their phones.", no_args_is_help=True, rich_markup_mode=None
+)
+
+SOURCE_HELP = "A lexicon: a file, an address, or cmudict, which is downloaded (American English, 126,000 words)."
+LEXICON_HELP = "A lexicon: a word and its phones a line; CMUdict's, Kaldi's and flashlight's are such files."
+TEXT_HELP = "Normalised text, a sentence or a word a line; plain or packed; - for the standard input."
+G2P_HELP = "A pronunciation model, as asr lexicon train writes it."
+OUT_HELP = "Where to write the lexicon; compressed if it ends in .gz."
+PROFILE_HELP = "Leave out words that this text profile would change otherwise than in letter case: english, verbatim."
+
+
+@lexicon_app.command()
+def build(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
+    out: Annotated[Path, typer.Option(help=OUT_HELP)],
+    profile: Annotated[str, typer.Option(help=PROFILE_HELP)] = "verbatim",
+    keep_stress: Annotated[bool, typer.Option("--keep-stress", help="Keep CMUdict's stress: AH0, not AH.")] = False,
+) -> None:
+    """Join lexicons to one, the first source's pronunciations first, in the letter case of the transcripts."""
+    from asr.lexicon import PronouncingDictionary, write_lexicon
+    from asr.lexicon.sources import fit_words, open_lexicon
+
+    chosen = find_profile(profile)
+    entries = [entry for source in sources for entry in open_lexicon(source).entries()]
+    lexicon, left_out = fit_words(PronouncingDictionary(entries), chosen)
+    lexicon = lexicon if keep_stress else lexicon.without_stress()
+    write_lexicon(lexicon, out)
+    if left_out:
+        print(
+            f"asr: left out {len(left_out):,} words that do not fit profile {profile}{shown(left_out)}",
+            file=sys.stderr,
+        )
+    say_what(lexicon, out)
+
+
+@lexicon_app.command()
+def check(
+    lexicon: Annotated[Path, typer.Argument(help=LEXICON_HELP)],
+    text: Annotated[list[Path] | None, typer.Option(help=TEXT_HELP + " Repeatable.")] = None,
+    lm: Annotated[Path | None, typer.Option(help="An n-gram model of words, which the lexicon should hold.")] = None,
+    model: Annotated[str, typer.Option(help="A model of phones, which the lexicon's must be among.")] = "",
+) -> None:
+    """Print what a lexicon holds, what looks wrong in it, and what it lacks."""
+    from asr.lexicon import read_lexicon
+    from asr.lexicon.checking import describe, missing_from_lm, missing_from_text
+
+    known = read_lexicon(lexicon)
+    print("\n".join(describe(known)))
+    if text:
+        from asr.decoder.ngram.text import read_sentences
+
+        print(missing_from_text(known, read_sentences(text)))
+    if lm is not None:
+        from asr.decoder.ngram import NGramModel
+
+        print(missing_from_lm(known, NGramModel.read(lm).words))
+    if model:
+        known.check_phones(phones_of(model), f"model {model}")
+        print(f"all phones are among those of model {model}")
+
+
+@lexicon_app.command()
+def train(
+    lexicon: Annotated[Path, typer.Argument(help=LEXICON_HELP)],
+    out: Annotated[Path, typer.Option(help="Where to write the pronunciation model: g2p.npz.")],
+    order: Annotated[int, typer.Option(min=2, help="Length of the longest n-grams of letters with phones.")] = 7,
+) -> None:
+    """Learn from a lexicon to guess the pronunciation of other words (joint n-grams; Bisani & Ney 2008)."""
+    from asr.lexicon import G2P, read_lexicon
+
+    model = G2P.train(read_lexicon(lexicon), order)
+    model.write(out)
+    print(
+        f"asr: {out}: {len(model.letters)} letters, {len(model.phones)} phones, {sum(model.lm.counts):,} n-grams, "
+        f"{out.stat().st_size / 1e6:.1f} MB",
+        file=sys.stderr,
+    )
+
+
+@lexicon_app.command()
+def extend(
+    lexicon: Annotated[Path, typer.Argument(help=LEXICON_HELP)],
+    texts: Annotated[list[Path], typer.Argument(metavar="TEXT", help=TEXT_HELP)],
+    g2p: Annotated[Path, typer.Option(help=G2P_HELP)],
+    out: Annotated[Path, typer.Option(help=OUT_HELP)],
+    at_least: Annotated[int, typer.Option(min=1, help="Leave out words that occur less often.")] = 1,
+    nbest: Annotated[int, typer.Option(min=1, help="The most pronunciations of each word.")] = 1,
+) -> None:
+    """Add the words of a text (or a list of words) that a lexicon lacks, as a pronunciation model guesses them."""
+    from collections import Counter
+
+    from asr.decoder.ngram.text import read_sentences
+    from asr.lexicon import G2P, read_lexicon, write_lexicon
+    from asr.lexicon.g2p import extend
+
+    known, model = read_lexicon(lexicon), G2P.read(g2p)
+    counts = Counter(word for sentence in read_sentences(texts) for word in sentence.split())
+    wanted = [word for word, count in counts.most_common() if count >= at_least]
+    extended, added, left_out = extend(known, wanted, model, nbest)
+    write_lexicon(extended, out)
+    print(f"asr: added {len(added):,} words{shown(added)}", file=sys.stderr)
+    if left_out:
+        print(
+            f"asr: left out {len(left_out):,} words with letters, digits or signs that {g2p} has not learned"
+            f"{shown(left_out)}",
+            file=sys.stderr,
+        )
+    say_what(extended, out)
+
+
+@lexicon_app.command()
+def pronounce(
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words; - for those of the standard input.")],
+    lexicon: Annotated[Path | None, typer.Option(help=LEXICON_HELP)] = None,
+    g2p: Annotated[Path | None, typer.Option(help=G2P_HELP)] = None,
+    nbest: Annotated[int, typer.Option(min=1, help="The most guesses of each word.")] = 1,
+) -> None:
+    """Print how words are pronounced: as the lexicon says, else as the pronunciation model guesses.
+
+    A line for each pronunciation: word, its probability or weight, phones; separated by tabs.
+    """
+    import math
+
+    from asr.lexicon import G2P, read_lexicon
+
+    if lexicon is None and g2p is None:
+        raise UsageError("nothing that knows pronunciations: give --lexicon, --g2p, or both")
+    known = read_lexicon(lexicon) if lexicon else {}
+    model = G2P.read(g2p) if g2p else None
+    for word in words if words != ["-"] else sys.stdin.read().split():
+        if word in known:
+            found = list(known[word])
+        elif model:
+            found = model.pronounce(word, nbest)
+        else:
+            raise DataError(f"{lexicon} does not list {word!r}; give --g2p, a model that guesses (asr lexicon train)")
+        for said in found:
+            print(f"{word}\t{math.exp(said.log_weight):.4f}\t{' '.join(said.phones)}")
+
+
+def shown(words: list[str]) -> str:
+    """Return the first ten words for a message."""
+    return f": {', '.join(words[:10])}{', …' if len(words) > 10 else ''}" if words else ""
+
+
+def phones_of(model: str) -> tuple[str, ...]:
+    """Return the phones of a bundle.
+
+    Raises
+    ------
+    UsageError
+        If its tokens are no phones.
+    """
+    from asr.bundle.bundle import Bundle
+    from asr.tokenizer import PhoneTokenizer
+
+    tokenizer = Bundle.load(model).tokenizer
+    if not isinstance(tokenizer, PhoneTokenizer):
+        raise UsageError(f"the tokens of model {model} are {tokenizer.kind}; expected a model of phones")
+    return tokenizer.phones
+
+
+def find_profile(name: str) -> "TextProfile":
+    """Return a text profile by its name.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    from asr.text import PROFILES
+
+    if name not in PROFILES:
+        raise UsageError(
+            f"no text profile {name!r}{did_you_mean(name, PROFILES)}; expected one of {', '.join(PROFILES)}"
+        )
+    return PROFILES[name]
+
+
+def say_what(lexicon: "PronouncingDictionary", path: Path) -> None:
+    """Say on the error stream what was written."""
+    print(
+        f"asr: {path}: {len(lexicon):,} words, {lexicon.num_entries:,} pronunciations, {len(lexicon.phones)} phones",
+        file=sys.stderr,
+    )
