@@ -6,15 +6,13 @@ need librosa at inference: a bundle carries the filterbank that it was trained w
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, overload
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import AudioError, MissingExtraError, ModelError, UsageError, did_you_mean
-
-Normalisation = Literal["none", "utterance", "global"]
+from asr.errors import AudioError, MissingExtraError, ModelError, UsageError
 
 # Frames per block: the block's spectra stay in the processor's cache (about 400 KB in float32 at 16 kHz).
 BLOCK_FRAMES = 128
@@ -23,16 +21,10 @@ BLOCK_FRAMES = 128
 # frequencies, the product with it takes a third of the time that the whole matrix does.
 BAND_GROUPS = 5
 
-# Frames whose sum is taken in the type of the features; the sums of these blocks are added in float64.
-SUM_FRAMES = 1024
-
-# Below this standard deviation a mel band counts as constant, so that silence is not blown up to noise.
-MIN_STD = 1e-2
-
 
 @dataclass(frozen=True)
 class LogMelConfig:
-    """What the features are; stored beside every feature store and every model.
+    """What the features are; stored beside every feature store and every model, which normalises them itself.
 
     Parameters
     ----------
@@ -47,10 +39,6 @@ class LogMelConfig:
         sample rate.
     floor : float
         Smallest mel energy: the logarithm is that of ``max(energy, floor)``.
-    normalisation : {"utterance", "none", "global"}
-        Zero mean and unit variance of each band over the utterance, nothing, or by the stored `mean`, `std`.
-    mean, std : tuple of float
-        Per band, natural log units; only for ``normalisation="global"``.
 
     Raises
     ------
@@ -65,9 +53,6 @@ class LogMelConfig:
     low_hz: float = 0.0
     high_hz: float = 0.0
     floor: float = 1e-10
-    normalisation: Normalisation = "utterance"
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_mels", "window_seconds", "hop_seconds", "floor"):
@@ -90,18 +75,6 @@ class LogMelConfig:
         if self.floor < np.finfo(np.float32).tiny:
             raise UsageError(
                 f"features.floor is {self.floor}; expected at least {np.finfo(np.float32).tiny}, for float32"
-            )
-        if self.normalisation not in ("none", "utterance", "global"):
-            known = ["none", "utterance", "global"]
-            raise UsageError(
-                f"features.normalisation is {self.normalisation!r}; expected one of {', '.join(known)}"
-                + did_you_mean(str(self.normalisation), known)
-            )
-        wanted = self.n_mels if self.normalisation == "global" else 0
-        if len(self.mean) != wanted or len(self.std) != wanted:
-            raise UsageError(
-                f"features: got {len(self.mean)} means and {len(self.std)} deviations; normalisation "
-                f"{self.normalisation!r} expects {wanted} of each"
             )
 
     @property
@@ -126,26 +99,6 @@ class LogMelConfig:
     def num_frames(self, num_samples: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
         """Return the number of frames for `num_samples` samples: frame t is centred on sample t · hop."""
         return (1 + num_samples // self.hop_samples) * (num_samples > 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values for JSON."""
-        values = asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "LogMelConfig":
-        """Return the configuration that `to_dict` gave.
-
-        Raises
-        ------
-        UsageError
-            If a key is unknown or a value out of range.
-        """
-        known = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise UsageError(f"features: unknown key {key!r}{did_you_mean(key, known)}")
-        return cls(**{**values, "mean": tuple(values.get("mean", ())), "std": tuple(values.get("std", ()))})
 
 
 def mel_filterbank(config: LogMelConfig) -> NDArray[np.float32]:
@@ -202,8 +155,6 @@ class LogMel:
             raise ModelError(f"got a filterbank of shape {self.filterbank.shape}; the configuration needs {expected}")
         self._groups = list(_band_groups(self.filterbank))
         self._window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.window_samples) / config.window_samples)
-        self._mean = np.asarray(config.mean, dtype=np.float32)
-        self._std = np.maximum(np.asarray(config.std, dtype=np.float32), MIN_STD)
 
     def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[Any]:
         """Return the features of `samples`.
@@ -216,7 +167,7 @@ class LogMel:
         Returns
         -------
         ndarray, shape (num_frames, n_mels), dtype of `samples`
-            Natural logarithms of mel energies, normalised as the configuration says.
+            Natural logarithms of mel energies.
 
         Raises
         ------
@@ -227,9 +178,6 @@ class LogMel:
             raise AudioError(f"got samples of shape {samples.shape}; expected (num_samples,), at least one")
         if samples.dtype not in (np.float32, np.float64):
             raise AudioError(f"got samples of dtype {samples.dtype}; expected float32 or float64 in [-1, 1]")
-        return self._normalise(self._log_mel(samples))
-
-    def _log_mel(self, samples: NDArray[Any]) -> NDArray[Any]:
         from scipy.fft import rfft
 
         config, dtype = self.config, samples.dtype
@@ -258,17 +206,6 @@ class LogMel:
             np.log(block, out=block)
         return features
 
-    def _normalise(self, features: NDArray[Any]) -> NDArray[Any]:
-        if self.config.normalisation == "utterance":
-            # From the first frame on: what is constant, such as digital silence, is then exactly zero.
-            features -= features[0].copy()
-            features -= _mean(features)
-            features *= 1 / np.maximum(np.sqrt(_mean(features, squared=True)), MIN_STD)
-        elif self.config.normalisation == "global":
-            features -= self._mean
-            features /= self._std
-        return features
-
 
 def _band_groups(filterbank: NDArray[np.float32]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
     """Yield (frequencies, bands, their filters ``(frequencies, bands)``) for groups of neighbouring bands."""
@@ -276,18 +213,6 @@ def _band_groups(filterbank: NDArray[np.float32]) -> Iterator[tuple[slice, slice
         used = np.flatnonzero(filterbank[bands].any(axis=0))
         bins = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
         yield bins, slice(bands[0], bands[-1] + 1), np.ascontiguousarray(filterbank[bands, bins].T)
-
-
-def _mean(features: NDArray[Any], *, squared: bool = False) -> NDArray[Any]:
-    """Return the mean of `features` ``(T, F)``, or of their squares, over time: ``(F,)``, of the same dtype.
-
-    Sums over the frames of an hour need float64; those of a block do not, and are a matrix product.
-    """
-    total = np.zeros(features.shape[1])
-    for first in range(0, len(features), SUM_FRAMES):
-        block = features[first : first + SUM_FRAMES]
-        total += np.ones(len(block), dtype=features.dtype) @ (np.square(block) if squared else block)
-    return (total / len(features)).astype(features.dtype)
 
 
 def _padded_slice(samples: NDArray[Any], start: int, stop: int) -> NDArray[Any]:

@@ -1,19 +1,22 @@
 """The acoustic model: log-mel features → log-probabilities of tokens at a reduced frame rate.
 
-    (B, T, F) → two convolutions, time / 2 or / 4 → (B, T', C · F') → recurrent layers → linear → log-softmax
+    (B, T, F) → normalisation → two convolutions, time / 2 or / 4 → (B, T', C · F') → recurrent layers
+              → linear → log-softmax
 
 The values of an utterance do not depend on what shares its batch: what lies beyond an utterance's end is set to
 zero before each convolution (as the convolution's own padding is for an utterance alone), each layer that runs
-backwards starts at the utterance's own last frame, and normalisation looks at one frame at a time.
+backwards starts at the utterance's own last frame, and layer norms look at one frame at a time.
 """
 
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.model_config import ModelConfig
+from asr.model_config import MIN_STD, ModelConfig
 
 
 class AcousticModel(nn.Module):
@@ -31,6 +34,7 @@ class AcousticModel(nn.Module):
     def __init__(self, config: ModelConfig, n_mels: int, vocab_size: int) -> None:
         super().__init__()
         self.config = config
+        self.normalisation = _make_normalisation(config, n_mels)
         self.front_end = ConvFrontEnd(config, n_mels)
         directions = 2 if config.bidirectional else 1
         widths = [self.front_end.output_size] + [directions * config.hidden_size] * config.num_layers
@@ -45,7 +49,7 @@ class AcousticModel(nn.Module):
         Parameters
         ----------
         features : Tensor, shape (B, T, F), float
-            Log-mel features; what lies beyond an utterance's length is ignored.
+            Log-mel features, as `asr.features.LogMel` gives them; what lies beyond an utterance's length is ignored.
         lengths : Tensor, shape (B,), int64
             Frames of each utterance, from 1 to T.
 
@@ -56,7 +60,7 @@ class AcousticModel(nn.Module):
         lengths : Tensor, shape (B,), int64
             Output frames of each utterance: ``config.output_frames``.
         """
-        x, lengths = self.front_end(features, lengths)
+        x, lengths = self.front_end(self.normalisation(features, lengths), lengths)
         for layer_output in self._recurrent(x, lengths):
             x = layer_output
         return self._log_probs(x), lengths
@@ -72,10 +76,22 @@ class AcousticModel(nn.Module):
             Of the last recurrent layer, and of number ``ceil(num_layers / 2)``, which is the same where there is one.
         lengths : Tensor, shape (B,), int64
         """
-        x, lengths = self.front_end(features, lengths)
+        x, lengths = self.front_end(self.normalisation(features, lengths), lengths)
         outputs = list(self._recurrent(x, lengths))
         middle = outputs[(self.config.num_layers - 1) // 2]
         return self._log_probs(outputs[-1]), self._log_probs(middle), lengths
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Take over the training set's mean and deviation, each ``(F,)``, where normalisation is global."""
+        if isinstance(self.normalisation, GlobalNormalisation):
+            self.normalisation.mean.copy_(mean)
+            self.normalisation.std.copy_(std.clamp(min=MIN_STD))
+
+    def average_features(self) -> NDArray[np.float32] | None:
+        """Return the features ``(F,)`` that are 0 once normalised; None where they depend on the utterance."""
+        if isinstance(self.normalisation, GlobalNormalisation):
+            return self.normalisation.mean.cpu().numpy()
+        return None
 
     def _recurrent(self, x: Tensor, lengths: Tensor) -> Iterator[Tensor]:
         """Yield the output ``(B, T', D)`` of each recurrent layer."""
@@ -88,6 +104,54 @@ class AcousticModel(nn.Module):
         logits: Tensor = self.output(self.dropout(self.output_norm(x)))
         # In float32 also where autocast is on: bfloat16 has no more than three digits for CTC to add up.
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
+
+
+class GlobalNormalisation(nn.Module):
+    """Subtracts the mean of the training set from each band and divides by its deviation; neither is trained.
+
+    Parameters
+    ----------
+    n_mels : int
+
+    Attributes
+    ----------
+    mean, std : Tensor, shape (F,), float
+        In nats; 0 and 1 until `AcousticModel.set_statistics` is called.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_mels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_mels))
+        self.register_buffer("std", torch.ones(n_mels))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """``(B, T, F)`` → ``(B, T, F)``."""
+        return (features - self.mean) / self.std
+
+
+class UtteranceNormalisation(nn.Module):
+    """Gives each band zero mean and unit deviation over its utterance."""
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """``(B, T, F), (B,)`` → ``(B, T, F)``, zero beyond an utterance's end."""
+        inside = time_mask(lengths, features.shape[1])[:, :, None]
+        frames = lengths[:, None, None]
+        # From the first frame on: what is constant, such as digital silence, is then exactly zero.
+        x = (features - features[:, :1]).masked_fill(~inside, 0.0)
+        x = (x - x.sum(dim=1, keepdim=True) / frames).masked_fill(~inside, 0.0)
+        std = (x.square().sum(dim=1, keepdim=True) / frames).sqrt()
+        return x / std.clamp(min=MIN_STD)
+
+
+class NoNormalisation(nn.Module):
+    """Leaves the features as they are."""
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """``(B, T, F)`` → ``(B, T, F)``."""
+        return features
 
 
 class ConvFrontEnd(nn.Module):
@@ -171,6 +235,12 @@ def reversal(lengths: Tensor, num_frames: int) -> Tensor:
 
 def _reorder(x: Tensor, time: Tensor) -> Tensor:
     return x.gather(1, time[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+def _make_normalisation(config: ModelConfig, n_mels: int) -> nn.Module:
+    if config.normalisation == "global":
+        return GlobalNormalisation(n_mels)
+    return UtteranceNormalisation() if config.normalisation == "utterance" else NoNormalisation()
 
 
 def _make_dropout(config: ModelConfig) -> nn.Module:

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from asr.errors import UsageError, did_you_mean
 
 Cell = Literal["lstm", "gru", "rnn_tanh", "rnn_relu"]
+Normalisation = Literal["global", "utterance", "none"]
+
+# Below this standard deviation, in nats, a mel band counts as constant, so that silence is not blown up to noise.
+MIN_STD = 1e-2
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class ModelConfig:
         Whether the recurrent weights stay random (an echo-state network, Jaeger 2001); all others are trained.
     spectral_radius : float
         Largest eigenvalue magnitude of each recurrent matrix of a reservoir.
+    normalisation : {"global", "utterance", "none"}
+        What the network does first with each band of its features: subtract the mean of the training set and divide by
+        its deviation; the same with those of the utterance, for which all of it must be known; or nothing.
 
     Raises
     ------
@@ -52,13 +59,15 @@ class ModelConfig:
     variational_dropout: bool = False
     reservoir: bool = False
     spectral_radius: float = 0.9
+    normalisation: Normalisation = "global"
 
     def __post_init__(self) -> None:
-        if self.cell not in get_args(Cell):
-            known = get_args(Cell)
-            raise UsageError(
-                f"model.cell is {self.cell!r}; expected one of {', '.join(known)}{did_you_mean(self.cell, known)}"
-            )
+        for name, known in (("cell", get_args(Cell)), ("normalisation", get_args(Normalisation))):
+            value = getattr(self, name)
+            if value not in known:
+                raise UsageError(
+                    f"model.{name} is {value!r}; expected one of {', '.join(known)}{did_you_mean(str(value), known)}"
+                )
         if self.time_reduction not in (2, 4):
             raise UsageError(f"model.time_reduction is {self.time_reduction}; expected 2 or 4")
         for name in ("num_layers", "hidden_size", "conv_channels", "spectral_radius"):

@@ -155,10 +155,10 @@ def main() -> None:
         return
     speeds(parsed.data, parsed.audio, parsed.noises)
     print(f"resident MB after epochs of {parsed.data}:", again("--step", "memory", str(parsed.data)))
-    from asr.preparation.features import write_filterbank
     from preparation_scale import BANDS, write_million
 
     from asr.features import LogMelConfig
+    from asr.store.layout import write_filterbank
 
     with tempfile.TemporaryDirectory() as name:
         write_million(Path(name, "million"))

@@ -53,10 +53,11 @@ def write_million(folder: Path) -> None:
 
     from asr.features import LogMelConfig
     from asr.preparation.index import write_index
+    from asr.settings import to_dict
     from asr.store.layout import FORMAT, HEADER, ShardWriter, file_checksum, schema, shard_name
 
     config = LogMelConfig(sample_rate=8_000, n_mels=BANDS)
-    layout = schema("features", BANDS, {"features": json.dumps(config.to_dict())})
+    layout = schema("features", BANDS, {"features": json.dumps(to_dict(config))})
     features = np.zeros((FRAMES, BANDS), dtype=np.float16)
     shards, measures = [], []
     folder.mkdir()
@@ -77,7 +78,7 @@ def write_million(folder: Path) -> None:
     ]
     header = {
         "format": FORMAT, "kind": "features", "corpus": "million", "version": "1", "split": "train",
-        "features": config.to_dict(), "utterances": UTTERANCES, "seconds": seconds, "shards": listed,
+        "features": to_dict(config), "utterances": UTTERANCES, "seconds": seconds, "shards": listed,
     }  # fmt: skip
     (folder / HEADER).write_text(json.dumps(header))
 

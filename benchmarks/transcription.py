@@ -82,12 +82,12 @@ def measure(
 ) -> dict[tuple[str, int], tuple[float, float]]:
     """Return the best seconds of each network and batch size: of the network alone, and from samples to words."""
     decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
-    log_mel, now = bundle.log_mel, getattr(time, clock)
+    front_end, now = bundle.front_end, getattr(time, clock)
     best: dict[tuple[str, int], tuple[float, float]] = {}
     for _, size, name in itertools.product(range(rounds), BATCH_SIZES, networks):
         alone, start = 0.0, now()
         for batch in cut(recordings, size):
-            features = [log_mel(samples) for samples in batch]
+            features = [front_end(samples) for samples in batch]
             before = now()
             log_probs = networks[name](features)
             alone += now() - before

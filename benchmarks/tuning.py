@@ -17,7 +17,6 @@ from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
 from asr.bundle.runtime import OnnxRuntime
 from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
 from asr.evaluation.tune import Errors, Search, choose, fewest_errors
-from asr.store.checking import features_of
 from asr.store.store import FeatureStore
 from asr.tokenizer import BLANK
 from asr.wer import word_errors
@@ -29,7 +28,7 @@ BETAS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 def all_errors(bundle: Bundle, store: FeatureStore) -> Errors:
     """Return the errors of each utterance with each pair of weights."""
     runtime = OnnxRuntime(bundle)
-    log_probs = [runtime([features_of(store, index, bundle.log_mel)])[0] for index in range(len(store))]
+    log_probs = [runtime([bundle.front_end.stored(store, index)])[0] for index in range(len(store))]
     decoder = BeamSearchDecoder(
         bundle.tokenizer.tokens,
         blank=BLANK,

@@ -23,7 +23,13 @@ RECIPE = Recipe(
     licence="other",
     features=LogMelConfig(sample_rate=16_000, n_mels=80),
     model=ModelConfig(
-        cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3, variational_dropout=True
+        cell="lstm",
+        num_layers=3,
+        hidden_size=256,
+        time_reduction=4,
+        dropout=0.3,
+        variational_dropout=True,
+        normalisation="utterance",
     ),
     training=TrainingConfig(
         epochs=60,

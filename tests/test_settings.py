@@ -20,7 +20,7 @@ RECIPE = Recipe(name="x", corpus="x", description="x", licence="x")
         RECIPE,
         ModelConfig(cell="gru", time_reduction=2),
         TrainingConfig(optimizer="sgd"),
-        LogMelConfig(n_mels=2, normalisation="global", mean=(0.0, 1.0), std=(1.0, 2.0)),
+        LogMelConfig(n_mels=2, high_hz=4_000.0),
     ],
     ids=lambda settings: type(settings).__name__,
 )

@@ -27,7 +27,7 @@ def main(model: str, audio: str, out: str) -> None:
 
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 4), sharex=True, height_ratios=(3, 2), layout="constrained")
     top.imshow(
-        bundle.log_mel(samples).T,
+        bundle.front_end.log_mel(samples).T,
         origin="lower",
         aspect="auto",
         cmap="magma",

@@ -15,7 +15,8 @@ tuning.json         what `asr tune` has tried, and tuning.png, a picture of it (
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zipfile import BadZipFile
@@ -23,13 +24,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.bundle.front_end import FrontEnd
 from asr.errors import AsrError, ModelError, UsageError, did_you_mean
 from asr.features import LogMel, LogMelConfig
 from asr.model_config import ModelConfig
 from asr.settings import from_dict, to_dict
 from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", WEIGHTS, "README.md")
 LANGUAGE_MODEL = "lm.arpa.gz"
@@ -73,6 +75,11 @@ class Bundle:
         ``utterances``, ``words``.
     weights_sha256 : str
         The digest of ``model.safetensors`` of which the graphs were made; empty in bundles that do not say.
+    format_version : int
+        1 or 2.
+    statistics : dict
+        Of format 1 with global normalisation: ``normalisation.mean`` and ``normalisation.std``, each ``(n_mels,)``
+        float32; format 2 has them in ``model.safetensors``.
     """
 
     directory: Path
@@ -89,16 +96,26 @@ class Bundle:
     decoding: dict[str, float] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
     weights_sha256: str = ""
+    format_version: int = FORMAT_VERSION
+    statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def frame_seconds(self) -> float:
         """Seconds from one output frame to the next: of whole samples, which ``hop_seconds`` need not be."""
         return self.features.hop_samples * self.model.time_reduction / self.features.sample_rate
 
+    @cached_property
+    def front_end(self) -> FrontEnd:
+        """What makes of samples, or of a store's utterance, what the network takes."""
+        log_mel = LogMel(self.features, self.filterbank)
+        if self.format_version == 1:
+            return FrontEnd(log_mel, self.model.normalisation, *self.statistics.values())
+        return FrontEnd(log_mel)
+
     @property
-    def log_mel(self) -> LogMel:
-        """The features that the model was trained with."""
-        return LogMel(self.features, self.filterbank)
+    def network(self) -> ModelConfig:
+        """What the bundle's graphs compute: in format 1 the front end normalises, and not they."""
+        return replace(self.model, normalisation="none") if self.format_version == 1 else self.model
 
     @property
     def files(self) -> list[Path]:
@@ -111,8 +128,8 @@ class Bundle:
         """The precisions in which ONNX Runtime can run the bundle as it is."""
         return tuple(name for name in get_args(Precision) if (self.directory / GRAPHS[name]).is_file())
 
-    def weights(self) -> dict[str, NDArray[np.float16]]:
-        """Read the network's weights, by their names in `asr.model.AcousticModel`.
+    def weights(self) -> dict[str, NDArray[np.floating[Any]]]:
+        """Read the weights of `model`, by their names in `asr.model.AcousticModel`.
 
         Raises
         ------
@@ -124,14 +141,15 @@ class Bundle:
 
         path = self.directory / WEIGHTS
         try:
-            return dict(load_file(path))
+            weights = load_file(path)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
+        return {**weights, **self.statistics}
 
     def config_json(self) -> str:
         """Return the content of ``config.json``."""
-        values = {
-            "format_version": FORMAT_VERSION,
+        values: dict[str, Any] = {
+            "format_version": self.format_version,
             "name": self.name,
             "description": self.description,
             "features": to_dict(self.features),
@@ -145,6 +163,9 @@ class Bundle:
             "results": self.results,
             WEIGHTS_SHA256: self.weights_sha256,
         }
+        if self.format_version == 1:
+            mean, std = (value.tolist() for value in self.statistics.values()) if self.statistics else ([], [])
+            values["features"] |= {"normalisation": values["model"].pop("normalisation"), "mean": mean, "std": std}
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -173,16 +194,17 @@ class Bundle:
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
             version = config["format_version"]
-            if version != FORMAT_VERSION:
+            if version not in (1, FORMAT_VERSION):
                 raise ModelError(
-                    f"{directory}: the bundle's format version is {version}; this program reads {FORMAT_VERSION}: "
-                    "upgrade ctc-asr, or export the model again"
+                    f"{directory}: the bundle's format version is {version}; this program reads 1 and "
+                    f"{FORMAT_VERSION}: upgrade ctc-asr, or export the model again"
                 )
+            statistics = _from_format_1(config) if version == 1 else {}
             bundle = cls(
                 directory=directory,
                 name=config["name"],
                 description=config["description"],
-                features=LogMelConfig.from_dict(config["features"]),
+                features=from_dict(LogMelConfig, config["features"], "features"),
                 filterbank=np.load(directory / "filterbank.npy", allow_pickle=False),
                 model=from_dict(ModelConfig, config["model"], "model"),
                 tokenizer=read_tokenizer(directory, config.get("tokenizer", "characters")),
@@ -193,8 +215,9 @@ class Bundle:
                 decoding=config.get("decoding", {}),
                 results=list(config["results"]),
                 weights_sha256=str(config.get(WEIGHTS_SHA256, "")),
+                format_version=version,
+                statistics=statistics,
             )
-            bundle.log_mel  # noqa: B018  # Checks the filterbank.
             _check_sections(bundle)
             return bundle
         except ModelError:
@@ -205,8 +228,23 @@ class Bundle:
             raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
 
 
+def _from_format_1(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """Give the model's section what that of the features has of normalisation; return the statistics, if any."""
+    features, model = config["features"], config["model"]
+    model["normalisation"] = features.pop("normalisation", "utterance")
+    names = {"mean": "normalisation.mean", "std": "normalisation.std"}
+    statistics = {name: np.array(features.pop(key, ()), dtype=np.float32) for key, name in names.items()}
+    if model["normalisation"] != "global":
+        return {}
+    for name, values in statistics.items():
+        if values.shape != (features["n_mels"],):
+            raise ModelError(f"config.json has {values.size} values for {name}; expected {features['n_mels']}")
+    return statistics
+
+
 def _check_sections(bundle: Bundle) -> None:
-    """Refuse decoding weights or results that their users would stumble over."""
+    """Refuse a filterbank, decoding weights or results that their users would stumble over."""
+    LogMel(bundle.features, bundle.filterbank)
     numbers, words = (int, float), ("split", "decoder")
     if not isinstance(bundle.decoding, dict) or not all(
         name in DECODING_KEYS and isinstance(value, numbers) for name, value in bundle.decoding.items()

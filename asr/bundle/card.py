@@ -5,7 +5,6 @@ from string import Template
 from typing import Any
 
 from asr.bundle.bundle import Bundle, Precision
-from asr.features import MIN_STD
 
 # The features' settings beside an exported graph.
 FEATURES = "features.json"
@@ -93,17 +92,6 @@ def _results_table(bundle: Bundle) -> str:
 def onnx_card(bundle: Bundle, precision: Precision) -> str:
     """Return the ``README.md`` beside an exported graph: its inputs, outputs and features, and how to use it."""
     config = bundle.features
-    normalisation, code = {
-        "utterance": (
-            f"each band less its mean over the utterance, divided by its standard deviation (at least {MIN_STD:g})",
-            f"features = (features - features.mean(0)) / np.maximum(features.std(0), {MIN_STD:g})",
-        ),
-        "global": (
-            f"each band less `mean`, divided by `std` (at least {MIN_STD:g}), both of them in {FEATURES}",
-            f'features = (features - config["mean"]) / np.maximum(config["std"], {MIN_STD:g})',
-        ),
-        "none": ("no normalisation", ""),
-    }[config.normalisation]
     return _ONNX_CARD.substitute(
         name=bundle.name,
         precision=precision,
@@ -118,8 +106,6 @@ def onnx_card(bundle: Bundle, precision: Precision) -> str:
         window=config.window_samples,
         hop=config.hop_samples,
         floor=f"{config.floor:g}",
-        normalisation=normalisation,
-        normalise=code,
         features=FEATURES,
         join="" if bundle.tokenizer.kind == "characters" else '.replace("▁", " ").strip()',
     )
@@ -150,7 +136,7 @@ The features are made of mono audio at $rate Hz in [-1, 1], with zeros before an
 
 - a frame of $window samples every $hop samples, the first centred on the first sample; 1 + samples / $hop frames
 - a periodic Hann window, the squared magnitude of the Fourier transform, the mel filters in `filterbank.npy`
-- the natural logarithm of at least $floor; $normalisation
+- the natural logarithm of at least $floor; the graph normalises them itself
 
 ```python
 import json
@@ -172,7 +158,6 @@ frames = frames[: 1 + len(samples) // hop]
 hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
 power = np.abs(np.fft.rfft(frames * hann)) ** 2
 features = np.log(np.maximum(power @ np.load("filterbank.npy").T, config["floor"]))
-$normalise
 
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 inputs = {"features": features[None].astype(np.float32), "lengths": np.array([len(features)])}

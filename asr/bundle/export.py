@@ -11,10 +11,11 @@ import onnx
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from asr.bundle.bundle import GRAPHS, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
+from asr.bundle.bundle import FORMAT_VERSION, GRAPHS, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
 from asr.bundle.graph import build_onnx
 from asr.bundle.quantise import quantise
 from asr.files import atomic_directory, write_text
+from asr.model_config import ModelConfig
 from asr.settings import to_dict
 
 if TYPE_CHECKING:
@@ -33,21 +34,30 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
     bundle : Bundle
         Its `directory` is ignored.
     model : AcousticModel
-        Weights are rounded to float16.
+        Weights are rounded to float16, but for those of its normalisation.
     card : str
         The model card, Markdown with a YAML header.
     directory : Path
         An older bundle there is replaced once the new one is complete.
     """
     state = model.state_dict()
-    weights = {name: np.ascontiguousarray(value.detach().cpu().half().numpy()) for name, value in state.items()}
+    weights = {
+        name: np.ascontiguousarray((value if name.startswith("normalisation.") else value.half()).cpu().numpy())
+        for name, value in state.items()
+    }
     saved = save(weights)
-    bundle = replace(bundle, directory=directory, weights_sha256=hashlib.sha256(saved).hexdigest())
+    bundle = replace(
+        bundle,
+        directory=directory,
+        weights_sha256=hashlib.sha256(saved).hexdigest(),
+        format_version=FORMAT_VERSION,
+        statistics={},
+    )
     with atomic_directory(directory) as new:
         (new / WEIGHTS).write_bytes(saved)
-        onnx.save(float_graph(bundle, weights), str(new / GRAPHS["float32"]))
+        onnx.save(make_graph(bundle, bundle.model, weights, "float32"), str(new / GRAPHS["float32"]))
         if bundle.model.cell == "lstm":
-            onnx.save(int8_graph(bundle, weights), str(new / GRAPHS["int8"]))
+            onnx.save(make_graph(bundle, bundle.model, weights, "int8"), str(new / GRAPHS["int8"]))
         np.save(new / "filterbank.npy", bundle.filterbank)
         for name, text in bundle.tokenizer.files().items():
             write_text(new / name, text)
@@ -56,21 +66,27 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
     return bundle
 
 
-def float_graph(bundle: Bundle, weights: Weights) -> onnx.ModelProto:
-    """Return the graph that computes in float32, its weights of the type they are given in."""
-    return _annotated(build_onnx(weights, bundle.model, bundle.features.n_mels), bundle, "float32")
+def make_graph(bundle: Bundle, network: ModelConfig, weights: Weights, precision: Precision) -> onnx.ModelProto:
+    """Return the graph of a precision.
 
-
-def int8_graph(bundle: Bundle, weights: Weights) -> onnx.ModelProto:
-    """Return the quantised graph.
+    Parameters
+    ----------
+    bundle : Bundle
+    network : ModelConfig
+        What the graph computes: the bundle's `network`, or its `model`.
+    weights : dict
+        In the graph for float32 they are of the type they are given in.
+    precision : {"float32", "int8"}
 
     Raises
     ------
     UsageError
-        If the model is no LSTM.
+        If the precision is int8, and the model no LSTM.
     """
+    if precision == "float32":
+        return _annotated(build_onnx(weights, network, bundle.features.n_mels), bundle, precision)
     widened = {name: value.astype(np.float32) for name, value in weights.items()}
-    return _annotated(quantise(build_onnx(widened, bundle.model, bundle.features.n_mels)), bundle, "int8")
+    return _annotated(quantise(build_onnx(widened, network, bundle.features.n_mels)), bundle, precision)
 
 
 def _annotated(graph: onnx.ModelProto, bundle: Bundle, precision: Precision) -> onnx.ModelProto:

@@ -54,6 +54,7 @@ def num_parameters(bundle: Bundle) -> int:
     path = bundle.directory / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as file:
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            names = [name for name in file.keys() if not name.startswith("normalisation.")]  # noqa: SIM118
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import asr
-from asr.model_config import ModelConfig
+from asr.model_config import MIN_STD, ModelConfig
 
 OPSET = 17
 # The gates of ONNX's cells in terms of the order in which torch keeps them.
@@ -47,7 +47,7 @@ class _GraphBuilder:
 
     def build(self, n_mels: int) -> onnx.ModelProto:
         """Assemble the graph in the order of the data."""
-        x = self._node("Unsqueeze", "features", self._constant("axis_1", np.array([1])))
+        x = self._node("Unsqueeze", self._normalised(), self._constant("axis_1", np.array([1])))
         lengths = "lengths"
         for index, stride in enumerate((2, 2 if self.config.time_reduction == 4 else 1)):
             x, lengths = self._convolution(x, lengths, index, stride)
@@ -79,14 +79,37 @@ class _GraphBuilder:
         onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _convolution(self, x: str, lengths: str, index: int, stride: int) -> tuple[str, str]:
-        """Zero what lies beyond each utterance, convolve, rectify; and the lengths after it."""
-        shape = self._node("Shape", x, start=2, end=3)
+    def _normalised(self) -> str:
+        """Normalise the features as the configuration says, in float32."""
+        x = "features"
+        if self.config.normalisation == "global":
+            centred = self._node("Sub", x, self._weight("normalisation.mean"))
+            return self._node("Div", centred, self._weight("normalisation.std"))
+        if self.config.normalisation == "none":
+            return x
+        mask = self._node("Unsqueeze", self._inside(x, "lengths", 1), self._constant("axis_2", np.array([2])))
+        frames = self._node("Cast", "lengths", to=TensorProto.FLOAT)
+        frames = self._node("Unsqueeze", frames, self._constant("axes_1_2", np.array([1, 2])))
+        time = self._constant("axis_1", np.array([1]))
+        first = self._node("Gather", x, self._constant("first", np.array([0])), axis=1)
+        x = self._node("Mul", self._node("Sub", x, first), mask)
+        mean = self._node("Div", self._node("ReduceSum", x, time), frames)
+        x = self._node("Mul", self._node("Sub", x, mean), mask)
+        variance = self._node("Div", self._node("ReduceSum", self._node("Mul", x, x), time), frames)
+        smallest = self._add("min_std", np.array(MIN_STD, dtype=np.float32))
+        return self._node("Div", x, self._node("Max", self._node("Sqrt", variance), smallest))
+
+    def _inside(self, x: str, lengths: str, axis: int) -> str:
+        """Return 1 for each step along time, `axis` of `x`, that lies within its utterance, else 0: ``(B, T)``."""
+        shape = self._node("Shape", x, start=axis, end=axis + 1)
         frames = self._node("Squeeze", shape, self._constant("axis_0", np.array([0])))
         time = self._node("Range", self._constant("zero", np.array(0)), frames, self._constant("one", np.array(1)))
         inside = self._node("Less", time, self._node("Unsqueeze", lengths, self._constant("axis_1", np.array([1]))))
-        mask = self._node("Cast", inside, to=TensorProto.FLOAT)
-        mask = self._node("Unsqueeze", mask, self._constant("axes_1_3", np.array([1, 3])))
+        return self._node("Cast", inside, to=TensorProto.FLOAT)
+
+    def _convolution(self, x: str, lengths: str, index: int, stride: int) -> tuple[str, str]:
+        """Zero what lies beyond each utterance, convolve, rectify; and the lengths after it."""
+        mask = self._node("Unsqueeze", self._inside(x, lengths, 2), self._constant("axes_1_3", np.array([1, 3])))
         x = self._node("Mul", x, mask)
         name = f"front_end.convolutions.{index}"
         x = self._node(

@@ -13,6 +13,7 @@ from asr.bundle.card import FEATURES, model_card, onnx_card
 from asr.bundle.runtime import check_precision, make_runtime
 from asr.errors import MissingExtraError, UsageError
 from asr.files import atomic_directory, write_text
+from asr.model_config import ModelConfig
 from asr.settings import to_dict
 
 ONNX_FILES = ("model.onnx", "tokens.json", "filterbank.npy", FEATURES, "README.md")
@@ -44,7 +45,7 @@ def export_onnx(bundle: Bundle, directory: Path, precision: Precision = "float32
             f"{directory} is the model's own folder, whose weights an ONNX export would replace; give another folder"
         )
     _check_free(directory, force)
-    graph = _build(bundle, precision)
+    graph = _build(bundle, bundle.model, precision)
     with atomic_directory(directory) as new:
         (new / "model.onnx").write_bytes(graph)
         np.save(new / "filterbank.npy", bundle.filterbank)
@@ -84,7 +85,7 @@ def export_huggingface(
             if path != int8 or precision != "float32":
                 shutil.copyfile(path, new / path.name)
         if precision == "int8" and not int8.is_file():
-            (new / int8.name).write_bytes(_build(bundle, "int8"))
+            (new / int8.name).write_bytes(_build(bundle, bundle.network, "int8"))
         write_text(new / "config.json", bundle.config_json())
         write_text(new / "README.md", model_card(bundle))
         # What is published can be loaded: files that are damaged, or another model's, are found here.
@@ -94,15 +95,14 @@ def export_huggingface(
             make_runtime(copy, threads=1, precision=name)
 
 
-def _build(bundle: Bundle, precision: Precision) -> bytes:
-    """Return the graph of `precision`, as the content of a file."""
+def _build(bundle: Bundle, network: ModelConfig, precision: Precision) -> bytes:
+    """Return the graph that computes `network` in `precision`, as the content of a file."""
     try:
-        from asr.bundle.export import float_graph, int8_graph
+        from asr.bundle.export import make_graph
     except ImportError as error:
         raise MissingExtraError(error.name or "onnx", "train", "building an ONNX graph") from None
     weights = {name: value.astype(np.float32) for name, value in bundle.weights().items()}
-    graph = float_graph(bundle, weights) if precision == "float32" else int8_graph(bundle, weights)
-    return bytes(graph.SerializeToString())
+    return bytes(make_graph(bundle, network, weights, precision).SerializeToString())
 
 
 def _check_free(directory: Path, force: bool) -> None:

@@ -157,11 +157,12 @@ class TorchRuntime:
 
         try:
             self._device = torch.device(device)
-            model = AcousticModel(bundle.model, bundle.features.n_mels, len(bundle.tokenizer)).to(self._device)
+            model = AcousticModel(bundle.network, bundle.features.n_mels, len(bundle.tokenizer)).to(self._device)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"device {device!r} cannot be used ({error}); expected cpu, cuda or cuda:N") from None
         try:
-            model.load_state_dict({name: torch.from_numpy(value).float() for name, value in bundle.weights().items()})
+            weights = {name: torch.from_numpy(value).float() for name, value in bundle.weights().items()}
+            model.load_state_dict({name: value for name, value in weights.items() if name not in bundle.statistics})
         except RuntimeError as error:
             path = bundle.directory / WEIGHTS
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None

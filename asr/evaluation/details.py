@@ -17,7 +17,7 @@ from asr.decoder import Word, align
 from asr.errors import AsrError, DecodingError, UsageError
 from asr.evaluation.results import Evaluation
 from asr.preparation.parsing import audio_in
-from asr.store.checking import Store, features_of
+from asr.store.checking import Store
 from asr.store.source import Source
 from asr.store.store import AudioStore
 from asr.tokenizer import BLANK
@@ -89,7 +89,7 @@ class Details:
 
     def __call__(self, index: int) -> Detail:
         """Return the details of utterance `index` of the store."""
-        features = features_of(self._store, index, self._bundle.log_mel)
+        features = self._bundle.front_end.stored(self._store, index)
         return Detail(index, picture(features), self._align(features, self._store.texts[index]), self._sound(index))
 
     def _align(self, features: NDArray[Any], reference: str) -> tuple[Word, ...]:

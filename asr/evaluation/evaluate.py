@@ -9,7 +9,7 @@ import numpy as np
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import Runtime
 from asr.evaluation.results import Evaluation, Timing, UtteranceResult
-from asr.store.checking import Store, check_store, features_of
+from asr.store.checking import Store, check_store
 from asr.transcription.recognition import batches_by_length
 from asr.transcription.transcribe import Decoder
 
@@ -47,9 +47,9 @@ def evaluate(
     results: dict[int, UtteranceResult] = {}
     network_seconds = decoder_seconds = 0.0
     # First calls compile and allocate, which is no part of the speed.
-    decoder(runtime([features_of(store, int(np.argmin(store.num_frames)), bundle.log_mel)])[0])
+    decoder(runtime([bundle.front_end.stored(store, int(np.argmin(store.num_frames)))])[0])
     for indices in batches_by_length(list(map(int, store.num_frames))):
-        features = [features_of(store, index, bundle.log_mel) for index in indices]
+        features = [bundle.front_end.stored(store, index) for index in indices]
         started = time.perf_counter()
         log_probs = runtime(features)
         recognised = time.perf_counter()

@@ -21,7 +21,7 @@ from asr.evaluation.compare import Comparison, Pair
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
 from asr.files import atomic_directory, write_text
-from asr.store.checking import Store, check_store, features_of
+from asr.store.checking import Store, check_store
 from asr.transcription.decoding import OWN_LM, DecodingOptions, make_decoder
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
@@ -161,7 +161,7 @@ def cached_log_probs(
     check_store(store, bundle.features, f"model {bundle.name}")
     log_probs = []
     for index in indices:
-        log_probs += runtime([features_of(store, index, bundle.log_mel)])
+        log_probs += runtime([bundle.front_end.stored(store, index)])
         advance(1)
     return log_probs
 

@@ -60,7 +60,7 @@ def check_origin(run: Run) -> "Bundle | None":
     origin = run.origin
     if origin is None:
         return None
-    pairs = (("features", run.features, origin.features), ("model", run.recipe.model, origin.model))
+    pairs = (("features", run.recipe.features, origin.features), ("model", run.recipe.model, origin.model))
     different = []
     for section, ours, theirs in pairs:
         for field in fields(ours):

@@ -1,12 +1,12 @@
 """What a recipe is, and where it reads and writes."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from asr.errors import DataError, UsageError
+from asr.errors import UsageError
 from asr.features import LogMelConfig
 from asr.model_config import ModelConfig
 from asr.settings import check_types
@@ -113,9 +113,6 @@ class Recipe:
     test : tuple of str
         Splits to report.
     features : LogMelConfig
-    global_normalisation : bool
-        Whether features are normalised by one mean and deviation, measured on the training split, and not by those
-        of their utterance.
     waveforms : bool
         Whether the stores hold waveforms, which ``training.augment.waveform`` changes, and not features.
     speeds : tuple of float
@@ -138,7 +135,6 @@ class Recipe:
     dev: str = "dev"
     test: tuple[str, ...] = ("test",)
     features: LogMelConfig = field(default_factory=LogMelConfig)
-    global_normalisation: bool = False
     waveforms: bool = False
     speeds: tuple[float, ...] = ()
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -216,14 +212,6 @@ class Run:
 
         return Bundle.load(self.recipe.init) if self.recipe.init else None
 
-    @property
-    def features(self) -> LogMelConfig:
-        """What to prepare; fine-tuning takes over the mean and deviation of its model."""
-        if self.origin and self.recipe.global_normalisation:
-            known = self.origin.features
-            return replace(self.recipe.features, normalisation="global", mean=known.mean, std=known.std)
-        return self.recipe.features
-
     def store(self, split: str) -> "FeatureStore | AudioStore":
         """Return the store of `split`.
 
@@ -237,17 +225,7 @@ class Run:
 
         kind = AudioStore if self.recipe.waveforms else FeatureStore
         store = kind.open(self.data / split)
-        expected = self.features
-        if self.recipe.global_normalisation and expected.normalisation != "global":
-            # Mean and deviation were measured on the training split when it was prepared.
-            measured = kind.open(self.data / next(iter(self.recipe.train_weights))).config
-            if measured.normalisation != "global":
-                raise DataError(
-                    f"{self.data / self.recipe.train}: its features are normalised by {measured.normalisation!r}; "
-                    "expected 'global': prepare the corpus with --normalisation global"
-                )
-            expected = replace(expected, normalisation="global", mean=measured.mean, std=measured.std)
-        check_features(store, expected, f"recipe {self.recipe.name}")
+        check_features(store, self.recipe.features, f"recipe {self.recipe.name}")
         return store
 
     def training_store(self) -> "FeatureStore | AudioStore":

@@ -23,13 +23,13 @@ def prepare(run: Run) -> None:
     from asr.preparation.options import PrepareOptions
     from asr.preparation.prepare import prepare as prepare_corpus
 
-    recipe, features = run.recipe, run.features
+    recipe = run.recipe
     own = tuple(split for split in recipe.splits if "/" not in split)
     check_made_beforehand(run, recipe.splits if not recipe.corpus else tuple(set(recipe.splits) - set(own)))
     if not recipe.corpus:
         return
     options = PrepareOptions(
-        features=features,
+        features=recipe.features,
         kind="audio" if recipe.waveforms else "features",
         splits=own,
         speeds=recipe.speeds,

@@ -40,10 +40,11 @@ def train(run: Run) -> None:
     from asr.training.batches import BatchSource
     from asr.training.loop import Trainer
 
-    model = _model(run, stores[0], tokenizer)
+    weights = _weights(run, stores[0])
+    model = _model(run, stores[0], weights, tokenizer)
     batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
     sources = (
-        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment, weights=_weights(run, stores[0])),
+        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment, weights=weights),
         BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
     )
     trainer = Trainer(model, tokenizer, *sources, config, run.out)
@@ -110,15 +111,18 @@ def _written_weights(run: Run) -> str:
     return file_checksum(path) if path.is_file() else ""
 
 
-def _model(run: Run, store: "Store", tokenizer: "Tokenizer") -> "AcousticModel":
+def _model(run: Run, store: "Store", weights: Any, tokenizer: "Tokenizer") -> "AcousticModel":
     """Return the model with its first weights, those of another model where the recipe says so."""
     import torch
 
     from asr.model import AcousticModel
     from asr.training.finetune import start_from
+    from asr.training.statistics import feature_statistics
 
     torch.manual_seed(run.recipe.training.seed)
     model = AcousticModel(run.recipe.model, store.config.n_mels, len(tokenizer))
+    if run.recipe.model.normalisation == "global" and not run.origin:
+        model.set_statistics(*feature_statistics(store, weights))
     if run.origin:
         shared = start_from(run.origin, model, tokenizer)
         if is_first():

@@ -1,24 +1,15 @@
-"""Whether a store fits its user: the same features, the same letters; and the features of one utterance."""
+"""Whether a store fits its user: the same features, the same letters."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr.errors import DataError
-from asr.features import LogMel, LogMelConfig
+from asr.features import LogMelConfig
 from asr.settings import to_dict
 from asr.store.store import AudioStore, FeatureStore
 
 Store = FeatureStore | AudioStore
-
-
-def features_of(store: Store, index: int, log_mel: LogMel) -> NDArray[np.floating[Any]]:
-    """Return the features ``(T, F)`` of an utterance; those of waveforms through float16, as a store keeps them."""
-    if isinstance(store, FeatureStore):
-        return store[index].features
-    return log_mel(store[index].samples.astype(np.float32) / 32768).astype(np.float16)
 
 
 def check_store(store: Store, features: LogMelConfig, owner: str) -> None:

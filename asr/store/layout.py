@@ -31,7 +31,7 @@ from asr.text import TextProfile
 
 Kind = Literal["features", "audio"]
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "store.json"
 INDEX = "utterances.index"
 FILTERBANK = "filterbank.npy"
@@ -246,7 +246,8 @@ def read_header(folder: Path) -> StoreHeader:
     Raises
     ------
     DataError
-        If there is no complete store in `folder`; the message says what there is instead.
+        If there is no complete store in `folder`; the message says what there is instead. Or if its features are
+        normalised, as stores of format 1 could be.
     """
     path = folder / HEADER
     try:
@@ -258,9 +259,11 @@ def read_header(folder: Path) -> StoreHeader:
     except ValueError:
         raise DataError(f"{path}: is not JSON; expected the header of a store: prepare it again with --force") from None
     got = values.pop("format", None) if isinstance(values, dict) else values
-    if got != FORMAT:
+    if got not in (1, FORMAT):
         raise DataError(f"{path}: has format {got!r}; expected {FORMAT}: prepare the corpus again with this version")
     try:
+        if got == 1:
+            _from_format_1(values, path)
         return StoreHeader.from_dict(values)
     except (KeyError, TypeError, UsageError) as error:
         raise DataError(f"{path}: is not a store's header ({error}): prepare the corpus again with --force") from None
@@ -270,6 +273,16 @@ def write_header(folder: Path, header: StoreHeader) -> None:
     """Write ``store.json``: from then on the store is complete."""
     values = {"format": FORMAT, **header.to_dict()}
     write_text(folder / HEADER, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def _from_format_1(values: dict[str, Any], path: Path) -> None:
+    """Make the header of a store of format 1 one of today's, unless its features are normalised."""
+    normalisation, *_ = (values["features"].pop(name, "none") for name in ("normalisation", "mean", "std"))
+    if values["kind"] == "features" and normalisation != "none":
+        raise DataError(
+            f"{path}: its features are normalised by {normalisation!r}; expected plain ones, for models normalise "
+            "them: prepare the corpus again with --force"
+        )
 
 
 def _what_instead(folder: Path) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.errors import DataError, MissingExtraError
+from asr.settings import to_dict
 from asr.store.layout import FILTERBANK, INDEX, Kind, StoreHeader, file_checksum, read_header
 
 U = TypeVar("U")
@@ -236,7 +237,7 @@ class _Store(Sequence[U], Generic[U]):
         """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
         if len(self.parts) > 1:
             return [part.identity for part in self.parts]
-        shards: list[Any] = [self.config.to_dict(), [asdict(shard) for shard in self.header.shards]]
+        shards: list[Any] = [to_dict(self.config), [asdict(shard) for shard in self.header.shards]]
         # It stands in the index alone.
         if self.disagreements.any():
             shards.append(hashlib.sha256(self.disagreements.tobytes()).hexdigest())

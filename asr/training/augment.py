@@ -1,5 +1,7 @@
 """Features → altered features: stretched, with pauses and noise, then masked (SpecAugment, Park et al. 2019).
 
+Features are plain log-mel energies, in nats: the model normalises them afterwards.
+
 And features of noise, for utterances in which nothing is said. What is drawn is a function of (seed, epoch, utterance).
 """
 
@@ -9,15 +11,15 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.features import MIN_STD, LogMel, LogMelConfig
+from asr.features import LogMel
 from asr.training.config import AugmentConfig
 
 # Spectral slopes of noise: amplitude falls as frequency to the power of minus this, from white to brown noise.
 STEEPEST_SLOPE = 1.0
 # What counts as a pause within an utterance: this part of its frames, the quietest.
 QUIET_PART = 0.1
-# A typical deviation of log-mel energies over an utterance, in nats: turns normalised features into energies.
-TYPICAL_STD = 2.5
+# The spectrum of noise is tilted by up to this at its lowest and highest band, one way or the other, in nats.
+MAX_TILT = 1.25
 # How much single frames of noise differ from its mean spectrum, in nats: their energies are averages over a band.
 NOISE_STD = 0.375
 # Drawn once: an utterance's noise is a piece of it, from a place of its own. Drawing anew takes ten times as long.
@@ -116,8 +118,9 @@ def augment(
     features: NDArray[np.float32],
     lengths: Lengths,
     config: AugmentConfig,
-    log_mel: LogMelConfig,
+    hop_seconds: float,
     rng: np.random.Generator,
+    average: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return an altered copy of one utterance.
 
@@ -128,45 +131,41 @@ def augment(
     lengths : Lengths
         Of this utterance, each a scalar.
     config : AugmentConfig
-    log_mel : LogMelConfig
-        What the features are.
+    hop_seconds : float
     rng : numpy.random.Generator
         All other randomness comes from here.
+    average : ndarray, shape (F,), float32, optional
+        What masks hide features behind: what the model's normalisation makes 0. By default the utterance's own mean.
 
     Returns
     -------
     ndarray, shape (lengths.total, F), float32
-        Normalised as `log_mel` says, but for the masks.
     """
     x = stretch(features, int(lengths.speech), 1 + config.frequency_stretch * rng.uniform(-1, 1))
     if rng.uniform() < config.noise_probability:
-        add_noise(x, config.noise_range * rng.uniform(), log_mel, rng)
+        add_noise(x, config.noise_range * rng.uniform(), rng)
     if lengths.before + lengths.after > 0:
         x = add_pauses(x, int(lengths.before), int(lengths.after), rng)
-    if log_mel.normalisation == "utterance":
-        normalise(x)
-    mask(x, config, log_mel, rng)
+    mask(x, x.mean(axis=0) if average is None else average, config, hop_seconds, rng)
     return x
 
 
-def normalise(features: NDArray[np.float32]) -> None:
-    """Bring each band of ``(T, F)`` features to zero mean and unit deviation, in place, as `asr.features.LogMel`."""
-    features -= features.mean(axis=0)
-    features *= 1 / np.maximum(np.sqrt(np.einsum("tf,tf->f", features, features) / len(features)), MIN_STD)
-
-
-def mask(features: NDArray[np.float32], config: AugmentConfig, log_mel: LogMelConfig, rng: np.random.Generator) -> None:
-    """Set bands and stretches of ``(T, F)`` features to their mean, in place; time masks grow in number with T."""
+def mask(
+    features: NDArray[np.float32],
+    fill: NDArray[np.float32],
+    config: AugmentConfig,
+    hop_seconds: float,
+    rng: np.random.Generator,
+) -> None:
+    """Set bands and stretches of ``(T, F)`` features to `fill` ``(F,)``, in place; time masks grow in number with T."""
     T, F = features.shape
-    # That of normalised features is 0.
-    fill = features.mean() if log_mel.normalisation == "none" else 0
     for _ in range(config.frequency_masks):
         width = rng.integers(0, min(config.frequency_mask_bands, F) + 1)
         first = rng.integers(0, F - width + 1)
-        features[:, first : first + width] = fill
+        features[:, first : first + width] = fill[first : first + width]
     left = int(config.time_mask_share * T)
-    for _ in range(rng.poisson(config.time_masks_per_second * T * log_mel.hop_seconds)):
-        width = rng.integers(0, min(round(config.time_mask_seconds / log_mel.hop_seconds), T) + 1)
+    for _ in range(rng.poisson(config.time_masks_per_second * T * hop_seconds)):
+        width = rng.integers(0, min(round(config.time_mask_seconds / hop_seconds), T) + 1)
         width = min(width, left)
         left -= width
         first = rng.integers(0, T - width + 1)
@@ -195,37 +194,33 @@ def add_pauses(features: NDArray[np.float32], before: int, after: int, rng: np.r
     return np.concatenate((drawn[:before], features, drawn[before:]))
 
 
-def add_noise(features: NDArray[np.float32], level: float, log_mel: LogMelConfig, rng: np.random.Generator) -> None:
+def add_noise(features: NDArray[np.float32], level: float, rng: np.random.Generator) -> None:
     """Lay a floor under ``(T, F)`` log-mel features, in place: noise adds to energies, not to their logarithms.
 
-    Of features normalised by their utterance, what a band's energies were is not known any more: the floor has the
-    spectrum of the utterance, tilted one way or the other.
+    The floor has the spectrum of the utterance, tilted one way or the other.
 
     Parameters
     ----------
     features : ndarray, shape (T, F), float32
     level : float
         0: at the faintest frames; 1: at the loudest.
-    log_mel : LogMelConfig
-        What the features are.
     rng : numpy.random.Generator
     """
     T, F = features.shape
     means = np.sort(features.mean(axis=1))
     low, high = means[round(0.05 * (T - 1))], means[round(0.95 * (T - 1))]
-    scale = _nats(log_mel)
-    tilt = rng.uniform(-0.5, 0.5) * (TYPICAL_STD / scale) * np.linspace(-1, 1, F, dtype=np.float32)
+    spectrum = features.mean(axis=0)
+    spectrum += low + level * (high - low) - spectrum.mean()
+    spectrum += rng.uniform(-MAX_TILT, MAX_TILT) * np.linspace(-1, 1, F, dtype=np.float32)
     first = int(rng.integers(max(1, len(TEXTURE) - T * F + 1)))
-    texture = np.resize(TEXTURE[first : first + T * F], (T, F))
-    level = low + level * (high - low)
-    floor = texture * (NOISE_STD / scale) + (level + tilt).astype(np.float32)
+    floor = np.resize(TEXTURE[first : first + T * F], (T, F)) * np.float32(NOISE_STD)
+    floor += spectrum
     # ln(eᵃ + eᵇ) = max(a, b) + ln(1 + e^−|a − b|), in place: three times as fast as logaddexp.
     gap = np.abs(features - floor)
-    gap *= -scale
+    np.negative(gap, out=gap)
     np.exp(gap, out=gap)
     gap += 1
     np.log(gap, out=gap)
-    gap /= scale
     np.maximum(features, floor, out=features)
     features += gap
 
@@ -241,13 +236,6 @@ def noise(log_mel: LogMel, num_frames: int, rng: np.random.Generator) -> NDArray
     samples *= swell * 10 ** rng.uniform(-4, -1) / max(np.abs(samples).max(), 1e-12)
     features: NDArray[np.float32] = log_mel(samples.astype(np.float32))
     return features
-
-
-def _nats(log_mel: LogMelConfig) -> NDArray[np.float32]:
-    """Return what a unit of the features is in nats, for each band or for all: ``(F,)`` or ``()`` float32."""
-    if log_mel.normalisation == "global":
-        return np.maximum(np.asarray(log_mel.std, dtype=np.float32), MIN_STD)
-    return np.asarray(TYPICAL_STD if log_mel.normalisation == "utterance" else 1, dtype=np.float32)
 
 
 def _interpolate(values: NDArray[np.float32], positions: NDArray[np.float64], axis: int) -> NDArray[np.float32]:

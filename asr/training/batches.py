@@ -124,6 +124,8 @@ class BatchSource:
         Ids of utterances left out since their output frames are fewer than CTC needs for their transcripts.
     too_long : list of str
         Ids of utterances longer than `batch_frames`, each a batch of its own.
+    average : ndarray, shape (F,), float32, or None
+        What masks set features to; None, as at first, is the utterance's own mean.
 
     Raises
     ------
@@ -150,6 +152,7 @@ class BatchSource:
         self.batch_frames = batch_frames
         self.augment = augment
         self.weights = np.ones(len(store)) if weights is None else weights
+        self.average: NDArray[np.float32] | None = None
         self._waveforms = open_waveforms(store, augment)
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
@@ -293,7 +296,12 @@ class BatchSource:
         else:
             features = self._features(index)
         return augment(
-            features, lengths, self.augment, self.store.config, generator(seed, epoch, Purpose.FEATURES, *utterance)
+            features,
+            lengths,
+            self.augment,
+            self.store.config.hop_seconds,
+            generator(seed, epoch, Purpose.FEATURES, *utterance),
+            self.average,
         )
 
     def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:

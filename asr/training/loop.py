@@ -121,6 +121,7 @@ class Trainer:
         self._resume(accept_changes=accept_changes)
         if not self._finished():
             self.ranks.share_weights(self.model)
+            self.train.average = self.model.average_features()
             self.stepper.try_out(self.train.largest())
             self._train()
         self.best_weights.load(self.model, self.position.best)

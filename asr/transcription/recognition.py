@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioPart, AudioSource, AudioStream
+from asr.bundle.front_end import FrontEnd
 from asr.bundle.runtime import Runtime
 from asr.errors import AsrError
-from asr.features import LogMel
 from asr.tokenizer import BLANK
 from asr.transcription.segments import Piece, cut_audio, fill_dead_air, is_tone
 from asr.transcription.stitching import Stitcher, Utterance
@@ -61,27 +61,29 @@ class Recogniser:
 
     Parameters
     ----------
-    log_mel : LogMel
+    front_end : FrontEnd
     runtime : Runtime
     make_stitcher : callable
     frame_samples : int
         Samples from one frame of log-probabilities to the next.
+    fills_dead_air : bool
+        Whether noise is put where there is no sound at all, as models need that normalise by utterance.
     """
 
-    log_mel: LogMel
+    front_end: FrontEnd
     runtime: Runtime
     make_stitcher: Callable[[], Stitcher]
     frame_samples: int
+    fills_dead_air: bool
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
         """Return the features ``(T, F)`` of samples ``(num_samples,)`` that are recognised as they are."""
-        # Through float16, as a feature store keeps them: evaluation and transcription give the same words, where
-        # transcription neither cuts the recording nor leaves silence out.
-        return self.log_mel(fill_dead_air(samples, self.log_mel.config.sample_rate)).astype(np.float16)
+        # Evaluation gives the same words, where transcription neither cuts the recording nor leaves silence out.
+        return self.front_end(fill_dead_air(samples, self.front_end.sample_rate) if self.fills_dead_air else samples)
 
     def listen(self, source: AudioSource | AudioPart, source_rate: int | None) -> Iterator[Heard | Ending]:
         """Yield the pieces of a recording and its ending; what is wrong with it is in the ending."""
-        rate = self.log_mel.config.sample_rate
+        rate = self.front_end.sample_rate
         part = source if isinstance(source, AudioPart) else AudioPart(source)
         num_samples, error, warnings = 0, None, []
         # Times are those of the whole recording.

@@ -1,8 +1,8 @@
 """Audio → the pieces to recognise: without long silences, and no longer than what models are trained on.
 
-Features are normalised over their utterance. Seconds of silence would shift all of it, so they are left out, and
-what stands between two of them, a span, is recognised on its own. A span that is too long for that is cut where it
-is quietest into pieces that overlap; `asr.transcription.stitching` puts their log-probabilities together.
+Long silences are left out: they take time, and would shift the features of models that normalise them over the
+utterance. What stands between two of them, a span, is recognised on its own. A span that is too long for that is cut
+where it is quietest into pieces that overlap; `asr.transcription.stitching` puts their log-probabilities together.
 """
 
 from collections.abc import Iterable, Iterator
@@ -99,8 +99,8 @@ def cut_audio(
 def fill_dead_air(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
     """Return samples with noise where there is none at all (edited or gated audio), as faint as the rest's pauses.
 
-    The logarithm of nothing is far from that of any room, and would dominate the normalisation. The noise is the
-    same whenever it is made; audio without dead stretches is returned as it is.
+    The logarithm of nothing is far from that of any room, and would dominate a normalisation over the utterance. The
+    noise is the same whenever it is made; audio without dead stretches is returned as it is.
     """
     step = level_step(sample_rate)
     levels = measure_levels(samples, step)

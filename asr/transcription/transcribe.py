@@ -75,10 +75,11 @@ class Transcriber:
         features = self.bundle.features
         frame_samples = features.hop_samples * self.bundle.model.time_reduction
         self._recogniser = Recogniser(
-            self.bundle.log_mel,
+            self.bundle.front_end,
             self._runtime,
             lambda: Stitcher(labels, frame_samples, features.sample_rate),
             frame_samples,
+            fills_dead_air=self.bundle.model.normalisation == "utterance",
         )
 
     def with_decoder(self, decoder: Decoder) -> Self:

@@ -208,6 +208,33 @@ def test_a_complete_store_keeps_no_working_files(toy: Corpus, source: Path, tmp_
     assert not (out / "test" / ".work").exists()
 
 
+def test_stores_are_plain_log_mel_and_normalised_ones_are_refused(toy: Corpus, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(toy, out, QUICK)
+    store = FeatureStore.open(out / "train")
+    index = list(store.ids).index("train-01")
+    expected = LogMel(store.config)(load_audio(source / "wav" / "train-01.wav", 8000).samples)
+    np.testing.assert_array_equal(store[index].features, expected.astype(np.float16))
+    path = out / "train" / "store.json"
+    header = json.loads(path.read_text())
+
+    def of_format_1(normalisation: str, kind: str = "features") -> None:
+        features = {**header["features"], "normalisation": normalisation, "mean": [], "std": []}
+        path.write_text(json.dumps({**header, "format": 1, "kind": kind, "features": features}))
+
+    of_format_1("none")
+    np.testing.assert_array_equal(FeatureStore.open(out / "train")[index].features, store[index].features)
+    prepare(toy, out, QUICK)
+    of_format_1("utterance", kind="audio")
+    assert AudioStore.open(out / "train").config == store.config
+    of_format_1("utterance")
+    for use in (lambda: FeatureStore.open(out / "train"), lambda: prepare(toy, out, QUICK)):
+        with pytest.raises(DataError, match=r"normalised by 'utterance'; expected plain ones.*again with --force"):
+            use()
+    prepare(toy, out, replace(QUICK, force=True))
+    assert FeatureStore.open(out / "train").config == store.config
+
+
 def test_parts_joins_and_speeds(source: Path, toy: Corpus, tmp_path: Path) -> None:
     first, second = source / "wav" / "test-00.wav", source / "wav" / "train-01.wav"
 

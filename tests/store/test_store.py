@@ -13,6 +13,7 @@ from asr.errors import DataError
 from asr.preparation.corpus import Corpus
 from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
+from asr.settings import to_dict
 from asr.store.layout import arrow_array, file_checksum
 from asr.store.store import FeatureStore, open_store, read_arrow
 
@@ -50,7 +51,7 @@ def test_columns_are_those_that_pyarrow_makes(texts: list[str], floats: list[flo
 def test_shards_describe_themselves(folder: Path) -> None:
     store = FeatureStore.open(folder)
     facts = read_arrow(folder / "shard-00000.arrow").schema.metadata
-    assert json.loads(facts[b"features"]) == store.config.to_dict()
+    assert json.loads(facts[b"features"]) == to_dict(store.config)
     assert (facts[b"corpus"], facts[b"split"], facts[b"kind"]) == (b"toy", b"train", b"features")
 
 
@@ -98,7 +99,7 @@ def test_what_is_not_a_store_says_what_it_is(folder: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="is not JSON"):
         open_store(folder)
     (folder / "store.json").write_text(json.dumps({**json.loads(header), "format": 99}))
-    with pytest.raises(DataError, match="format 99; expected 1"):
+    with pytest.raises(DataError, match="format 99; expected 2"):
         open_store(folder)
     (folder / "store.json").write_text(header.replace('"utterances": 18', '"utterances": 19'))
     with pytest.raises(DataError, match="mixture of two preparations"):

@@ -108,7 +108,7 @@ def test_batches_of_waveforms_are_those_of_stored_features(folder, augment):
 
 
 @pytest.mark.parametrize("time_stretch", [0.0, 0.2])
-def test_lengths_are_as_planned_and_features_normalised_whatever_is_altered(folder, waveform, time_stretch):
+def test_lengths_are_as_planned_whatever_is_altered(folder, waveform, time_stretch):
     store = AudioStore.open(folder / "audio/train")
     augment = replace(UNMASKED, time_stretch=time_stretch, pause_probability=0.5, pause_seconds=0.3, waveform=waveform)
     made = source(store, augment)
@@ -119,8 +119,8 @@ def test_lengths_are_as_planned_and_features_normalised_whatever_is_altered(fold
             assert batch.feature_lengths.tolist() == planned.lengths.total.tolist()
             assert planned.padded_frames <= min(500, largest[0] * largest[1])
             for x, length in zip(batch.features, batch.feature_lengths.tolist(), strict=True):
-                torch.testing.assert_close(x[:length].mean(0), torch.zeros(20), atol=1e-4, rtol=0)
-                torch.testing.assert_close(x[:length].std(0, correction=0), torch.ones(20), atol=1e-3, rtol=0)
+                assert x[:length].isfinite().all()
+                assert (x[length:] == 0).all()
 
 
 def test_other_noises_are_other_data(folder, waveform):
