@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from asr.decoder.compiling import compiled
 from asr.decoder.ngram.counts import BOS_ID, UNK_ID, NGramCounts, count_ngrams, read_corpus
 from asr.decoder.ngram.model import NGramModel
 from asr.decoder.ngram.text import differing_in_case
@@ -17,6 +18,7 @@ from asr.errors import DecodingError
 
 # KenLM's `--discount_fallback`: what is taken off a count of 1, of 2, and of 3 or more.
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
+ROWS_AT_ONCE = 1 << 22
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -55,15 +57,17 @@ def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = 
     """
     thresholds = _thresholds(order, cutoffs)
     corpus = read_corpus(sentences)
-    pair = differing_in_case(corpus.words)
+    words = corpus.words
+    pair = differing_in_case(words)
     if pair:
         warnings.warn(
             f"the text mixes letter case: {pair[0]!r} and {pair[1]!r} are two words to the model; normalise the text "
             "as the acoustic model's transcripts were, or the model will not know what it hears",
             stacklevel=2,
         )
-    levels = count_ngrams(corpus, order)
-    return NGramModel.from_levels(corpus.words, _smooth(levels, thresholds))
+    levels = count_ngrams(corpus, order, thresholds[-1])
+    del corpus
+    return NGramModel.from_levels(words, _smooth(levels, thresholds))
 
 
 def _thresholds(order: int, cutoffs: Sequence[int]) -> list[int]:
@@ -86,48 +90,103 @@ def _smooth(levels: list[NGramCounts], thresholds: list[int]) -> list[Level]:
     smoothed: list[Level] = []
     is_kept: list[npt.NDArray[np.bool_]] = []
     # Below the 1-grams stands the uniform distribution over all words but <s>.
-    lower = np.full(1, 1.0 / (len(levels[0].words) - 1))
+    lower = np.full(1, 1.0 / (len(levels[0].words) - 1), np.float32)
     for order, level in enumerate(levels, start=1):
         counts = _adjusted_counts(levels, order)
-        kept = level.counts > thresholds[order - 1] if order > 1 else np.ones(len(counts), np.bool_)
-        discounts = _discounts(counts, order)[np.minimum(counts, 3)]
-        # What is cut off leaves its whole count to the back-off (KenLM, initial_probabilities.cc).
-        taken_off = np.where(kept, discounts, counts)
-        totals = np.bincount(level.parents, counts, len(lower))
-        left_over = np.bincount(level.parents, taken_off, len(lower))
-        # A context that is never followed by a word backs off for free.
-        left_over = np.divide(left_over, totals, out=np.ones(len(lower)), where=totals > 0)
-        lower = (counts - taken_off) / totals[level.parents] + left_over[level.parents] * lower[level.suffixes]
+        threshold = thresholds[order - 1] if order > 1 else -1
+        discounts = _discounts(np.bincount(np.minimum(counts, 5), minlength=6) + level.left_out_histogram, order)
+        totals = np.zeros(len(lower), np.float64)
+        left_over = np.zeros(len(lower), np.float64)
+        if len(level.left_out):
+            # What is cut off leaves its whole count to the back-off (KenLM, initial_probabilities.cc).
+            totals += level.left_out
+            left_over += level.left_out
+        probs = np.empty(len(counts), np.float32)
+        masses = (totals, left_over)
+        smooth_level((level.parents, level.suffixes, level.counts, counts), threshold, discounts, masses, lower, probs)
         if order == 1:
             # <s> is never predicted; its probability is written as 1, as KenLM does.
-            lower[BOS_ID] = 1.0
+            probs[BOS_ID] = 1.0
         else:
             smoothed[-1].log10_backoffs[:] = np.log10(left_over)
-        log10_probs = np.log10(lower).astype(np.float32)
-        smoothed.append(Level(level.parents, level.words, log10_probs, np.zeros_like(log10_probs)))
-        is_kept.append(kept)
+            _to_log10(lower)
+        smoothed.append(Level(level.parents, level.words, probs, np.zeros(len(probs), np.float32)))
+        is_kept.append(level.counts > threshold if order > 1 else np.ones(len(counts), np.bool_))
+        lower = probs
+    _to_log10(lower)
     return keep_rows(smoothed, is_kept)
 
 
-def _adjusted_counts(levels: list[NGramCounts], order: int) -> Counts:
-    """Return the counts that order is estimated from, int64: how many words precede each n-gram.
+def _to_log10(probs: npt.NDArray[np.float32]) -> None:
+    """Turn probabilities into their logarithms, a few million at a time."""
+    for begin in range(0, len(probs), ROWS_AT_ONCE):
+        part = probs[begin : begin + ROWS_AT_ONCE]
+        part[:] = np.log10(part.astype(np.float64))
+
+
+@compiled
+def smooth_level(
+    level: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]],
+    threshold: int,
+    discounts: Floats,
+    masses: tuple[Floats, Floats],
+    lower: npt.NDArray[np.float32],
+    probs: npt.NDArray[np.float32],
+) -> None:
+    """Write the interpolated probabilities of one order, and the share of each context that is left to the back-off.
+
+    Parameters
+    ----------
+    level
+        int32 (count,) each: contexts, rows without the first word, occurrences, adjusted counts.
+    threshold
+        N-grams that occur at most so often are cut off.
+    discounts
+        float64 (4,), what is taken off a count of 0, 1, 2, and 3 or more.
+    masses
+        float64 (rows of the order below,) each: counts by context, and what is taken off them; at first those of
+        n-grams that are not listed, on return the whole of the first, and the second's share of it.
+    lower
+        float32 (rows of the order below,), their probabilities.
+    probs
+        float32 (count,), written.
+    """
+    parents, suffixes, occurrences, counts = level
+    totals, left_over = masses
+    for i in range(len(parents)):
+        taken_off = discounts[min(counts[i], 3)] if occurrences[i] > threshold else np.float64(counts[i])
+        totals[parents[i]] += counts[i]
+        left_over[parents[i]] += taken_off
+    for context in range(len(totals)):
+        # A context that is never followed by a word backs off for free.
+        left_over[context] = left_over[context] / totals[context] if totals[context] > 0 else 1.0
+    for i in range(len(parents)):
+        context = parents[i]
+        taken_off = discounts[min(counts[i], 3)] if occurrences[i] > threshold else np.float64(counts[i])
+        probs[i] = (counts[i] - taken_off) / totals[context] + left_over[context] * np.float64(lower[suffixes[i]])
+
+
+def _adjusted_counts(levels: list[NGramCounts], order: int) -> npt.NDArray[np.int32]:
+    """Return the counts that order is estimated from: how many words precede each n-gram.
 
     N-grams of the highest order, and those that start a sentence, which nothing precedes, have their occurrences.
     """
     level = levels[order - 1]
     if order == len(levels):
-        counts = level.counts.copy()
+        counts = level.counts.copy() if order == 1 else level.counts
     else:
-        preceding = np.bincount(levels[order].suffixes, minlength=len(level.counts))
-        counts = np.where(level.starts_sentence, level.counts, preceding)
+        counts = np.where(level.starts_sentence, level.counts, level.preceding)
     if order == 1:
         counts[[UNK_ID, BOS_ID]] = 0
     return counts
 
 
-def _discounts(counts: Counts, order: int) -> Floats:
-    """Return what is taken off a count of 0, 1, 2, and 3 or more: equation 26 of Chen & Goodman (1998)."""
-    n = np.bincount(np.minimum(counts, 5), minlength=6).astype(np.float64)
+def _discounts(histogram: Counts, order: int) -> Floats:
+    """Return what is taken off a count of 0, 1, 2, and 3 or more: equation 26 of Chen & Goodman (1998).
+
+    `histogram` holds how many n-grams have a count of 0, 1, … 4, and 5 or more.
+    """
+    n = histogram.astype(np.float64)
     if n[1:4].all():
         y = n[1] / (n[1] + 2 * n[2])
         discounts = np.array([0.0, *(j - (j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3))])

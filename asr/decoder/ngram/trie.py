@@ -113,7 +113,7 @@ def split_trie(arrays: QueryArrays, counts: tuple[int, ...]) -> list[Level]:
 
 
 def keep_rows(levels: list[Level], is_kept: Sequence[npt.NDArray[np.bool_]]) -> list[Level]:
-    """Return copies of the levels with the chosen n-grams only, their contexts' rows counted anew.
+    """Return the levels with the chosen n-grams only, their contexts' rows counted anew.
 
     Parameters
     ----------
@@ -125,6 +125,11 @@ def keep_rows(levels: list[Level], is_kept: Sequence[npt.NDArray[np.bool_]]) -> 
     result = []
     rows_below = np.zeros(1, np.int32)
     for level, kept in zip(levels, is_kept, strict=True):
+        if kept.all() and len(rows_below) == (rows_below[-1] + 1 if len(rows_below) else 0):
+            # Nothing to leave out, here and below: of the largest models no second copy is made.
+            result.append(level)
+            rows_below = np.arange(len(level), dtype=np.int32)
+            continue
         result.append(
             Level(
                 rows_below[level.parents[kept]],
