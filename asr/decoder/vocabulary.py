@@ -15,7 +15,6 @@ from asr.decoder.ngram import NGramModel
 from asr.decoder.search.trie import TRIE_ENTRY, TRIE_NODE, empty_trie, insert_words, link_nodes, table_size
 from asr.errors import DecodingError
 
-LN10 = float(np.log(10.0))
 # Below this share of words that the labels can write, something is wrong with the choice of the model.
 LEAST_COVERAGE = 0.5
 
@@ -229,7 +228,7 @@ class Vocabulary:
         log_probs = np.zeros(len(words), np.float32)
         if model is not None:
             word_ids[:] = [model.word_id(word) for word in written]
-            log_probs[:] = model.query_arrays[1][word_ids + 1] * LN10
+            log_probs[:] = model.unigram_log_probs(word_ids)
         room = len(self.nodes) + len(units)
         nodes, table = np.zeros(room, TRIE_NODE), np.zeros(table_size(room), np.int32)
         entries = np.zeros(len(self.entries) + len(words), TRIE_ENTRY)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from asr.decoder.ngram import kenlm
 from asr.decoder.ngram.arpa import read_arpa, write_arpa
 from asr.decoder.ngram.binary import FAMILY, read_binary, write_binary
-from asr.decoder.ngram.query import QueryArrays, advance, score_stream
+from asr.decoder.ngram.query import HASHED, QueryArrays, advance, score_stream, score_unigrams
 from asr.decoder.ngram.text import BOS, EOS, check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
 from asr.errors import DecodingError
@@ -77,12 +78,12 @@ class NGramModel:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "NGramModel":
-        """Read an ARPA file (plain or packed) or a file that `write_binary` wrote, told apart by content.
+        """Read an ARPA file (plain or packed), a KenLM probing binary, or our own, told apart by content.
 
         Raises
         ------
         DecodingError
-            If the file is missing, cut short, inconsistent, or neither kind; the message names ARPA's line.
+            If the file is missing, cut short, inconsistent, or of no such kind; the message names ARPA's line.
         """
         path = Path(path)
         try:
@@ -90,10 +91,8 @@ class NGramModel:
                 head = file.peek(64)[:64]
                 if head.startswith(FAMILY):
                     return cls(*read_binary(path))
-                if head.startswith(b"mmap lm http://kheafield.com/code"):
-                    raise DecodingError(
-                        f"{path} is a KenLM binary, which does not list its n-grams: give the ARPA file behind it"
-                    )
+                if head.startswith(kenlm.FAMILY):
+                    return cls(*kenlm.read_kenlm(path))
                 return cls.from_levels(*read_arpa(path, file))
         except OSError as error:
             raise DecodingError(f"cannot read the language model {path}: {error.strerror or error}") from error
@@ -118,6 +117,7 @@ class NGramModel:
 
     def write_binary(self, path: str | os.PathLike[str]) -> None:
         """Write the model's own binary, which `read` maps into memory instead of parsing it."""
+        self.levels()
         write_binary(path, (self.packed_words, self.query_arrays, self.counts))
 
     @property
@@ -156,10 +156,17 @@ class NGramModel:
         """Return the natural log-probability of a word after a state, and the state after the word."""
         if not 0 <= word_id < self.counts[0]:
             raise DecodingError(f"word id {word_id} is not among the model's {self.counts[0]} words")
-        if not 0 <= state < len(self.query_arrays[3]):
+        num_states = int(self.query_arrays[4][3]) if self.is_hashed else len(self.query_arrays[3])
+        if not 0 <= state < num_states:
             raise DecodingError(f"state {state} is not one that this model returned")
         log_prob, next_state = advance(self.query_arrays, state, word_id)
         return float(log_prob), int(next_state)
+
+    def unigram_log_probs(self, word_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """Return the natural log-probability, float64, of each of some words without a context."""
+        result = np.empty(len(word_ids))
+        score_unigrams(self.query_arrays, np.asarray(word_ids, np.int32), result)
+        return result
 
     def log_probs(self, words: str | Iterable[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
         """Return the natural log-probability, float64, of each word and, if `eos`, of the sentence end.
@@ -216,8 +223,24 @@ class NGramModel:
             num_sentences=num_sentences,
         )
 
+    @property
+    def is_hashed(self) -> bool:
+        """Whether the model is a KenLM binary, whose n-grams can be looked up but not listed."""
+        return bool(self.query_arrays[4][0] == HASHED)
+
     def levels(self) -> list[Level]:
-        """Return the n-grams of each order, lowest first, as views of the arrays."""
+        """Return the n-grams of each order, lowest first, as views of the arrays.
+
+        Raises
+        ------
+        DecodingError
+            If the model is a KenLM binary.
+        """
+        if self.is_hashed:
+            raise DecodingError(
+                "a KenLM binary keeps hashes of its n-grams, so they can be looked up, but not listed, written, pruned "
+                "or mixed: take the ARPA file that it was built from"
+            )
         return split_trie(self.query_arrays, self.counts)
 
     @property
