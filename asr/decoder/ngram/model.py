@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ from asr.decoder.ngram import kenlm
 from asr.decoder.ngram.arpa import read_arpa, write_arpa
 from asr.decoder.ngram.binary import FAMILY, read_binary, write_binary
 from asr.decoder.ngram.query import HASHED, QueryArrays, advance, score_stream, score_unigrams
-from asr.decoder.ngram.text import BOS, EOS, check_sentences
+from asr.decoder.ngram.text import BOS, EOS, UNK, check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
 from asr.errors import DecodingError
 
+# No label writes it.
+HIDDEN = "\0"
 # What `write` writes, told by the end of the name.
 SUFFIXES = (".arpa", ".arpa.gz", ".arpa.bz2", ".arpa.xz", ".arpa.zst", ".bin")
 
@@ -151,6 +153,25 @@ class NGramModel:
     def start_state(self) -> int:
         """The state at the start of a sentence: after ``<s>``, with nothing scored."""
         return self.advance(self.empty_state, self._ids[BOS])[1]
+
+    def adapted(self, known: Collection[str] | None = None, *, sentence_start: bool = True) -> "NGramModel":
+        """Return the model for a search, sharing its arrays.
+
+        Parameters
+        ----------
+        known
+            The only words that count as known; others keep their place under a name that nothing writes. None for all.
+        sentence_start
+            Whether texts start a sentence; else `start_state` is `empty_state`.
+        """
+        packed = self.packed_words
+        if known is not None:
+            markers = (UNK, BOS, EOS)
+            packed = "\n".join(word if word in known or word in markers else HIDDEN for word in self.words).encode()
+        result = NGramModel(packed, self.query_arrays, self.counts)
+        if not sentence_start:
+            result.__dict__["start_state"] = self.empty_state
+        return result
 
     def advance(self, state: int, word_id: int) -> tuple[float, int]:
         """Return the natural log-probability of a word after a state, and the state after the word."""
