@@ -146,7 +146,7 @@ def test_it_sums_to_one(pair):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[:30], "cut short|version"),
+        (lambda data: data[:40], "cut short|version"),
         (lambda data: data[:100], "cut short"),
         (lambda data: data[: len(data) // 2], "cut short"),
         (lambda data: data[:-12], "is it cut short"),
