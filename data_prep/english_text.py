@@ -84,14 +84,16 @@ class Repository:
         """Yield path and text of the files whose whole path matches `pattern`."""
         listed = subprocess.run([*self._git, "ls-tree", "-rz", "--name-only", "HEAD"], capture_output=True, check=True)
         for path in listed.stdout.decode().split("\0"):
-            if re.fullmatch(pattern, path, re.DOTALL):
-                content = subprocess.run(
-                    [*self._git, "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=True
-                )
-                try:
-                    yield path, content.stdout.decode("utf-8-sig")
-                except UnicodeDecodeError:
-                    yield path, content.stdout.decode("latin-1")
+            if not re.fullmatch(pattern, path, re.DOTALL):
+                continue
+            shown = subprocess.run([*self._git, "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=False)
+            if shown.returncode:
+                print(f"{self._git[2]}: {path} cannot be read, left out (a partial clone?)", file=sys.stderr)
+                continue
+            try:
+                yield path, shown.stdout.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                yield path, shown.stdout.decode("latin-1")
 
 
 # *** START OF THIS PROJECT GUTENBERG EBOOK THE DEAD ALIVE ***
@@ -255,7 +257,7 @@ def main() -> None:
     if not 0 < parsed.gutenberg_percent <= 100:
         raise UsageError(f"--gutenberg-percent {parsed.gutenberg_percent:g}: expected more than 0, and at most 100")
     speech = list(load_corpus(Path(__file__).with_name("english.py")).parse(parsed.speech))
-    development = [SPOKEN_ENGLISH.clean(utterance.text) for utterance in speech if utterance.split.startswith("dev")]
+    development = [SPOKEN_ENGLISH.clean(utterance.text) for utterance in speech if utterance.split == "dev"]
     exclusions = parsed.speech / "exclude_8grams.txt"
     excluded = runs_of(development) | (read_runs(exclusions) if exclusions.exists() else frozenset())
     print(f"{len(development):,} development transcripts, {len(excluded):,} runs of eight words to leave out")
