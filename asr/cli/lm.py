@@ -62,12 +62,19 @@ def prune(
     threshold: Annotated[
         float, typer.Option(min=0.0, help="Leave out n-grams that cost at most this relative rise of perplexity.")
     ] = 1e-8,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="Leave out, before that, every n-gram with another word than these, one a line.")
+    ] = None,
 ) -> None:
-    """Make a model smaller by entropy pruning (Stolcke 1998)."""
+    """Make a model smaller by entropy pruning (Stolcke 1998), and by a vocabulary."""
     require_out(out)
     from asr.decoder import ngram
+    from asr.decoder.ngram.text import read_sentences
 
-    write_model(ngram.prune(ngram.NGramModel.read(lm), threshold), out)
+    model = ngram.NGramModel.read(lm)
+    if vocabulary is not None:
+        model = ngram.restrict(model, (line.strip() for line in read_sentences([vocabulary])))
+    write_model(ngram.prune(model, threshold), out)
 
 
 @lm_app.command()

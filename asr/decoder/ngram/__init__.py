@@ -3,6 +3,6 @@
 from asr.decoder.ngram.estimation import estimate
 from asr.decoder.ngram.interpolation import MixtureWeights, interpolate, mixture_weights
 from asr.decoder.ngram.model import NGramModel, Perplexity
-from asr.decoder.ngram.pruning import prune
+from asr.decoder.ngram.pruning import prune, restrict
 
-__all__ = ["MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune"]
+__all__ = ["MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune", "restrict"]

@@ -1,10 +1,13 @@
-"""Entropy pruning of back-off models (Stolcke 1998, "Entropy-based pruning of backoff language models")."""
+"""Smaller models: by entropy (Stolcke 1998, "Entropy-based pruning of backoff language models"), by vocabulary."""
+
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.ngram.model import NGramModel
-from asr.decoder.ngram.text import BOS
+from asr.decoder.ngram.text import BOS, EOS, UNK
 from asr.decoder.ngram.trie import Level, free_mass, keep_rows, level_offsets, natural, renormalise, suffix_scores
 from asr.errors import DecodingError
 
@@ -43,6 +46,37 @@ def prune(model: NGramModel, threshold: float) -> NGramModel:
         is_kept[order - 1] = kept
     kept_levels = keep_rows(levels, is_kept)
     return NGramModel(model.packed_words, renormalise(kept_levels), tuple(map(len, kept_levels)))
+
+
+def restrict(model: NGramModel, vocabulary: Iterable[str]) -> NGramModel:
+    """Leave out all n-grams with a word that is not in `vocabulary`; ``<unk>`` takes the probability of these words.
+
+    Words that the model does not know are passed over. What is listed keeps its probability, but for ``<unk>``.
+
+    Raises
+    ------
+    DecodingError
+        If the model knows none of the words.
+    """
+    wanted = frozenset(vocabulary)
+    special = (UNK, BOS, EOS)
+    words = model.words
+    is_known = np.array([word in wanted or word in special for word in words])
+    if is_known.sum() == len(special):
+        raise DecodingError("the language model knows none of the words of the vocabulary: are they normalised alike?")
+    levels = model.levels()
+    is_kept = [is_known]
+    for level in levels[1:]:
+        is_kept.append(is_known[level.words] & is_kept[-1][level.parents])
+    new_ids = np.cumsum(is_known, dtype=np.int32) - np.int32(1)
+    kept = [replace(level, words=new_ids[level.words]) for level in keep_rows(levels, is_kept)]
+    unknown = model.word_id(UNK)
+    mass = np.exp(natural(levels[0].log10_probs[~is_known])).sum() + 10.0 ** float(levels[0].log10_probs[unknown])
+    unigrams = kept[0].log10_probs.copy()
+    unigrams[new_ids[unknown]] = np.log10(mass)
+    kept[0] = replace(kept[0], log10_probs=unigrams)
+    packed = "\n".join(word for word, known in zip(words, is_known, strict=True) if known).encode()
+    return NGramModel(packed, renormalise(kept), tuple(map(len, kept)))
 
 
 def _context_log_probs(model: NGramModel, levels: list[Level]) -> list[Floats]:

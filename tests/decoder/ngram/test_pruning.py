@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from asr.decoder.ngram import NGramModel, estimate, prune
+from asr.decoder.ngram import NGramModel, estimate, prune, restrict
 from asr.errors import DecodingError
 
 from .models import backed_off, ngrams_of, random_sentences, totals_of
@@ -89,3 +89,17 @@ def test_states_of_a_pruned_model_follow_the_definition(model, tmp_path):
 def test_a_threshold_that_cannot_be_meant_is_refused(model, threshold):
     with pytest.raises(DecodingError, match="expected a relative rise"):
         prune(model, threshold)
+
+
+def test_other_words_than_the_vocabularys_leave_no_trace_but_unk(model):
+    vocabulary = [word for word in model.words if not word.startswith("<")][::2]
+    small = restrict(model, [*vocabulary, "never-seen"])
+    assert set(small.words) == {*vocabulary, "<unk>", "<s>", "</s>"}
+    before, after = ngrams_of(model), ngrams_of(small)
+    assert set(after) == {gram for gram in before if set(gram) <= set(small.words)}
+    for gram, (log10_prob, _) in after.items():
+        if gram != ("<unk>",):
+            assert log10_prob == before[gram][0]
+    assert all(total == pytest.approx(1, abs=1e-5) for total in totals_of(small))
+    with pytest.raises(DecodingError, match="knows none of the words"):
+        restrict(model, ["other"])
