@@ -20,7 +20,7 @@ from asr.bundle.runtime import OnnxRuntime
 from asr.errors import DataError, UsageError
 from asr.recipe import Recipe, seeds
 from asr.recipe.checks import check_letters, check_splits
-from asr.recipe.language_model import tune
+from asr.recipe.language_model import lm, tune
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import check_settings, write_settings
 from asr.recipe.stages import prepare
@@ -139,6 +139,21 @@ def test_the_language_model_has_seen_the_training_transcripts_alone(out):
     shipped = NGramModel.read(out / "exp" / "bundle" / LANGUAGE_MODEL)
     assert shipped.perplexity(texts).with_oov == pytest.approx(expected.perplexity(texts).with_oov, rel=1e-5)
     assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta", "beam_size"}
+
+
+def test_a_language_model_made_beforehand_is_taken_as_it_is(out, tmp_path):
+    from asr.decoder.ngram import NGramModel
+
+    unigrams = "-1\t<unk>\n-99\t<s>\n-1\t</s>\n-1\tone\n"
+    (tmp_path / "lm.arpa").write_text(f"\\data\\\nngram 1=4\n\n\\1-grams:\n{unigrams}\n\\end\\\n")
+    run = replace(digits(out, "lm.order=0", f"lm.file={tmp_path / 'lm.arpa'}"), out=tmp_path / "exp")
+    run.out.mkdir()
+    lm(run)
+    assert NGramModel.read(run.out / LANGUAGE_MODEL).words == ["<unk>", "<s>", "</s>", "one"]
+    with pytest.raises(UsageError, match="expected no order and no cutoffs"):
+        digits(out, "lm.file=lm.arpa")
+    with pytest.raises(DataError, match=r"no-lm.arpa: no such language model"):
+        lm(replace(digits(out, "lm.order=0", "lm.file=no-lm.arpa"), out=tmp_path / "exp"))
 
 
 def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_path):

@@ -36,17 +36,19 @@ def check_writable(folder: Path) -> None:
 
 
 def check_machine(run: Run) -> None:
-    """Refuse a device that is not there, and a precision that it cannot compute in.
+    """Refuse a device or a language model's file that is not there, and a precision that the device cannot compute in.
 
     Raises
     ------
     UsageError
-        As `choose_device` and `computes_in_bfloat16`.
+        As `choose_device` and `computes_in_bfloat16`; or if there is no `LanguageModelConfig.file`.
     """
     from asr.training.optimizer import choose_device, computes_in_bfloat16
 
     config = run.recipe.training
     computes_in_bfloat16(config.precision, choose_device(config.device))
+    if run.recipe.lm.file and not Path(run.recipe.lm.file).is_file():
+        raise UsageError(f"lm.file={run.recipe.lm.file}: no such file; expected a language model, as asr lm writes it")
 
 
 def check_origin(run: Run) -> "Bundle | None":

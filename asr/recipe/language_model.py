@@ -3,47 +3,71 @@
 import dataclasses
 import sys
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asr.cores import num_cores
 from asr.errors import DataError
 from asr.files import write_text
-from asr.recipe.recipe import Run
+from asr.recipe.recipe import LanguageModelConfig, Run
 from asr.recipe.stage_state import is_current, read_stamps, write_stamp
 from asr.recipe.tokens import transcripts
 from asr.settings import digest, to_dict
+from asr.store.layout import file_checksum
+
+if TYPE_CHECKING:
+    from asr.decoder.ngram import NGramModel
 
 
 def lm(run: Run) -> None:
-    """Training transcripts → n-gram model, where the recipe asks for one.
+    """Training transcripts → n-gram model, where the recipe asks for one and names no file.
 
     Of the training transcripts alone: the dev set, which the weights are then tuned on, must be as new to it as a
     test set, or they would come out too heavy.
     """
     from asr.bundle.bundle import LANGUAGE_MODEL
-    from asr.decoder.ngram import estimate
+    from asr.decoder.ngram import NGramModel
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
-    if not config.order:
+    if not config.wanted:
         return
-    texts = transcripts(run.training_store(), run.recipe.training.max_disagreement)
-    stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(texts)}
+    stamp: dict[str, Any]
+    if config.file:
+        stamp, texts = {"file": _checksum(Path(config.file))}, []
+    else:
+        texts = transcripts(run.training_store(), run.recipe.training.max_disagreement)
+        stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(texts)}
     if is_current(run.out, "lm", stamp, path):
         return
+    model = NGramModel.read(config.file) if config.file else _estimated(texts, config)
+    dev_texts = run.store(run.recipe.dev).texts
+    perplexity = model.perplexity(dev_texts)
+    print(
+        f"language model: {model.order}-gram of {config.file or f'{len(texts)} transcripts'}, perplexity "
+        f"{perplexity.with_oov:.1f} on {run.recipe.dev} ({perplexity.without_oov:.1f} without its "
+        f"{perplexity.num_oov} unknown words of {perplexity.num_tokens - len(dev_texts)})",
+        file=sys.stderr,
+    )
+    model.write_arpa(path)
+    write_stamp(run.out, "lm", stamp)
+
+
+def _estimated(texts: list[str], config: LanguageModelConfig) -> "NGramModel":
+    from asr.decoder.ngram import estimate
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = estimate(texts, config.order, config.cutoffs)
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         print(f"language model: {message}", file=sys.stderr)
-    dev_texts = run.store(run.recipe.dev).texts
-    perplexity = model.perplexity(dev_texts)
-    print(
-        f"language model: {config.order}-gram of {len(texts)} transcripts, perplexity {perplexity.with_oov:.1f} on "
-        f"{run.recipe.dev} ({perplexity.without_oov:.1f} without its {perplexity.num_oov} unknown words of "
-        f"{perplexity.num_tokens - len(dev_texts)})",
-        file=sys.stderr,
-    )
-    model.write_arpa(path)
-    write_stamp(run.out, "lm", stamp)
+    return model
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return file_checksum(path)
+    except OSError as error:
+        raise DataError(f"{path}: no such language model ({error.strerror}); lm.file names it") from None
 
 
 def tune(run: Run) -> None:
@@ -57,7 +81,7 @@ def tune(run: Run) -> None:
     from asr.evaluation.tune_bundle import TuningOptions, cached_log_probs, install, tune_bundle
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
-    if not config.order:
+    if not config.wanted:
         if (run.bundle / LANGUAGE_MODEL).is_file():
             for name in (LANGUAGE_MODEL, TRIALS):
                 (run.bundle / name).unlink(missing_ok=True)

@@ -59,12 +59,14 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """An n-gram model of words, estimated on the training transcripts.
+    """An n-gram model of words, estimated on the training transcripts or made beforehand.
 
     Parameters
     ----------
     order : int
-        Length of its longest n-grams; 0 for no language model.
+        Length of its longest n-grams; 0 for no language model, or for that of `file`.
+    file : str
+        A model made beforehand, as ``asr lm`` writes it, instead of one of the training transcripts.
     beam_size : int
         Of the search that uses it.
     cutoffs : tuple of int
@@ -74,6 +76,7 @@ class LanguageModelConfig:
     """
 
     order: int = 0
+    file: str = ""
     beam_size: int = 100
     cutoffs: tuple[int, ...] = ()
     tune_utterances: int = 1000
@@ -85,8 +88,18 @@ class LanguageModelConfig:
                 f"lm: got order {self.order} and beam size {self.beam_size}; expected an order of 0 (none) or more and "
                 "a beam size of 2 or more"
             )
+        if self.file and (self.order or self.cutoffs):
+            raise UsageError(
+                f"lm: got the file {self.file!r} and order {self.order}, cutoffs {self.cutoffs}; expected no order and "
+                "no cutoffs for a model made beforehand"
+            )
         if self.tune_utterances < 1:
             raise UsageError(f"lm.tune_utterances is {self.tune_utterances}; expected 1 or more")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is to be a language model."""
+        return bool(self.order or self.file)
 
 
 @dataclass(frozen=True)

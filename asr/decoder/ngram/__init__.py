@@ -5,4 +5,6 @@ from asr.decoder.ngram.interpolation import MixtureWeights, interpolate, mixture
 from asr.decoder.ngram.model import NGramModel, Perplexity
 from asr.decoder.ngram.pruning import prune, restrict
 
-__all__ = ["MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune", "restrict"]
+__all__ = [
+    "MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune", "restrict",
+]  # fmt: skip
