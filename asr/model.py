@@ -42,6 +42,8 @@ class AcousticModel(nn.Module):
         self.output_norm = nn.LayerNorm(widths[-1])
         self.dropout = _make_dropout(config)
         self.output = nn.Linear(widths[-1], vocab_size)
+        # Only while training, for an intermediate CTC loss on other tokens.
+        self.intermediate: nn.Sequential | None = None
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and their lengths.
@@ -68,18 +70,19 @@ class AcousticModel(nn.Module):
     def forward_intermediate(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the log-probabilities of the middle recurrent layer too, for a second CTC loss (Lee & Watanabe 2021).
 
-        The output layer is shared, so no weights are there for training alone.
+        The output layer is shared, unless the middle layer has other tokens: see `add_intermediate_output`.
 
         Returns
         -------
         log_probs, intermediate : Tensor, shape (B, T', V), float
-            Of the last recurrent layer, and of number ``ceil(num_layers / 2)``, which is the same where there is one.
+            Of the last recurrent layer, and of number ``ceil(num_layers / 2)``, which is the same where there is one;
+            V may differ.
         lengths : Tensor, shape (B,), int64
         """
         x, lengths = self.front_end(self.normalisation(features, lengths), lengths)
         outputs = list(self._recurrent(x, lengths))
         middle = outputs[(self.config.num_layers - 1) // 2]
-        return self._log_probs(outputs[-1]), self._log_probs(middle), lengths
+        return self._log_probs(outputs[-1]), self._log_probs(middle, self.intermediate), lengths
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take over the training set's mean and deviation, each ``(F,)``, where normalisation is global."""
@@ -100,8 +103,13 @@ class AcousticModel(nn.Module):
             x = layer(x, reversed_time)
             yield x
 
-    def _log_probs(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.output(self.dropout(self.output_norm(x)))
+    def add_intermediate_output(self, vocab_size: int) -> None:
+        """Give the middle layer an output layer of its own, for other tokens; no other method uses it."""
+        width = self.output.in_features
+        self.intermediate = nn.Sequential(nn.LayerNorm(width), _make_dropout(self.config), nn.Linear(width, vocab_size))
+
+    def _log_probs(self, x: Tensor, output: nn.Module | None = None) -> Tensor:
+        logits: Tensor = output(x) if output is not None else self.output(self.dropout(self.output_norm(x)))
         # In float32 also where autocast is on: bfloat16 has no more than three digits for CTC to add up.
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
 

@@ -114,15 +114,13 @@ def draw_lengths(
     return Lengths(speech, before, after, speed)
 
 
-def augment(
+def alter(
     features: NDArray[np.float32],
     lengths: Lengths,
     config: AugmentConfig,
-    hop_seconds: float,
     rng: np.random.Generator,
-    average: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Return an altered copy of one utterance.
+    """Return an altered copy of one utterance, without masks.
 
     Parameters
     ----------
@@ -131,11 +129,8 @@ def augment(
     lengths : Lengths
         Of this utterance, each a scalar.
     config : AugmentConfig
-    hop_seconds : float
     rng : numpy.random.Generator
         All other randomness comes from here.
-    average : ndarray, shape (F,), float32, optional
-        What masks hide features behind: what the model's normalisation makes 0. By default the utterance's own mean.
 
     Returns
     -------
@@ -146,7 +141,6 @@ def augment(
         add_noise(x, config.noise_range * rng.uniform(), rng)
     if lengths.before + lengths.after > 0:
         x = add_pauses(x, int(lengths.before), int(lengths.after), rng)
-    mask(x, x.mean(axis=0) if average is None else average, config, hop_seconds, rng)
     return x
 
 

@@ -43,7 +43,8 @@ class BatchLoader:
         """Return an iterator over the batches of some `steps` of an epoch, in order, made ahead of time."""
 
         def make(planned: Sequence[PlannedBatch]) -> list[Batch]:
-            batches = [self.source.batch(one, self.config.seed, epoch) for one in planned if len(one)]
+            seed, views = self.config.seed, self.config.views
+            batches = [self.source.batch(one, seed, epoch, views) for one in planned if len(one)]
             return [batch.pin() for batch in batches] if self.pinned else batches
 
         return prefetched(make, steps)

@@ -5,7 +5,8 @@ resumed run sees exactly what an undisturbed one would have seen, whoever makes 
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from asr.features import LogMel
 from asr.model_config import ModelConfig
 from asr.store.store import AudioStore, FeatureStore
 from asr.tokenizer import Tokenizer
-from asr.training.augment import Lengths, Purpose, augment, draw_lengths, generator, noise
+from asr.training.augment import Lengths, Purpose, alter, draw_lengths, generator, mask, noise
 from asr.training.config import AugmentConfig
 from asr.training.waveforms import open_waveforms
 
@@ -39,6 +40,11 @@ class Batch:
         Token ids, padded with blanks.
     target_lengths : Tensor, shape (B,), int64
     ids : tuple of str
+        One for each utterance.
+    views : int
+        2: the utterances come twice, masked differently: b in the rows b and B / 2 + b.
+    middle_targets, middle_target_lengths : Tensor, optional
+        As the targets, of the middle layer, where these are other tokens.
     """
 
     features: Tensor
@@ -46,26 +52,21 @@ class Batch:
     targets: Tensor
     target_lengths: Tensor
     ids: tuple[str, ...]
+    views: int = 1
+    middle_targets: Tensor | None = None
+    middle_target_lengths: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`; from pinned memory, the copy runs beside what the device does."""
-        return Batch(
-            self.features.to(device, non_blocking=True),
-            self.feature_lengths.to(device, non_blocking=True),
-            self.targets.to(device, non_blocking=True),
-            self.target_lengths.to(device, non_blocking=True),
-            self.ids,
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Batch":
         """Return the batch in page-locked memory, from which a GPU copies by itself."""
-        return Batch(
-            self.features.pin_memory(),
-            self.feature_lengths.pin_memory(),
-            self.targets.pin_memory(),
-            self.target_lengths.pin_memory(),
-            self.ids,
-        )
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed: dict[str, Any] = {name: change(x) for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class BatchSource:
         None leaves the features as they are.
     weights : ndarray, shape (N,), float64, optional
         How often an epoch has each utterance, on average: 2.5 is twice or three times, 0 never. By default 1 each.
+    middle : Tokenizer, optional
+        Of the targets of the middle layer, where these are other tokens.
     keep_short : bool
         Whether to keep utterances with fewer output frames than CTC needs for their transcripts: yes where errors
         are counted, no where a loss is minimised, since it would be infinite.
@@ -145,10 +148,12 @@ class BatchSource:
         augment: AugmentConfig | None = None,
         *,
         weights: NDArray[np.float64] | None = None,
+        middle: Tokenizer | None = None,
         keep_short: bool = False,
     ) -> None:
         self.store = store
         self.tokenizer = tokenizer
+        self.middle = middle
         self.batch_frames = batch_frames
         self.augment = augment
         self.weights = np.ones(len(store)) if weights is None else weights
@@ -157,7 +162,10 @@ class BatchSource:
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
         # The fewest frames of which the network makes as many outputs as CTC needs.
-        self._shortest = model.input_frames(tokenizer.min_frames(store.texts))
+        fewest = tokenizer.min_frames(store.texts)
+        if middle:
+            fewest = np.maximum(fewest, middle.min_frames(store.texts))
+        self._shortest = model.input_frames(fewest)
         fits = self._num_frames >= self._shortest
         self._kept = np.flatnonzero((fits | keep_short) & (self.weights > 0))
         self.too_short = [] if keep_short else self._names(~fits & (self.weights > 0))
@@ -197,21 +205,22 @@ class BatchSource:
         every = PlannedBatch(self._kept, lengths, np.zeros_like(self._kept))
         return self._fill(every, np.argsort(lengths.speech, kind="stable"))
 
-    def load(self, planned: PlannedBatch) -> Batch:
+    def load(self, planned: PlannedBatch, views: int = 1) -> Batch:
         """Return the batch of some utterances, unaltered."""
-        return self._collate(planned.indices, [self._features(index) for index in planned.indices.tolist()])
+        features = [self._features(index) for index in planned.indices.tolist()]
+        return self._collate(planned.indices, [features] * views)
 
-    def batch(self, planned: PlannedBatch, seed: int, epoch: int) -> Batch:
-        """Return the batch of some utterances, augmented as (seed, epoch, utterance) says."""
+    def batch(self, planned: PlannedBatch, seed: int, epoch: int, views: int = 1) -> Batch:
+        """Return the batch of some utterances, augmented as (seed, epoch, utterance) says; views differ in masks."""
         if self.augment is None:
-            return self.load(planned)
+            return self.load(planned, views)
         features = [
-            self._augmented((index, copy), planned.lengths[row], seed, epoch)
+            self._augmented((index, copy), planned.lengths[row], (seed, epoch), views)
             for row, (index, copy) in enumerate(zip(planned.indices.tolist(), planned.copies.tolist(), strict=True))
         ]
-        return self._collate(planned.indices, features)
+        return self._collate(planned.indices, list(zip(*features, strict=True)))
 
-    def largest(self) -> Batch:
+    def largest(self, views: int = 1) -> Batch:
         """Return a batch at least as large as any of an epoch, of zeros: it shows whether the memory suffices."""
         num_frames, longest = self._num_frames[self._kept], 0
         if self.augment is None:
@@ -231,7 +240,7 @@ class BatchSource:
         fitting = np.flatnonzero(num_frames <= lengths[best])
         index = self._kept[fitting[np.argmax(num_frames[fitting])]]
         features = np.zeros((int(lengths[best]), self.store.config.n_mels), dtype=np.float32)
-        return self._collate(np.full(counts[best], index), [features] * int(counts[best]))
+        return self._collate(np.full(counts[best], index), [[features] * int(counts[best])] * views)
 
     def _drawn(self, seed: int, epoch: int) -> PlannedBatch:
         """Draw the utterances of an epoch, those of noise at the end, with their lengths once augmented."""
@@ -282,41 +291,51 @@ class BatchSource:
         features: NDArray[np.float32] = self.store[index].features.astype(np.float32)  # type: ignore[union-attr]
         return features
 
-    def _augmented(self, utterance: tuple[int, int], lengths: Lengths, seed: int, epoch: int) -> NDArray[np.float32]:
-        """Return the features of a copy of an utterance (its index, and number), or of noise, as an epoch has them."""
+    def _augmented(
+        self, utterance: tuple[int, int], lengths: Lengths, drawn: tuple[int, int], views: int
+    ) -> list[NDArray[np.float32]]:
+        """Return the views of a copy of an utterance (index, number), or of noise, as (seed, epoch) has them."""
         assert self.augment is not None
         index, _ = utterance
         number = index - len(self.store)
         if number >= 0:
             assert self._log_mel is not None
-            return noise(self._log_mel, int(lengths.total), generator(seed, epoch, Purpose.NOISE, number))
+            return [noise(self._log_mel, int(lengths.total), generator(*drawn, Purpose.NOISE, number))] * views
         if self._waveforms:
-            features = self._waveforms.altered(index, lengths, generator(seed, epoch, Purpose.WAVEFORM, *utterance))
+            features = self._waveforms.altered(index, lengths, generator(*drawn, Purpose.WAVEFORM, *utterance))
             lengths = Lengths.unaltered(lengths.total)
         else:
             features = self._features(index)
-        return augment(
-            features,
-            lengths,
-            self.augment,
-            self.store.config.hop_seconds,
-            generator(seed, epoch, Purpose.FEATURES, *utterance),
-            self.average,
-        )
+        rng = generator(*drawn, Purpose.FEATURES, *utterance)
+        x = alter(features, lengths, self.augment, rng)
+        fill = x.mean(axis=0) if self.average is None else self.average
+        copies = [x.copy() for _ in range(1, views)]
+        for view in (x, *copies):
+            mask(view, fill, self.augment, self.store.config.hop_seconds, rng)
+        return [x, *copies]
 
-    def _collate(self, indices: NDArray[np.int64], features: list[NDArray[np.float32]]) -> Batch:
-        """Pad; in noise, nothing is said."""
-        N = len(self.store)
-        targets = [self.tokenizer.encode(self.store.texts[i]) if i < N else [] for i in indices.tolist()]
-        padded = np.zeros((len(features), max(map(len, features)), features[0].shape[1]), dtype=np.float32)
-        padded_targets = np.zeros((len(targets), max(1, *map(len, targets), 1)), dtype=np.int64)
-        for row, (x, ids) in enumerate(zip(features, targets, strict=True)):
+    def _collate(self, indices: NDArray[np.int64], features: Sequence[Sequence[NDArray[np.float32]]]) -> Batch:
+        """Pad the features of each view; in noise, nothing is said."""
+        N, rows = len(self.store), [x for view in features for x in view]
+        texts = [self.store.texts[i] if i < N else "" for i in indices.tolist()]
+        padded = np.zeros((len(rows), max(map(len, rows)), rows[0].shape[1]), dtype=np.float32)
+        for row, x in enumerate(rows):
             padded[row, : len(x)] = x
-            padded_targets[row, : len(ids)] = ids
+        middle = _targets(self.middle, texts, len(features)) if self.middle else (None, None)
         return Batch(
             torch.from_numpy(padded),
-            torch.tensor([len(x) for x in features]),
-            torch.from_numpy(padded_targets),
-            torch.tensor([len(ids) for ids in targets]),
+            torch.tensor([len(x) for x in rows]),
+            *_targets(self.tokenizer, texts, len(features)),
             tuple(self.store.ids[i] if i < N else "noise" for i in indices.tolist()),
+            len(features),
+            *middle,
         )
+
+
+def _targets(tokenizer: Tokenizer, texts: Sequence[str], views: int) -> tuple[Tensor, Tensor]:
+    """Return the padded token ids ``(views · B, S)`` of `texts`, all of them once for each view, and their lengths."""
+    targets = [tokenizer.encode(text) for text in texts]
+    padded = torch.zeros((len(targets), max(1, *map(len, targets), 1)), dtype=torch.int64)
+    for row, ids in enumerate(targets):
+        padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
+    return padded.repeat(views, 1), torch.tensor([len(ids) for ids in targets]).repeat(views)

@@ -221,7 +221,7 @@ def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, con
     settings: dict[str, Any] = {
         "training": to_dict(config),
         "model": to_dict(model.config),
-        "tokens": digest([shapes, list(train.tokenizer.tokens)]),
+        "tokens": digest([shapes, *(list(t.tokens) for t in (train.tokenizer, train.middle) if t)]),
         "data": data,
     }
     # As it comes out of a checkpoint.

@@ -162,6 +162,12 @@ class TrainingConfig:
         Whether the convolutions go through ``torch.compile``.
     intermediate_ctc : float
         Weight of a CTC loss on the middle recurrent layer (Lee & Watanabe 2021), the last layer's has the rest.
+    consistency : float
+        Weight of the divergence between two views of each utterance, which differ in masks and dropout (CR-CTC: Yao et
+        al. 2024, arXiv 2410.05101, where it is 0.2); 0: one view. Batches are then twice as large, and take twice as
+        long.
+    consistency_warmup : float
+        Part of all steps in which that weight rises linearly from zero.
     ema_decay : float
         Weights are averaged over steps with this decay (Polyak & Juditsky 1992), and the averages are what is evaluated
         and kept; 0 for none.
@@ -201,6 +207,8 @@ class TrainingConfig:
     precision: Precision = "float32"
     compile_front_end: bool = False
     intermediate_ctc: float = 0.0
+    consistency: float = 0.0
+    consistency_warmup: float = 0.1
     ema_decay: float = 0.0
     average_best: int = 0
     choose_by: Measure = "wer"
@@ -213,6 +221,11 @@ class TrainingConfig:
     tensorboard: bool = True
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
+    @property
+    def views(self) -> int:
+        """How often a batch has each utterance: see `consistency`."""
+        return 2 if self.consistency else 1
+
     def __post_init__(self) -> None:
         check_types(self, "training")
         for name in ("epochs", "learning_rate", "max_gradient_norm", "batch_seconds", "checkpoint_minutes"):
@@ -224,7 +237,7 @@ class TrainingConfig:
         for name in ("average_best", "patience"):
             if getattr(self, name) < 0:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("warmup", "momentum", "intermediate_ctc", "ema_decay"):
+        for name in ("warmup", "momentum", "intermediate_ctc", "consistency_warmup", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 ≤ {name} < 1")
         if self.max_disagreement is not None and self.max_disagreement < 0:
@@ -233,5 +246,6 @@ class TrainingConfig:
             raise UsageError(f"training.seed is {self.seed}; expected 0 ≤ seed < 2³²")
         if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", self.device):
             raise UsageError(f"training.device is {self.device!r}; expected auto, cpu, cuda or cuda:N")
-        if self.weight_decay < 0:
-            raise UsageError(f"training.weight_decay is {self.weight_decay}; expected 0 or more")
+        for name in ("weight_decay", "consistency"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 or more")

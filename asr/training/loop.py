@@ -26,7 +26,7 @@ from asr.training.distributed import Ranks
 from asr.training.health import Health
 from asr.training.interrupts import StopRequest, stop_requests
 from asr.training.monitor import Monitor, log_row
-from asr.training.optimizer import choose_device, schedule, state_kind
+from asr.training.optimizer import choose_device, consistency_weight, schedule, state_kind
 from asr.training.report import write_report
 from asr.training.steps import LAG, Outcomes, Schedule, Stepper
 from asr.training.validation import Validator
@@ -122,7 +122,7 @@ class Trainer:
         if not self._finished():
             self.ranks.share_weights(self.model)
             self.train.average = self.model.average_features()
-            self.stepper.try_out(self.train.largest())
+            self.stepper.try_out(self.train.largest(self.config.views))
             self._train()
         self.best_weights.load(self.model, self.position.best)
         if self.config.average_best > 1 and self.position.best:
@@ -132,6 +132,8 @@ class Trainer:
                 f"{100 * result.wer:.2f} %  CER {100 * result.cer:.2f} %; the best alone: "
                 f"{100 * self.position.best[0].wer:.2f} %, {100 * self.position.best[0].cer:.2f} %"
             )
+        # What is for training alone goes no further.
+        self.model.intermediate = None
         return self.model.eval()
 
     def _train(self) -> None:
@@ -173,8 +175,9 @@ class Trainer:
         epoch = self.position.epoch
         measure = index % MEASURE_EVERY == 0
         rate = self._learning_rate(index, num_steps)
+        consistency = consistency_weight(self._progress(index, num_steps), self.config)
         with self.stepper.memory_explained(f"step {index + 1} of epoch {epoch + 1}"):
-            values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure))
+            values = self.stepper(batches, Schedule(rate, (self.config.seed, epoch, index), measure, consistency))
         self.sums += values
         self.average.update()
         self.outcomes.add(values[self.stepper.names.index("skipped")], (index, batches))
@@ -184,8 +187,10 @@ class Trainer:
             self._check_loss()
 
     def _learning_rate(self, index: int, num_steps: int) -> float:
-        progress = (self.position.epoch + index / num_steps) / self.config.epochs
-        return self.config.learning_rate * schedule(progress, self.config)
+        return self.config.learning_rate * schedule(self._progress(index, num_steps), self.config)
+
+    def _progress(self, index: int, num_steps: int) -> float:
+        return (self.position.epoch + index / num_steps) / self.config.epochs
 
     def _end_epoch(self, num_steps: int) -> None:
         """Evaluate, keep what is among the best, and note the epoch as done."""

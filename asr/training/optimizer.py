@@ -23,6 +23,13 @@ def schedule(progress: float, config: TrainingConfig) -> float:
     return 0.01 + 0.99 * falling
 
 
+def consistency_weight(progress: float, config: TrainingConfig) -> float:
+    """Return the weight of `consistency_loss` at `progress` (0..1) of all steps: it rises linearly."""
+    if progress >= config.consistency_warmup:
+        return config.consistency
+    return config.consistency * progress / config.consistency_warmup
+
+
 def make_optimizer(model: AcousticModel, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimiser; matrices are decayed, biases and layer norms are not.
 

@@ -13,20 +13,17 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import ctc_loss
 
 from asr.errors import UsageError, first_line
-from asr.model import AcousticModel, time_mask
-from asr.tokenizer import BLANK
+from asr.model import AcousticModel
 from asr.training.batches import Batch
 from asr.training.config import TrainingConfig
 from asr.training.distributed import Ranks
+from asr.training.losses import COUNTS, batch_loss
 from asr.training.optimizer import computes_in_bfloat16, make_optimizer
 
 Note = TypeVar("Note")
 
-# What is summed over the utterances of a step, in this order; over those of an epoch too.
-COUNTS = ("loss", "tokens", "utterances", "input_frames", "output_frames", "blank")
 # What is summed over the steps of an epoch; followed by the gradient norm and the update ratio of each layer.
 PER_STEP = ("steps", "skipped", "clipped", "gradient_norm", "measured")
 
@@ -46,11 +43,14 @@ class Schedule:
         Of dropout; each rank and batch adds its own number.
     measure : bool
         Whether to measure how much the weights change, which costs a copy of them.
+    consistency : float
+        Weight of the divergence of two views.
     """
 
     learning_rate: float
     seed: tuple[int, ...]
     measure: bool = False
+    consistency: float = 0.0
 
 
 class FlatGradient:
@@ -173,7 +173,7 @@ class Stepper:
         Tensor, shape (len(names),), float64
             On the model's device, the same on each rank. Of a step left out, all but ``skipped`` is 0.
         """
-        counts = self._accumulate(batches, schedule.seed)
+        counts = self._accumulate(batches, schedule)
         self.ranks.add_up(self.gradient.flat)
         self.ranks.add_up(counts)
         self.gradient.flat /= counts[COUNTS.index("utterances")]
@@ -199,7 +199,7 @@ class Stepper:
             If the memory does not suffice, or the front end cannot be compiled.
         """
         with self.memory_explained(f"a batch of {len(batch.ids)} utterances and {batch.features.shape[1]} frames"):
-            self._accumulate([batch], (0,))
+            self._accumulate([batch], Schedule(0.0, (0,), consistency=self.config.consistency))
             # As if the loss were not finite; the optimiser makes its state all the same, and a measurement its copies.
             self._update(torch.zeros((), dtype=torch.bool, device=self.device), Schedule(0.0, (0,), measure=True))
         self.gradient.flat.zero_()
@@ -223,59 +223,29 @@ class Stepper:
                 f"{self.config.batch_seconds:g})"
             ) from None
 
-    def _accumulate(self, batches: Sequence[Batch], seed: tuple[int, ...]) -> Tensor:
+    def _accumulate(self, batches: Sequence[Batch], schedule: Schedule) -> Tensor:
         """Set the gradient to that of the sum of the batches' losses, and return their counts."""
         self.model.train()
         self.gradient.flat.zero_()
         counts = torch.zeros(len(COUNTS), dtype=torch.float64, device=self.device)
         for number, batch in enumerate(batches):
             # Dropout depends on the position alone, so that a resumed run draws what it would have drawn.
-            words = np.random.SeedSequence((*seed, number, self.ranks.rank)).generate_state(2)
+            words = np.random.SeedSequence((*schedule.seed, number, self.ranks.rank)).generate_state(2)
             torch.manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
-            loss, batch_counts = self.loss(batch)
+            loss, batch_counts = self.loss(batch, schedule)
             loss.backward()  # type: ignore[no-untyped-call]
             counts += batch_counts
         return counts
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the sum of the utterances' losses, which is to be minimised, and the batch's `COUNTS`.
-
-        The loss that is counted is that of the last layer alone.
-        """
-        moved = batch.to(self.device)
-        weight = self.config.intermediate_ctc
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            if weight:
-                log_probs, middle, lengths = self.model.forward_intermediate(moved.features, moved.feature_lengths)
-            else:
-                log_probs, lengths = self.model(moved.features, moved.feature_lengths)
-        last = total = self._ctc(log_probs, batch, moved.targets)
-        if weight:
-            total = (1 - weight) * last + weight * self._ctc(middle, batch, moved.targets)
-        with torch.no_grad():
-            inside = time_mask(lengths, log_probs.shape[1])
-            blank = (log_probs[:, :, BLANK].exp() * inside).sum()
-            known = (batch.target_lengths.sum(), len(batch.ids), batch.feature_lengths.sum())
-            on_host = torch.tensor([float(value) for value in known], dtype=torch.float64)
-            counts = torch.cat(
-                (
-                    last.detach().double().reshape(1),
-                    on_host.to(self.device, non_blocking=True),
-                    torch.stack((inside.sum().double(), blank.double())),
-                )
-            )
-        return total, counts
-
-    def _ctc(self, log_probs: Tensor, batch: Batch, targets: Tensor) -> Tensor:
-        # Lengths from the host: with those of the device, torch would wait for them.
-        lengths = self.model.config.output_frames(batch.feature_lengths.numpy())
-        return ctc_loss(
-            log_probs.transpose(0, 1),
-            targets,
-            torch.from_numpy(lengths),
-            batch.target_lengths,
-            blank=BLANK,
-            reduction="sum",
+    def loss(self, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor]:
+        """Return the sum of the utterances' losses, which is to be minimised, and the batch's `COUNTS`."""
+        return batch_loss(
+            self.model,
+            batch,
+            batch.to(self.device),
+            intermediate=self.config.intermediate_ctc,
+            consistency=schedule.consistency,
+            bfloat16=self.bfloat16,
         )
 
     def _update(self, finite: Tensor, schedule: Schedule) -> Tensor:

@@ -66,13 +66,15 @@ class MemoryStore:
 TRAIN, DEV = MemoryStore(14, 1), MemoryStore(4, 2)
 
 
-def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER):
+def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER, middle=None):
     torch.manual_seed(config.seed)
     model = AcousticModel(MODEL, 12, len(tokenizer))
+    if middle:
+        model.add_intermediate_output(len(middle))
     frames = round(100 * config.batch_seconds)
     # An epoch has some utterances once, some twice, and half of the others.
     weights = np.resize((1.0, 0.5, 2.0), len(train))
-    source = BatchSource(train, tokenizer, MODEL, frames, config.augment, weights=weights)
+    source = BatchSource(train, tokenizer, MODEL, frames, config.augment, weights=weights, middle=middle)
     return Trainer(model, tokenizer, source, BatchSource(dev, tokenizer, MODEL, frames), config, directory)
 
 

@@ -54,6 +54,7 @@ def at_step(patch, number, act):
         {"optimizer": "adamw", "precision": "auto", "intermediate_ctc": 0.3},
         {"optimizer": "sgd"},
         {"optimizer": "rmsprop"},
+        {"consistency": 0.2, "consistency_warmup": 0.5, "intermediate_ctc": 0.3, "choose_by": "loss"},
     ],
     ids=str,
 )

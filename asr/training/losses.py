@@ -1,0 +1,88 @@
+"""What a batch's losses are: CTC on the last layer, on the middle one, and how far two views of an utterance differ."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+
+from asr.model import AcousticModel, time_mask
+from asr.tokenizer import BLANK
+from asr.training.batches import Batch
+
+# What is summed over the utterances of a step, in this order; over those of an epoch too.
+COUNTS = ("loss", "tokens", "utterances", "input_frames", "output_frames", "blank")
+
+
+def batch_loss(
+    model: AcousticModel, batch: Batch, moved: Batch, *, intermediate: float, consistency: float, bfloat16: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the sum of the utterances' losses, which is to be minimised, and the batch's `COUNTS`.
+
+    The loss that is counted is the CTC loss of the last layer alone, the mean over the views of an utterance.
+
+    Parameters
+    ----------
+    model : AcousticModel
+    batch, moved : Batch
+        On the host, and on the model's device.
+    intermediate, consistency : float
+        Weights of the CTC loss on the middle layer, and of `consistency_loss`.
+    bfloat16 : bool
+        Whether matrix products are computed in bfloat16.
+    """
+    middle: Tensor | None = None
+    with torch.autocast(moved.features.device.type, torch.bfloat16, enabled=bfloat16):
+        if intermediate:
+            log_probs, middle, lengths = model.forward_intermediate(moved.features, moved.feature_lengths)
+        else:
+            log_probs, lengths = model(moved.features, moved.feature_lengths)
+    # Lengths from the host: with those of the device, torch would wait for them.
+    frames = torch.from_numpy(model.config.output_frames(batch.feature_lengths.numpy()))
+    last = total = _ctc(log_probs, moved.targets, frames, batch.target_lengths) / batch.views
+    if middle is not None:
+        targets, target_lengths = moved.middle_targets, batch.middle_target_lengths
+        if targets is None or target_lengths is None:
+            targets, target_lengths = moved.targets, batch.target_lengths
+        total = (1 - intermediate) * last + intermediate * _ctc(middle, targets, frames, target_lengths) / batch.views
+    if batch.views == 2 and consistency:
+        total = total + consistency * consistency_loss(log_probs, lengths)
+    with torch.no_grad():
+        inside = time_mask(lengths, log_probs.shape[1])
+        blank = (log_probs[:, :, BLANK].exp() * inside).sum()
+        sums = (batch.target_lengths.sum() / batch.views, len(batch.ids), batch.feature_lengths.sum() / batch.views)
+        on_host = torch.tensor([float(value) for value in sums], dtype=torch.float64)
+        counts = torch.cat(
+            (
+                last.detach().double().reshape(1),
+                on_host.to(log_probs.device, non_blocking=True),
+                torch.stack((inside.sum().double(), blank.double())),
+            )
+        )
+    return total, counts
+
+
+def consistency_loss(log_probs: Tensor, lengths: Tensor) -> Tensor:
+    """Return how far the two views of each utterance are apart, summed over frames and utterances, ``()``.
+
+    That is the mean of both Kullback-Leibler divergences, each to the other view's posteriors as they are: no gradient
+    goes through these (CR-CTC: Yao et al. 2024, arXiv 2410.05101, equation 4).
+
+    Parameters
+    ----------
+    log_probs : Tensor, shape (2 B, T, V), float
+        Natural logarithms; utterance b is in the rows b and B + b.
+    lengths : Tensor, shape (2 B,), int64
+    """
+    first, second = log_probs.chunk(2)
+    inside = time_mask(lengths[: len(first)], log_probs.shape[1])
+    apart = _divergence(second.detach(), first) + _divergence(first.detach(), second)
+    return 0.5 * apart.masked_fill(~inside, 0.0).sum()
+
+
+def _divergence(target: Tensor, log_probs: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of each frame, ``(B, T)``."""
+    return (target.exp() * (target - log_probs)).sum(dim=-1)
+
+
+def _ctc(log_probs: Tensor, targets: Tensor, lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """Return the sum of the rows' CTC losses; both lengths are on the host."""
+    return ctc_loss(log_probs.transpose(0, 1), targets, lengths, target_lengths, blank=BLANK, reduction="sum")
