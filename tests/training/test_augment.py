@@ -42,7 +42,7 @@ def one(lengths: Lengths, index: int = 0) -> Lengths:
 def test_lengths_stay_in_their_bounds_and_equal_what_augmentation_returns():
     num_frames = np.random.default_rng(1).integers(1, 200, 400)
     shortest = np.minimum(num_frames, np.random.default_rng(2).integers(1, 200, 400))
-    lengths = draw_lengths(num_frames, np.ones(400), shortest, EVERYTHING, np.random.default_rng(3))
+    lengths = draw_lengths(num_frames, np.ones(400), shortest, EVERYTHING, 0.01, np.random.default_rng(3))
     assert (lengths.speech >= shortest).all()
     assert (np.abs(lengths.speech - num_frames) <= 0.1 * num_frames + 0.5).all()
     for pauses in (lengths.before, lengths.after):
