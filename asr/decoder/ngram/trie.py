@@ -1,7 +1,7 @@
 """Building the arrays of a back-off model from its n-grams, order by order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -147,6 +147,8 @@ def renormalise(levels: list[Level]) -> QueryArrays:
 
     The levels' own weights only tell the states: contexts that nothing follows must have weight 0, which is seen to.
     """
+    # The levels may be views of another model's arrays.
+    levels = [replace(level, log10_backoffs=level.log10_backoffs.copy()) for level in levels]
     counts = tuple(map(len, levels))
     offsets = level_offsets(counts)
     for below, above in pairwise(levels):

@@ -67,7 +67,9 @@ def test_what_stays_keeps_its_probability_and_all_sum_to_one(model, threshold):
 
 
 def test_everything_may_go_but_the_words(model, tmp_path):
+    before = ngrams_of(model)
     pruned = prune(model, math.inf)
+    assert ngrams_of(model) == before
     assert pruned.counts == (model.counts[0], 0, 0)
     pruned.write_arpa(tmp_path / "lm.arpa")
     assert NGramModel.read(tmp_path / "lm.arpa").score("w1 w2") == pytest.approx(pruned.score("w1 w2"))
