@@ -16,11 +16,11 @@ from asr import settings
 from asr.errors import DataError, UsageError, did_you_mean
 from asr.spoken import spoken
 
-Case = Literal["lower", "upper", "keep"]
+Case = Literal["lower", "upper", "keep", "lower-turkish"]
 Unknown = Literal["refuse", "map", "drop", "reject"]
 Spoken = Literal["", "en"]
 
-CASES = ("lower", "upper", "keep")
+CASES = ("lower", "upper", "keep", "lower-turkish")
 POLICIES = ("refuse", "map", "drop", "reject")
 SPOKEN = ("", "en")
 
@@ -29,6 +29,17 @@ TYPOGRAPHY = {
     "’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "‐": "-",
     "‑": "-", "…": "...", "\ufeff": "", "\u200b": "", "\u00ad": "",
 }  # fmt: skip
+
+# What stands for letters that Unicode does not decompose.
+BASES = {
+    "ß": "ss", "ø": "o", "ł": "l", "œ": "oe", "æ": "ae", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŧ": "t",
+    "ŋ": "ng", "ĸ": "k", "ə": "e", "ɓ": "b", "ɗ": "d", "ɛ": "e", "ɣ": "g", "ƙ": "k", "ɔ": "o", "ƒ": "f",
+}  # fmt: skip
+BASES |= {letter.upper(): base.upper() for letter, base in BASES.items() if len(letter.upper()) == 1} | {"ẞ": "SS"}
+
+# Within words these stay, wherever punctuation is dropped: don't, l'eau; and what joins or parts letters of Persian and
+# of Indian scripts.
+INSIDE_WORDS = "'\u200c\u200d"
 
 # Marks that part words even where no space follows; a single full stop does not: it is in abbreviations.
 PARTING = {
@@ -45,18 +56,21 @@ class TextProfile:
     ----------
     name : str
         For messages and for ``--profile``.
-    case : {"keep", "lower", "upper"}
+    case : {"keep", "lower", "upper", "lower-turkish"}
+        Turkish and Azerbaijani lower I to ı, and İ to i.
     replacements : dict of str to str
         Applied in order after the change of case, to the NFC text; each replaces every occurrence. Where one takes
         away ``, ; : ! ?`` or several full stops right before a word, a space is left: "hello,world" is two words.
     alphabet : str
         The characters that may be left, the space among them; empty: any character.
     unknown : {"refuse", "map", "drop", "reject"}
-        What becomes of a character outside the alphabet: an error; its base letters (é → e, ﬁ → fi) where these are
-        in the alphabet, else an error; nothing; or the whole utterance is left out.
+        What becomes of a character outside the alphabet: an error; its base letters (é → e, ﬁ → fi, ß → ss, ø → o)
+        where these are in the alphabet, else an error; nothing; or the whole utterance is left out.
     spoken : {"", "en"}
         The language in which numbers, dates, money and abbreviations are written as words, before all else; see
         `asr.spoken`. Empty: they stay as they are.
+    words_only : bool
+        Whether all but letters of whatever script, their marks, digits, and apostrophes within words is dropped.
 
     Raises
     ------
@@ -70,6 +84,7 @@ class TextProfile:
     alphabet: str = ""
     unknown: Unknown = "refuse"
     spoken: Spoken = ""
+    words_only: bool = False
 
     def __post_init__(self) -> None:
         choices = (("case", self.case, CASES), ("unknown", self.unknown, POLICIES), ("spoken", self.spoken, SPOKEN))
@@ -85,14 +100,19 @@ class TextProfile:
         text = unicodedata.normalize("NFC", text)
         if self.spoken:
             text = spoken(text)
-        if self.case == "lower":
-            text = text.lower()
+        if self.case.startswith("lower"):
+            if self.case == "lower-turkish":
+                text = text.replace("I", "ı").replace("İ", "i")
+            # İ is lowered to i and a dot above, of which i has one.
+            text = text.lower().replace("i\u0307", "i")
         elif self.case == "upper":
             text = text.upper()
         for old, new in self.replacements.items():
             if not new and old in PARTING:
                 text = PARTING[old].sub(" ", text)
             text = text.replace(old, new)
+        if self.words_only:
+            text = _words_only(text)
         return " ".join(unicodedata.normalize("NFC", text).split())
 
     def unknown_characters(self, text: str) -> Counter[str]:
@@ -130,12 +150,14 @@ class TextProfile:
         if character in self.alphabet:
             return character
         decomposed = unicodedata.normalize("NFKD", character)
-        base = "".join(part for part in decomposed if not unicodedata.combining(part))
-        return base if base and all(part in self.alphabet for part in base) else character
+        base = "".join(BASES.get(part, part) for part in decomposed if not unicodedata.combining(part))
+        return base if all(part in self.alphabet for part in base) else character
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        # Only where it says something: what was prepared by other profiles stays the same.
+        return values if self.words_only else {key: value for key, value in values.items() if key != "words_only"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TextProfile":
@@ -147,6 +169,19 @@ class TextProfile:
             If a key is unknown or a value out of its range.
         """
         return settings.from_dict(cls, values, "text profile")
+
+
+def _words_only(text: str) -> str:
+    """Return `text` with spaces for all that is no part of a word; a full stop leaves nothing: u.s. is us."""
+    kept = [unicodedata.category(character)[0] in "LMN" for character in text]
+    parts = []
+    for place, character in enumerate(text):
+        is_inside = 0 < place < len(text) - 1 and kept[place - 1] and kept[place + 1]
+        if kept[place] or (character in INSIDE_WORDS and is_inside):
+            parts.append(character)
+        elif not (character == "." and is_inside and text[place - 1].isalpha() and text[place + 1].isalpha()):
+            parts.append(" ")
+    return "".join(parts)
 
 
 def describe_characters(characters: Iterable[str]) -> str:
@@ -171,4 +206,7 @@ SPOKEN_ENGLISH = replace(
     unknown="map",
     spoken="en",
 )
-PROFILES = {profile.name: profile for profile in (VERBATIM, ENGLISH, SPOKEN_ENGLISH)}
+# Of languages that have no profile of their own: lower case, no punctuation, all letters.
+WORDS = TextProfile(name="words", case="lower", replacements=TYPOGRAPHY, words_only=True)
+TURKISH = replace(WORDS, name="turkish", case="lower-turkish")
+PROFILES = {profile.name: profile for profile in (VERBATIM, ENGLISH, SPOKEN_ENGLISH, WORDS, TURKISH)}

@@ -1,11 +1,12 @@
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import DataError, UsageError
-from asr.text import ENGLISH, VERBATIM, TextProfile
+from asr.text import ENGLISH, PROFILES, VERBATIM, TextProfile
 
 
 @given(st.text())
@@ -55,6 +56,35 @@ def test_unknown_characters() -> None:
     assert profile("caf\u00e9 \ufb01") == "cafe fi"
     with pytest.raises(DataError, match=r"'7' \(U\+0037\)"):
         profile("caf\u00e9 7")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Ça va? «Oui!» L’été, c'est-à-dire… 25°.", "ça va oui l'été c'est à dire 25"),
+        ("Straße, ÄRGER; U.S.A. 3.5 %", "straße ärger usa 3 5"),
+        ("İstanbul’da IŞIK", "istanbul'da işik"),
+        ("नमस्ते, दुनिया। हिन्दी", "नमस्ते दुनिया हिन्दी"),
+        ("می\u200cروم؟ 你好，世界！", "می\u200cروم 你好 世界"),
+        ("'quoted' rock 'n' roll don't", "quoted rock n roll don't"),
+    ],
+)
+def test_words_of_any_language(text: str, expected: str) -> None:
+    words = PROFILES["words"]
+    assert words(text) == expected
+    assert words(words(text)) == expected
+
+
+def test_turkish_lowers_its_own_way() -> None:
+    assert PROFILES["turkish"]("DİYARBAKIR'IN Işığı") == "diyarbakır'ın ışığı"
+
+
+def test_letters_that_unicode_does_not_decompose_are_mapped() -> None:
+    mapped = replace(ENGLISH, unknown="map")
+    assert mapped("İzmir Straße Øre Łódź cœur Ærø Đak Þór") == "izmir strasse ore lodz coeur aero dak thor"
+    assert replace(mapped, case="upper", alphabet=ENGLISH.alphabet.upper())("straße øre") == "STRASSE ORE"
+    with pytest.raises(DataError, match="'你'"):
+        mapped("你")
 
 
 def test_profiles_survive_json() -> None:

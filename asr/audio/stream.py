@@ -21,6 +21,8 @@ from asr.errors import AudioError
 # and trim by less.
 MIN_MISSING_SECONDS = 0.1
 MIN_PROMISED_SECONDS = 0.15
+# Samples beyond this, NaN and infinite ones are those of a damaged file; resampling could make them infinite.
+MAX_SAMPLE = 1e12
 # Channels cancel each other where their mean has this much less power, times their number, than they have.
 CANCELLED_POWER = 0.2
 # That is looked for in stretches of this length, unless they are fainter than this RMS amplitude.
@@ -203,7 +205,7 @@ class AudioStream:
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
             if block.shape[1] > 1:
                 self._cancelled_seconds += _cancelled(block, mono, max(1, round(PHASE_SECONDS * rate))) / rate
-            finite = np.isfinite(mono)
+            finite = np.abs(mono) < MAX_SAMPLE
             if not finite.all():
                 place = (offset + finite.argmin()) / rate
                 raise AudioError(

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle.front_end import FrontEnd
-from asr.errors import AsrError, ModelError, UsageError, did_you_mean
+from asr.errors import AsrError, ModelError, UsageError, did_you_mean, first_line
 from asr.features import LogMel, LogMelConfig
 from asr.model_config import ModelConfig
 from asr.settings import from_dict, to_dict
@@ -205,7 +205,7 @@ class Bundle:
                 name=config["name"],
                 description=config["description"],
                 features=from_dict(LogMelConfig, config["features"], "features"),
-                filterbank=np.load(directory / "filterbank.npy", allow_pickle=False),
+                filterbank=_read_filterbank(directory / "filterbank.npy"),
                 model=from_dict(ModelConfig, config["model"], "model"),
                 tokenizer=read_tokenizer(directory, config.get("tokenizer", "characters")),
                 dataset=config["dataset"],
@@ -288,6 +288,17 @@ def find_bundle(model: str | os.PathLike[str]) -> Path:
         return path
     problem = "is a file" if path.exists() else "is neither a directory nor the name of a model that ships"
     raise UsageError(f"model {str(model)!r} {problem}{did_you_mean(str(model), shipped)}; {list_shipped()}")
+
+
+def _read_filterbank(path: Path) -> NDArray[np.float32]:
+    try:
+        filterbank: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    # NumPy evaluates the header of a damaged file, and raises whatever that does.
+    except Exception as error:
+        raise ValueError(f"filterbank.npy: {first_line(error)}") from None
+    return filterbank
 
 
 def list_shipped() -> str:

@@ -143,7 +143,8 @@ def _read_array(path: Path) -> Any:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise DecodingError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError):
+    # NumPy evaluates the header of a damaged file, and raises whatever that does.
+    except Exception:
         array = None
     if not isinstance(array, np.ndarray):
         raise DecodingError(f"{path} is no NumPy array; expected a file that numpy.save wrote")

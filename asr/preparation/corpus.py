@@ -80,6 +80,8 @@ class RawUtterance:
     disagreement : float
         Of a transcript written by machines: how much they differ, such as the word error rate of one against another.
         0 for transcripts by people. Training leaves out what is above its `max_disagreement`.
+    stated_seconds : float
+        How long the corpus says that the recording is; 0 if it does not. One that differs is another recording.
     """
 
     id: str
@@ -93,6 +95,7 @@ class RawUtterance:
     speed: float = 1.0
     channels: tuple[int, ...] = ()
     disagreement: float = 0.0
+    stated_seconds: float = 0.0
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,17 +1,20 @@
-"""Rows out of NeMo manifests, Kaldi directories, DeepSpeech CSV, other tables, folders of audio with text beside it."""
+"""Rows out of NeMo manifests, tables, Hugging Face's folders, folders of audio with text; see also `kaldi`."""
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asr.errors import DataError, UsageError, did_you_mean
+from asr.errors import DataError, UsageError, did_you_mean, first_line
+from asr.files import atomic_path
+from asr.preparation.kaldi import kaldi_directory
 from asr.preparation.parsing import audio_in, numbered_lines, read_lines
 
 # What columns are called where nothing else is said; the first that a table has is taken.
 COLUMNS = {
-    "audio": ("audio", "audio_filepath", "wav_filename", "path", "file", "filename", "wav"),
+    "audio": ("audio", "audio_filepath", "wav_filename", "file_name", "path", "file", "filename", "wav"),
     "text": ("text", "transcript", "sentence", "transcription"),
     "speaker": ("speaker", "speaker_id", "client_id"),
     "id": ("id", "utt_id", "utterance_id"),
@@ -21,8 +24,12 @@ COLUMNS = {
     "split": ("split", "subset"),
     "disagreement": ("disagreement",),
 }
-# These count only beside a start: else they say how long the whole recording is.
-ONLY_WITH_START = ("duration", "end")
+# This counts only beside a start.
+ONLY_WITH_START = ("end",)
+# What parts the columns of tables; the one that the first line has most of is taken.
+DELIMITERS = (",", ";", "\t", "|")
+# What lists the recordings of Hugging Face's audiofolder.
+AUDIOFOLDER = ("metadata.jsonl", "metadata.csv")
 
 
 def read_source(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -37,21 +44,26 @@ def read_source(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, An
     """
     if (path / "wav.scp").exists():
         return kaldi_directory(path)
+    if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+        return saved_dataset(path, columns)
     if path.is_dir():
-        return audio_with_text(path)
-    if path.suffix in (".json", ".jsonl", ".ndjson"):
+        lists = [found for name in AUDIOFOLDER for found in sorted([path / name, *path.glob(f"*/{name}")])]
+        present = [found for found in lists if found.is_file() and _names_audio(found)]
+        return audiofolder(path, present, columns) if present else audio_with_text(path)
+    if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         return nemo_manifest(path, columns)
-    if path.suffix in (".csv", ".tsv"):
+    if path.suffix.lower() in (".csv", ".tsv"):
         return table(path, columns)
     raise UsageError(
         f"{path}: is of no known kind; expected a NeMo manifest (.json, .jsonl), a table (.csv, .tsv), a Kaldi "
-        "directory (with wav.scp), or a folder of audio with .txt beside it"
+        "directory (with wav.scp), a folder that datasets.save_to_disk wrote, or a folder of audio with "
+        "metadata.csv in it or .txt beside each file"
     )
 
 
 # {"audio_filepath": "a/b.wav", "duration": 3.2, "offset": 0.5, "text": "so it is", "speaker": "17"}
 def nemo_manifest(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of JSON lines; ``duration`` counts only with ``offset``, else the whole file is meant."""
+    """Yield the rows of JSON lines; a ``duration`` without ``offset`` is of a part from the start on, as in NeMo."""
     for number, line in numbered_lines(path):
         try:
             row = json.loads(line)
@@ -60,14 +72,19 @@ def nemo_manifest(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, 
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: is {type(row).__name__}; expected an object, as NeMo has it")
         names = _columns(path, row, columns, f"line {number}: ")
-        yield {wanted: row[name] for wanted, name in names.items()}
+        values = {wanted: row[name] for wanted, name in names.items()}
+        if values.get("duration") and "start" not in values:
+            values["start"] = 0.0
+        yield values
 
 
 # wav_filename,wav_filesize,transcript
 # clips/0001.wav,64044,so it is
 def table(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a CSV file, or a TSV file (without quoting), with a header."""
-    tabs = path.suffix == ".tsv"
+    """Yield the rows of a CSV file, or a TSV file (without quoting), with a header.
+
+    A ``duration`` without a start is that of the whole recording.
+    """
     place = 0
 
     def lines() -> Iterator[str]:
@@ -76,8 +93,10 @@ def table(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
             # Within quotes the end of a line parts words.
             yield line + "\n"
 
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(next(lines(), ""))
+    tabs = delimiter == "\t"
     reader = csv.DictReader(
-        lines(), delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL, strict=True
+        lines(), delimiter=delimiter, quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL, strict=True
     )
     try:
         if not reader.fieldnames:
@@ -88,9 +107,83 @@ def table(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
                 raise DataError(
                     f"{path}, line {place}: has another number of fields than the header's {len(reader.fieldnames)}"
                 )
-            yield {wanted: row[name] for wanted, name in names.items()}
+            values = {wanted: row[name] for wanted, name in names.items()}
+            if "start" not in values and "duration" in values:
+                values["stated"] = values.pop("duration")
+            yield values
     except csv.Error as error:
         raise DataError(f"{path}, line {place}: is not CSV ({error})") from None
+
+
+def _delimiter(header: str) -> str:
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(DELIMITERS, key=lambda mark: (bare.count(mark), mark == ","))
+
+
+# metadata.csv or metadata.jsonl, in the folder or in one for each split:
+# file_name,transcription
+# clips/0001.wav,so it is
+def audiofolder(folder: Path, lists: Sequence[Path], columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of Hugging Face's audiofolder; names are relative to their list, whose folder is the split."""
+    for path in lists:
+        rows = table(path, columns) if path.suffix == ".csv" else nemo_manifest(path, columns)
+        split = {} if path.parent == folder else {"split": path.parent.name}
+        for row in rows:
+            yield {**split, **row, "audio": str(path.parent / str(row["audio"]))}
+
+
+def _names_audio(path: Path) -> bool:
+    """Whether a list is audiofolder's: others, such as LJSpeech's, have the same name."""
+    return "file_name" in next(read_lines(path), "")
+
+
+# dataset_dict.json, train/state.json, train/data-00000-of-00001.arrow; the column audio: {bytes, path}
+def saved_dataset(folder: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a folder that ``datasets.save_to_disk`` wrote; audio that is in it is written beside it, once.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, or its audio cannot be written to ``FOLDER-audio``.
+    """
+    import pyarrow as pa
+
+    parts = [folder]
+    if (folder / "dataset_dict.json").exists():
+        parts = [path for path in sorted(folder.iterdir()) if (path / "dataset_info.json").exists()]
+    for part in parts:
+        split = {} if part == folder else {"split": part.name}
+        number = 0
+        for path in sorted(part.glob("data-*.arrow")):
+            try:
+                with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+                    for batch in reader:
+                        for row in batch.to_pylist():
+                            names = _columns(path, row, columns)
+                            values = {wanted: row[name] for wanted, name in names.items()}
+                            audio = _audio_of(values["audio"], folder, part.name, number)
+                            yield {"id": f"{number:08d}", **split, **values, "audio": audio}
+                            number += 1
+            except (pa.ArrowInvalid, OSError) as error:
+                raise DataError(
+                    f"{path}: cannot be read ({first_line(error)}); expected what save_to_disk wrote"
+                ) from None
+
+
+def _audio_of(value: Any, folder: Path, part: str, number: int) -> str:
+    """Return the file of a row's audio; its bytes are written where it has none."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or not (value.get("bytes") or value.get("path")):
+        raise DataError(f"{folder}: row {number} has {str(value)[:60]!r} for its audio; expected bytes or a path")
+    if not value.get("bytes"):
+        return str(value["path"])
+    suffix = Path(str(value.get("path") or "")).suffix or ".wav"
+    path = folder.with_name(f"{folder.name}-audio") / part / f"{number:08d}{suffix}"
+    if not path.exists() or path.stat().st_size != len(value["bytes"]):
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(value["bytes"])
+    return str(path)
 
 
 def _columns(path: Path, present: Iterable[str], columns: Mapping[str, str], place: str = "") -> dict[str, str]:
@@ -115,48 +208,6 @@ def _columns(path: Path, present: Iterable[str], columns: Mapping[str, str], pla
             "--columns audio=NAME"
         )
     return names
-
-
-# wav.scp, text, utt2spk, segments:
-# rec1 /corpus/rec1.wav
-# utt1 so it is
-# utt1 speaker1
-# utt1 rec1 0.50 3.20
-def kaldi_directory(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the utterances of a Kaldi data directory; commands in ``wav.scp`` are refused, nothing is run."""
-    recordings = _kaldi(folder / "wav.scp")
-    for name, place in recordings.items():
-        if place.endswith("|"):
-            raise DataError(
-                f"{folder / 'wav.scp'}: {name} is a command, {place[:60]!r}; expected a file: run it once and name its "
-                "output, nothing is run from data files"
-            )
-    speakers = _kaldi(folder / "utt2spk") if (folder / "utt2spk").exists() else {}
-    segments = _kaldi(folder / "segments") if (folder / "segments").exists() else None
-    for line in read_lines(folder / "text"):
-        name, _, text = line.replace("\t", " ").partition(" ")
-        row: dict[str, Any] = {"id": name, "text": text, "speaker": speakers.get(name, "")}
-        recording = name
-        if segments is not None:
-            try:
-                recording, start, end = segments[name].split()
-                row |= {"start": float(start), "duration": float(end) - float(start)}
-            except (KeyError, ValueError):
-                raise DataError(f"{folder / 'segments'}: has no '{name} RECORDING START END'") from None
-        if recording not in recordings:
-            raise DataError(f"{folder / 'wav.scp'}: has no {recording!r}, which text or segments name")
-        yield {**row, "audio": _kaldi_place(folder, recordings[recording])}
-
-
-def _kaldi_place(folder: Path, place: str) -> str:
-    """Return an absolute path: Kaldi's are relative to where its scripts run, above the data directory or far off."""
-    found = [parent / place for parent in (folder, folder.parent, Path.cwd()) if (parent / place).exists()]
-    return str((found[0] if found else folder / place).absolute())
-
-
-def _kaldi(path: Path) -> dict[str, str]:
-    pairs = (line.split(maxsplit=1) for line in read_lines(path))
-    return {pair[0]: pair[1].strip() if len(pair) > 1 else "" for pair in pairs}
 
 
 def audio_with_text(folder: Path) -> Iterator[dict[str, Any]]:

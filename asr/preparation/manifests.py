@@ -11,11 +11,12 @@ from asr.errors import DataError, UsageError, did_you_mean
 from asr.features import LogMelConfig
 from asr.preparation.corpus import Corpus, RawUtterance
 from asr.preparation.formats import COLUMNS, read_source
-from asr.preparation.parsing import held_out
+from asr.preparation.parsing import held_out, share_of
 from asr.text import VERBATIM, TextProfile
 
 HOLD_OUT = ("speaker", "text", "id")
 HOLD_OUT_PERCENT = 5.0
+SHARED = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def manifest_corpus(name: str, sources: Mapping[str, Path], options: ManifestOpt
     for path in sources.values():
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder; expected a manifest, a table or a folder of audio")
-    shared = ("train", "dev", "test") if options.hold_out else ("train",)
+    shared = SHARED if options.hold_out else ("train",)
     splits = list(
         dict.fromkeys(
             name
@@ -81,10 +82,12 @@ def manifest_corpus(name: str, sources: Mapping[str, Path], options: ManifestOpt
         )
     )
 
+    chosen = _spread(sources, options) if options.hold_out else {}
+
     def parse(_root: Path) -> Iterator[RawUtterance]:
         for split, path in sources.items():
             for row in read_source(path, options.columns):
-                yield _utterance(row, split, path, options)
+                yield _utterance(row, split, path, options, chosen)
 
     return Corpus(
         name=name,
@@ -105,8 +108,6 @@ def _folder(path: Path) -> Path:
 
 def _splits_of(path: Path, columns: Mapping[str, str]) -> list[str]:
     """Return the splits that the rows name, "" for rows that name none."""
-    if path.is_dir():
-        return [""]
     splits = list(dict.fromkeys(_split(row) for row in read_source(path, columns)))
     for split in splits:
         if split.startswith(".") or "/" in split or "\\" in split:
@@ -114,37 +115,98 @@ def _splits_of(path: Path, columns: Mapping[str, str]) -> list[str]:
     return splits or [""]
 
 
+def _spread(sources: Mapping[str, Path], options: ManifestOptions) -> dict[str, str]:
+    """Return key → split for the keys whose hash would leave a split empty: there are too few of them for 5 %.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer keys than splits.
+    """
+    # Of millions of sentences three are enough to know.
+    keys: dict[str, float] = {}
+    filled: set[str] = set()
+    for path in (path for split, path in sources.items() if not split):
+        for row in read_source(path, options.columns):
+            key = "" if _split(row) else _key(row, options.hold_out)
+            if key:
+                filled.add(held_out(key, HOLD_OUT_PERCENT, HOLD_OUT_PERCENT))
+                if len(filled) == len(SHARED):
+                    return {}
+                keys.setdefault(key, share_of(key))
+    if not keys:
+        return {}
+    if len(keys) < len(SHARED):
+        raise UsageError(
+            f"--hold-out {options.hold_out}: got {len(keys)} of them; expected {len(SHARED)} or more, one for each of "
+            f"{', '.join(SHARED)}: hold out by text or id, or give the splits yourself"
+        )
+    test, dev, *rest = sorted(keys, key=lambda key: (keys[key], key))
+    return {test: "test", dev: "dev"} | dict.fromkeys(rest, "train")
+
+
+def _key(row: Mapping[str, Any], hold_out: str) -> str:
+    """Return the speaker, text or id of a row, as its utterance has it."""
+    if hold_out == "id":
+        return str(row.get("id") or _plain(row["audio"]).stem)
+    return str(row.get(hold_out) or "")
+
+
+def _plain(name: str | Path) -> Path:
+    """Return the path of a name that Windows may have written."""
+    return Path(str(name).replace("\\", "/")) if os.sep == "/" else Path(name)
+
+
+def _placed(name: str | Path, folder: Path) -> Path:
+    """Return where a file is; a name with backslashes is one of Windows unless there is such a file."""
+    path = folder / name
+    return folder / _plain(name) if "\\" in str(name) and not path.exists() else path
+
+
 def _split(row: dict[str, Any]) -> str:
     return str(row.get("split") or "").strip()
 
 
-def _utterance(row: dict[str, Any], split: str, origin: Path, options: ManifestOptions) -> RawUtterance:
+def _utterance(
+    row: dict[str, Any], split: str, origin: Path, options: ManifestOptions, chosen: Mapping[str, str]
+) -> RawUtterance:
     if not isinstance(row["audio"], str | Path) or not str(row["audio"]):
         raise DataError(f"{origin}: a row has {row['audio']!r} for its audio; expected the name of a file")
     if not isinstance(row.get("text") or "", str | int | float):
         raise DataError(f"{origin}: {row['audio']}: has {row['text']!r} for its text; expected the words in a string")
     start, end = _part(row, origin)
-    audio = Path(row["audio"])
+    audio = _placed(row["audio"], _folder(origin))
     name = str(row.get("id") or audio.stem)
     if start:
         name = name if row.get("id") else f"{name}-{round(start * 1000):08d}"
     speaker, text = str(row.get("speaker") or ""), str(row.get("text") or "")
     split = split or _split(row)
     if not split:
-        key = {"speaker": speaker, "text": text, "id": name}.get(options.hold_out, "")
+        key = _key(row, options.hold_out) if options.hold_out else ""
         if options.hold_out and not key:
             raise DataError(f"{origin}: {name} has no {options.hold_out} to hold out by; expected one: --hold-out id")
-        split = held_out(key, HOLD_OUT_PERCENT, HOLD_OUT_PERCENT) if options.hold_out else "train"
+        split = chosen.get(key) or held_out(key, HOLD_OUT_PERCENT, HOLD_OUT_PERCENT) if options.hold_out else "train"
     return RawUtterance(
         id=name,
-        audio=audio if audio.is_absolute() else _folder(origin) / audio,
+        audio=audio,
         text=text,
         speaker=speaker,
         split=split,
         start_seconds=start,
         end_seconds=end,
+        channels=tuple(row.get("channels", ())),
         disagreement=_disagreement(row, origin),
+        stated_seconds=_stated(row),
     )
+
+
+def _stated(row: Mapping[str, Any]) -> float:
+    """Return how long the whole recording is said to be, in seconds; 0 where nothing usable is said."""
+    try:
+        stated = float(row.get("stated") or 0.0)
+    except (TypeError, ValueError):
+        return 0.0
+    return stated if 0 < stated < math.inf else 0.0
 
 
 def _disagreement(row: dict[str, Any], origin: Path) -> float:

@@ -1,9 +1,10 @@
 """What corpus parsers are made of: lines of text files, audio files by their stems, splits by hashes."""
 
+import codecs
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES
@@ -51,12 +52,17 @@ def audio_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
 
 
+def share_of(key: str) -> float:
+    """Return a number in 0..100 for `key` that its SHA-256 decides: the same on every machine."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 * 100
+
+
 def held_out(key: str, dev_percent: float = 5.0, test_percent: float = 5.0) -> str:
     """Return "train", "dev" or "test" for `key` (a speaker, a sentence): the same on every machine, in every order.
 
     The key's SHA-256 decides, so that adding data moves nothing that was assigned before.
     """
-    percent = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 * 100
+    percent = share_of(key)
     if percent < test_percent:
         return "test"
     return "dev" if percent < test_percent + dev_percent else "train"
@@ -74,7 +80,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield what `read_lines` does, each line with its number in the file, from 1.
+    """Yield what `read_lines` does, each line with its number in the file, from 1; UTF-16 with its mark is read, too.
 
     Raises
     ------
@@ -83,7 +89,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            lines: Iterable[bytes] = file
+            if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                lines = _from_utf16(path, file.read())
+            for number, line in enumerate(lines, start=1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as error:
@@ -95,3 +104,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file of the corpus") from None
+
+
+def _from_utf16(path: Path, content: bytes) -> list[bytes]:
+    try:
+        return content.decode("utf-16").encode().splitlines(keepends=True)
+    except UnicodeError as error:
+        raise DataError(f"{path}: begins as UTF-16 and is none ({error}); expected UTF-8 or UTF-16 text") from None

@@ -70,6 +70,7 @@ class PlannedUtterance:
     speed: float
     channels: tuple[int, ...]
     disagreement: float
+    stated_seconds: float
 
     @property
     def source(self) -> Source:
@@ -88,6 +89,8 @@ class PlannedUtterance:
             row["channels"] = self.channels
         if self.disagreement:
             row["disagreement"] = self.disagreement
+        if self.stated_seconds:
+            row["stated"] = self.stated_seconds
         return json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
 
     @classmethod
@@ -98,6 +101,7 @@ class PlannedUtterance:
         return cls(
             row["id"], files, row["text"], row["speaker"], row["start"], row["end"], tuple(row["gaps"]), row["speed"],
             tuple(row.get("channels", ())), row.get("disagreement", 0.0),
+            row.get("stated", 0.0),
         )  # fmt: skip
 
 
@@ -266,6 +270,7 @@ def _row(
     return PlannedUtterance(
         name, tuple(files), text, utterance.speaker, utterance.start_seconds, utterance.end_seconds,
         utterance.gaps_seconds, utterance.speed, utterance.channels, utterance.disagreement,
+        utterance.stated_seconds,
     )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from asr.store.layout import FILTERBANK, Kind, ShardRow, ShardWriter, file_check
 
 # Every eighth frame or sample tells whether two utterances are the same recording as well as all of them do.
 DIGEST_STEP = 8
+# A stated duration that differs from the real one by more is no matter of rounding.
+MAX_DIFFERENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,10 @@ def _audio_reason(error: AsrError) -> str:
         return "needs PyAV"
     if isinstance(error, TruncatedAudioError):
         return "truncated audio"
+    if isinstance(error, DurationError):
+        return "part beyond the audio" if ": the part ends" in str(error) else "duration not as stated"
+    if ": the part starts at" in str(error):
+        return "part beyond the audio"
     # With the colon: a file's name may have these words in it too.
     return "empty audio" if re.search(r": (is empty|holds no samples)", str(error)) else "unreadable audio"
 
@@ -274,6 +280,10 @@ def read_planned(planned: PlannedUtterance, roots: Sequence[str], rate: int) -> 
     return samples
 
 
+class DurationError(AudioError):
+    """Audio that is not as long as the corpus says."""
+
+
 class TruncatedAudioError(AudioError):
     """Audio that ends before its header says: what is missing may be in the transcript."""
 
@@ -283,15 +293,28 @@ def _load(path: Path, rate: int, planned: PlannedUtterance) -> NDArray[np.float3
         warnings.simplefilter("ignore", AudioWarning)
         warnings.simplefilter("error", IncompleteAudioWarning)
         try:
-            return load_audio(
+            waveform = load_audio(
                 path,
                 rate,
                 start_seconds=planned.start_seconds,
                 end_seconds=planned.end_seconds,
                 channels=planned.channels or None,
-            ).samples
+            )
         except IncompleteAudioWarning as warning:
             raise TruncatedAudioError(str(warning)) from None
+    _check_duration(path, waveform.duration_seconds, planned)
+    return waveform.samples
+
+
+def _check_duration(path: Path, heard: float, planned: PlannedUtterance) -> None:
+    """Refuse audio that is not as long as the corpus says: the transcript is of another, or of more."""
+    if planned.end_seconds is not None and planned.end_seconds - planned.start_seconds - heard > MAX_DIFFERENCE_SECONDS:
+        end = planned.start_seconds + heard
+        raise DurationError(f"{path}: the part ends at {planned.end_seconds:g} s, but the audio at {end:.2f} s")
+    # Some tables state milliseconds.
+    differences = [abs(stated - heard) for stated in (planned.stated_seconds, planned.stated_seconds / 1000)]
+    if planned.stated_seconds and min(differences) > MAX_DIFFERENCE_SECONDS:
+        raise DurationError(f"{path}: lasts {heard:.2f} s, but {planned.stated_seconds:g} s are stated")
 
 
 def _check_unchanged(path: Path, size: int) -> None:

@@ -249,7 +249,8 @@ class _Store(Sequence[U], Generic[U]):
         path = self.path / FILTERBANK
         try:
             filters: NDArray[np.float32] = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        except (OSError, ValueError) as error:
+        # NumPy evaluates the header of a damaged file, and raises whatever that does.
+        except Exception as error:
             raise DataError(f"{path}: cannot be read ({error}): prepare the corpus again with --force") from None
         return filters
 

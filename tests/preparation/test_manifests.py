@@ -36,14 +36,15 @@ def test_nemo(tmp_path: Path, say: Say) -> None:
     ]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
     whole, part = parsed(tmp_path / "train.jsonl")
-    assert (whole.id, whole.text, whole.end_seconds) == ("b", "Whole", None)
+    # As NeMo has it, a duration without an offset is that of a part.
+    assert (whole.id, whole.text, whole.end_seconds) == ("b", "Whole", 1.0)
     assert (part.id, part.speaker, part.start_seconds, part.end_seconds) == ("b-00000500", "7", 0.5, 0.75)
     corpus = manifest_corpus("mine", {"train": tmp_path / "train.jsonl"}, OPTIONS)
     prepare(corpus, tmp_path / "out", PrepareOptions(quiet=True))
     store = FeatureStore.open(tmp_path / "out" / "train")
     assert list(store.texts) == ["Whole", "part"]
     assert list(store.durations_seconds) == [1.0, 0.25]
-    assert list(store.sources) == ["a/b.wav", "a/b.wav#t=0.5,0.75"]
+    assert list(store.sources) == ["a/b.wav#t=0,1", "a/b.wav#t=0.5,0.75"]
 
 
 def test_kaldi(tmp_path: Path) -> None:
@@ -54,9 +55,36 @@ def test_kaldi(tmp_path: Path) -> None:
     first, second = parsed(tmp_path)
     assert first == RawUtterance("utt1", Path("/corpus/rec 1.wav"), "so it is", "ann", "train", 0.5, 3.25)
     assert second == RawUtterance("utt2", Path("/corpus/rec2.flac"), "and was", "ben", "train", 1.0, 2.0)
-    (tmp_path / "wav.scp").write_text("rec1 sph2pipe -f wav rec1.sph |\n")
-    with pytest.raises(DataError, match="is a command"):
-        parsed(tmp_path)
+    for command in (
+        "rm -rf x |",
+        "sox rec1.wav -t wav - speed 0.9 |",
+        "ffmpeg -ss 3 -i rec1.wav - |",
+        "cat a b |",
+        "|",
+    ):
+        (tmp_path / "wav.scp").write_text(f"rec1 {command}\nrec2 rec2.wav\n")
+        with pytest.raises(DataError, match="is a command"):
+            parsed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "channels"),
+    [
+        ("sph2pipe -f wav -p /c/a.sph |", "/c/a.sph", ()),
+        ("/kaldi/tools/sph2pipe_v2.5/sph2pipe -f wav -p -c 2 /c/a.sph|", "/c/a.sph", (1,)),
+        ("sph2pipe -f wav -p -c 1 /c/a.sph | sox -t wav - -r 8000 -b 16 -t wav - |", "/c/a.sph", (0,)),
+        ("flac -c -d -s /c/a.flac |", "/c/a.flac", ()),
+        ("flac -cds '/c/a b.flac' | sox -t wav - -t wav - rate -h 16k |", "/c/a b.flac", ()),
+        ("sox -G /c/a.wav -r 16000 -c 1 -t wav - remix 2 |", "/c/a.wav", (1,)),
+        ("ffmpeg -loglevel error -i /c/a.m4a -ac 1 -ar 16000 -f wav - |", "/c/a.m4a", ()),
+        ("cat /c/a.wav |", "/c/a.wav", ()),
+    ],
+)
+def test_of_kaldi_pipes_the_file_is_read(tmp_path: Path, command: str, name: str, channels: tuple[int, ...]) -> None:
+    (tmp_path / "wav.scp").write_text(f"utt1 {command}\n")
+    (tmp_path / "text").write_text("utt1 so it is\n")
+    (row,) = parsed(tmp_path)
+    assert (row.audio, row.channels) == (Path(name), channels)
 
 
 def test_tables(tmp_path: Path) -> None:
@@ -226,3 +254,105 @@ def test_a_name_that_is_not_utf8_is_left_out_and_named(tmp_path: Path, say: Say)
     assert summary.splits["train"].rejected == {"name not UTF-8": 1}
     row = json.loads((tmp_path / "out" / "train" / "rejected.jsonl").read_text())
     assert row["id"] == "caf\\udce9"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    rows = [["audio", "text", "speaker"], ["a.wav", "só it; is, ok" if delimiter != "\t" else "só it is", "ann"]]
+    lines = [delimiter.join(f'"{cell}"' if delimiter in cell else cell for cell in row) for row in rows]
+    (tmp_path / "a.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    (row,) = parsed(tmp_path / "a.csv")
+    assert (row.audio, row.text, row.speaker) == (tmp_path / "a.wav", rows[1][1], "ann")
+
+
+def test_names_that_windows_wrote(tmp_path: Path, say: Say) -> None:
+    say(tmp_path / "clips" / "a.wav", 0.5, 1)
+    (tmp_path / "a.csv").write_text("audio,text\nclips\\a.wav,so it is\n")
+    (row,) = parsed(tmp_path / "a.csv")
+    assert (row.audio, row.id) == (tmp_path / "clips" / "a.wav", "a")
+    # Here a backslash may be part of a name.
+    (tmp_path / "clips\\a.wav").touch()
+    assert parsed(tmp_path / "a.csv")[0].audio == tmp_path / "clips\\a.wav"
+
+
+def test_an_audiofolder(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "metadata.csv").write_text(f"file_name,transcription\nclips/{split}.wav,so it is\n")
+    rows = parsed(tmp_path)
+    assert [(row.split, row.audio) for row in rows] == [
+        ("test", tmp_path / "test" / "clips" / "test.wav"),
+        ("train", tmp_path / "train" / "clips" / "train.wav"),
+    ]
+    assert manifest_corpus("mine", {"": tmp_path}, OPTIONS).splits == ("test", "train")
+    (tmp_path / "train" / "metadata.jsonl").write_text(json.dumps({"file_name": "x.wav", "text": "it is"}))
+    (row,) = parsed(tmp_path / "train", OPTIONS)[:1]
+    assert (row.audio, row.text, row.split) == (tmp_path / "train" / "x.wav", "it is", "train")
+
+
+def test_a_folder_that_datasets_saved(tmp_path: Path, say: Say) -> None:
+    import pyarrow as pa
+
+    say(tmp_path / "a.wav", 0.5, 1)
+    content = (tmp_path / "a.wav").read_bytes()
+    for split in ("train", "test"):
+        folder = tmp_path / "saved" / split
+        folder.mkdir(parents=True)
+        (folder / "dataset_info.json").write_text("{}")
+        rows = [{"audio": {"bytes": content, "path": "a.wav"}, "sentence": f"so {split}", "client_id": "ann"}]
+        batch = pa.RecordBatch.from_pylist(rows)
+        with (
+            pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, batch.schema) as out,
+        ):
+            out.write_batch(batch)
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    test, train = parsed(tmp_path / "saved")
+    assert (test.split, test.text, test.speaker, train.split) == ("test", "so test", "ann", "train")
+    assert isinstance(train.audio, Path)
+    assert train.audio.read_bytes() == content
+    prepare(manifest_corpus("mine", {"": tmp_path / "saved"}, OPTIONS), tmp_path / "out", PrepareOptions(quiet=True))
+    assert list(FeatureStore.open(tmp_path / "out" / "train").texts) == ["so train"]
+    (tmp_path / "saved" / "test" / "data-00000-of-00001.arrow").write_bytes(b"no arrow")
+    with pytest.raises(DataError, match="expected what save_to_disk wrote"):
+        parsed(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_holding_out_gives_every_split_a_speaker_or_refuses(tmp_path: Path, count: int) -> None:
+    lines = [f"{speaker}{number}.wav,words,{speaker}" for speaker in "abcdefgh"[:count] for number in range(3)]
+    (tmp_path / "all.csv").write_text("\n".join(["audio,text,speaker", *lines]))
+    options = ManifestOptions(hold_out="speaker")
+    if count < 3:
+        with pytest.raises(UsageError, match=f"got {count} of them; expected 3 or more"):
+            parsed(tmp_path / "all.csv", options)
+        return
+    rows = parsed(tmp_path / "all.csv", options)
+    assert {row.split for row in rows} == {"train", "dev", "test"}
+    assert len({(row.speaker, row.split) for row in rows}) == count
+    # In whichever order they come.
+    (tmp_path / "all.csv").write_text("\n".join(["audio,text,speaker", *lines[::-1]]))
+    assert parsed(tmp_path / "all.csv", options) == rows[::-1]
+
+
+def test_parts_beyond_their_file_and_durations_that_differ_are_reported(tmp_path: Path, say: Say) -> None:
+    for name in "abcdef":
+        say(tmp_path / f"{name}.wav", 2.0, ord(name))
+    rows = [
+        {"audio_filepath": "a.wav", "offset": 1.0, "duration": 3.0, "text": "so"},
+        {"audio_filepath": "b.wav", "offset": 1.0, "duration": 1.3, "text": "so"},
+        {"audio_filepath": "c.wav", "duration": 1.0, "text": "so"},
+        {"audio_filepath": "d.wav", "offset": 5.0, "duration": 1.0, "text": "so"},
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "dev.csv").write_text("audio,text,duration\na.wav,so,2.3\nb.wav,so,5\nc.wav,so,2000\nd.wav,so,\n")
+    sources = {"train": tmp_path / "train.jsonl", "dev": tmp_path / "dev.csv"}
+    prepare(manifest_corpus("mine", sources, OPTIONS), tmp_path / "out", PrepareOptions(quiet=True))
+    train, dev = (FeatureStore.open(tmp_path / "out" / split) for split in ("train", "dev"))
+    assert list(train.durations_seconds) == [1.0, 1.0]
+    assert list(dev.ids) == ["a", "c", "d"]
+    report = (tmp_path / "out" / "report.json").read_text()
+    assert "the part ends at 4 s, but the audio at 2.00 s" in report
+    assert "lasts 2.00 s, but 5 s are stated" in report
+    assert report.count("part beyond the audio") >= 1

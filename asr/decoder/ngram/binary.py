@@ -86,8 +86,12 @@ def read_binary(path: Path) -> Parts:
     begins = arrays[4]
     if begins[0] != 1 or begins[-1] != len(arrays[0]) or (begins[1:] < begins[:-1]).any():
         raise DecodingError(f"{path} is damaged: {AGAIN}")
+    packed_words = words.tobytes()
+    listed = b"\n" + packed_words + b"\n"
+    if packed_words.count(b"\n") + 1 != counts[0] or b"\n<s>\n" not in listed or b"\n</s>\n" not in listed:
+        raise DecodingError(f"{path} is damaged: {AGAIN}")
     query_arrays: tuple[npt.NDArray[Any], ...] = tuple(arrays)
-    return words.tobytes(), query_arrays, counts  # type: ignore[return-value]
+    return packed_words, query_arrays, counts  # type: ignore[return-value]
 
 
 def _check(path: Path, size: int, counts: tuple[int, ...], sections: list[tuple[str, int, int]]) -> None:
