@@ -9,7 +9,7 @@ backwards starts at the utterance's own last frame, and layer norms look at one 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class AcousticModel(nn.Module):
         directions = 2 if config.bidirectional else 1
         widths = [self.front_end.output_size] + [directions * config.hidden_size] * config.num_layers
         self.layers = nn.ModuleList(RecurrentLayer(config, width) for width in widths[:-1])
+        self.lookahead = Lookahead(widths[-1], config.lookahead_frames) if config.lookahead_frames else None
         self.output_norm = nn.LayerNorm(widths[-1])
         self.dropout = _make_dropout(config)
         self.output = nn.Linear(widths[-1], vocab_size)
@@ -65,7 +66,7 @@ class AcousticModel(nn.Module):
         x, lengths = self.front_end(self.normalisation(features, lengths), lengths)
         for layer_output in self._recurrent(x, lengths):
             x = layer_output
-        return self._log_probs(x), lengths
+        return self._log_probs(self._looked_ahead(x, lengths)), lengths
 
     def forward_intermediate(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the log-probabilities of the middle recurrent layer too, for a second CTC loss (Lee & Watanabe 2021).
@@ -82,7 +83,49 @@ class AcousticModel(nn.Module):
         x, lengths = self.front_end(self.normalisation(features, lengths), lengths)
         outputs = list(self._recurrent(x, lengths))
         middle = outputs[(self.config.num_layers - 1) // 2]
-        return self._log_probs(outputs[-1]), self._log_probs(middle, self.intermediate), lengths
+        return self._log_probs(self._looked_ahead(outputs[-1], lengths)), self._log_probs(middle, self.intermediate), lengths
+
+    def stream(self, features: Tensor, lengths: Tensor, state: Tensor, context: int = 0) -> tuple[Tensor, Tensor]:
+        """Return the log-probabilities of the next chunk of each stream, and the state after it.
+
+        One direction gives the values of `forward` on all chunks together. Of two, the backward one starts anew at the
+        end of each chunk and its right context (Zhang et al. 2016, "Highway long short-term memory RNNs for distant
+        speech recognition", section 3.2): with all that follows as context, the values are those of `forward`.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, T, F), float
+            T is a multiple of the time reduction.
+        lengths : Tensor, shape (B,), int64
+            Frames of each stream that are there: all T of them, but in its last chunk.
+        state : Tensor, shape (B, S), float
+            Zeros for a stream that begins; S is the sum of `ModelConfig.state_sizes`.
+        context : int
+            How many of the output frames, the last ones, are right context: the next chunk begins with them.
+
+        Returns
+        -------
+        log_probs : Tensor, shape (B, T' - context, V), float
+            With look-ahead of N frames, they come N frames late: the first N of a stream mean nothing, and N more
+            follow its end, for features of length 0.
+        state : Tensor, shape (B, S), float
+        """
+        sizes = self.config.state_sizes(features.shape[2])
+        *frames, waiting = torch.split(state, sizes, dim=1)
+        frames, cells = frames[:2], frames[2:]
+        x, lengths, frames = self.front_end.stream(self.normalisation(features, lengths), lengths, frames, context)
+        after = []
+        for layer, cell in zip(self.layers, cells, strict=True):
+            assert isinstance(layer, RecurrentLayer)
+            x, cell_after = layer.stream(x, lengths, cell, context)
+            after.append(cell_after)
+        x = x[:, : x.shape[1] - context]
+        if self.lookahead is not None:
+            x = x.masked_fill(~time_mask(lengths, x.shape[1])[:, :, None], 0.0)
+            x = torch.cat((waiting.reshape(len(x), -1, x.shape[2]), x), dim=1)
+            waiting = x[:, -self.config.lookahead_frames :].flatten(1)
+            x = self.lookahead(x)
+        return self._log_probs(x), torch.cat((*frames, *after, waiting), dim=1)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Take over the training set's mean and deviation, each ``(F,)``, where normalisation is global."""
@@ -102,6 +145,14 @@ class AcousticModel(nn.Module):
         for layer in self.layers:
             x = layer(x, reversed_time)
             yield x
+
+    def _looked_ahead(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if self.lookahead is None:
+            return x
+        x = x.masked_fill(~time_mask(lengths, x.shape[1])[:, :, None], 0.0)
+        padded: Tensor = nn.functional.pad(x, (0, 0, 0, self.config.lookahead_frames))
+        looked_ahead: Tensor = self.lookahead(padded)
+        return looked_ahead
 
     def add_intermediate_output(self, vocab_size: int) -> None:
         """Give the middle layer an output layer of its own, for other tokens; no other method uses it."""
@@ -182,8 +233,48 @@ class ConvFrontEnd(nn.Module):
             x = x.masked_fill(~time_mask(lengths, x.shape[2])[:, None, :, None], 0.0)
             x = convolution(x).relu()
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
-        B, C, T, F = x.shape
-        return x.permute(0, 2, 1, 3).reshape(B, T, C * F), lengths
+        return _merged(x), lengths
+
+    def stream(
+        self, features: Tensor, lengths: Tensor, before: Sequence[Tensor], context: int
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As `forward`, of a chunk; `before` and the last of what is returned are what convolutions see before it."""
+        x, after = features.unsqueeze(1), []
+        reduction = self.strides[0] * self.strides[1]
+        for convolution, stride, frame in zip(self.convolutions, self.strides, before, strict=True):
+            x = x.masked_fill(~time_mask(lengths, x.shape[2])[:, None, :, None], 0.0)
+            end = x.shape[2] - context * reduction
+            after.append(x[:, :, end - 1].flatten(1))
+            x = torch.cat((frame.reshape(len(x), x.shape[1], 1, x.shape[3]), x), dim=2)
+            weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
+            x = nn.functional.conv2d(x, weight, bias, stride=(stride, 2), padding=(0, 1)).relu()
+            lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+            reduction //= stride
+        return _merged(x), lengths, after
+
+
+class Lookahead(nn.Module):
+    """Each feature of a frame, with those of the frames that follow: ``out[t] = sum_j weight[:, j] * x[t + j]``.
+
+    Parameters
+    ----------
+    size : int
+        D, features of a frame.
+    num_frames : int
+        How many frames that follow are seen.
+    """
+
+    def __init__(self, size: int, num_frames: int) -> None:
+        super().__init__()
+        # Each frame is passed on as it is at first.
+        self.weight = nn.Parameter(torch.zeros(size, 1, num_frames + 1))
+        with torch.no_grad():
+            self.weight[:, :, 0] = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T + num_frames, D)`` → ``(B, T, D)``."""
+        size = self.weight.shape[0]
+        return nn.functional.conv1d(x.transpose(1, 2), self.weight, groups=size).transpose(1, 2)
 
 
 class RecurrentLayer(nn.Module):
@@ -207,6 +298,22 @@ class RecurrentLayer(nn.Module):
             return forward
         backward = self.directions[1](_reorder(x, reversed_time))[0]
         return torch.cat((forward, _reorder(backward, reversed_time)), dim=-1)
+
+    def stream(self, x: Tensor, lengths: Tensor, cell: Tensor, context: int) -> tuple[Tensor, Tensor]:
+        """``(B, T, D)``, lengths, the forward cell ``(B, ·)`` → ``(B, T, D')``, the cell where the context begins."""
+        x, chunk = self.norm(x), x.shape[1] - context
+        rnn = self.directions[0]
+        parts = cell.unsqueeze(0).chunk(2, dim=2) if isinstance(rnn, nn.LSTM) else (cell.unsqueeze(0),)
+        hidden = tuple(part.contiguous() for part in parts)
+        forward, hidden = _run(rnn, x[:, :chunk], hidden)
+        after = torch.cat(hidden, dim=2).squeeze(0)
+        if context:
+            forward = torch.cat((forward, _run(rnn, x[:, chunk:], hidden)[0]), dim=1)
+        if len(self.directions) == 1:
+            return forward, after
+        reversed_time = reversal(lengths, x.shape[1])
+        backward = self.directions[1](_reorder(x, reversed_time))[0]
+        return torch.cat((forward, _reorder(backward, reversed_time)), dim=-1), after
 
 
 class VariationalDropout(nn.Module):
@@ -239,6 +346,17 @@ def reversal(lengths: Tensor, num_frames: int) -> Tensor:
     """Return time indices ``(B, num_frames)`` int64 that reverse each utterance and leave its padding in place."""
     time = torch.arange(num_frames, device=lengths.device)[None, :]
     return torch.where(time < lengths[:, None], lengths[:, None] - 1 - time, time)
+
+
+def _merged(x: Tensor) -> Tensor:
+    """``(B, C, T, F)`` → ``(B, T, C · F)``."""
+    return x.permute(0, 2, 1, 3).flatten(2)
+
+
+def _run(rnn: nn.Module, x: Tensor, hidden: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run a recurrent layer from a state; torch keeps that of an LSTM as a pair, of others as one tensor."""
+    output, after = rnn(x, hidden if isinstance(rnn, nn.LSTM) else hidden[0])
+    return output, after if isinstance(rnn, nn.LSTM) else (after,)
 
 
 def _reorder(x: Tensor, time: Tensor) -> Tensor:

@@ -31,6 +31,9 @@ class ModelConfig:
         Channels of the two convolutions.
     time_reduction : {2, 4}
         Feature frames for one output frame.
+    lookahead_frames : int
+        Output frames after its own that each frame sees through a convolution after the recurrent layers (Amodei et
+        al. 2016, "Deep Speech 2", section 3.6); only where `bidirectional` is false.
     dropout : float
         Probability of dropping an input of a recurrent layer or of the output layer, in training.
     variational_dropout : bool
@@ -55,6 +58,7 @@ class ModelConfig:
     hidden_size: int = 256
     conv_channels: int = 32
     time_reduction: Literal[2, 4] = 4
+    lookahead_frames: int = 0
     dropout: float = 0.2
     variational_dropout: bool = False
     reservoir: bool = False
@@ -73,6 +77,13 @@ class ModelConfig:
         for name in ("num_layers", "hidden_size", "conv_channels", "spectral_radius"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"model.{name} is {getattr(self, name)}; expected a positive number")
+        if self.lookahead_frames < 0:
+            raise UsageError(f"model.lookahead_frames is {self.lookahead_frames}; expected 0 or more")
+        if self.lookahead_frames and self.bidirectional:
+            raise UsageError(
+                f"model.lookahead_frames is {self.lookahead_frames}, and a bidirectional model sees all of the future: "
+                "leave it 0, or set model.bidirectional to false"
+            )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model.dropout is {self.dropout}; expected 0 ≤ dropout < 1")
 
@@ -84,6 +95,25 @@ class ModelConfig:
         """Return the number of output frames for `num_frames` feature frames: halved once or twice, rounded up."""
         halved = (num_frames + 1) // 2
         return halved if self.time_reduction == 2 else (halved + 1) // 2
+
+    @property
+    def why_not_streaming(self) -> str:
+        """Why the model cannot recognise speech chunk by chunk; empty if it can."""
+        if self.normalisation == "utterance":
+            return "its features are normalised over the whole utterance; train with model.normalisation=global"
+        if self.time_reduction == 2:
+            return "its second convolution looks ahead; train with model.time_reduction=4"
+        return ""
+
+    def state_sizes(self, n_mels: int) -> list[int]:
+        """Return the sizes of the parts of a stream's state, in order; see `asr.model.AcousticModel.stream`.
+
+        What each convolution sees of the frame before its chunk, the cells of each layer's forward direction, and the
+        outputs of the last layer that wait for those they look ahead to.
+        """
+        frames = [n_mels, self.conv_channels * -(-n_mels // 2)]
+        cells = [self.hidden_size * (2 if self.cell == "lstm" else 1)] * self.num_layers
+        return [*frames, *cells, self.lookahead_frames * self.hidden_size]
 
     def input_frames(self, output_frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the fewest feature frames that give as many output frames: the inverse of `output_frames`."""
