@@ -1,0 +1,22 @@
+"""Words while they are said: a stream of samples → events.
+
+samples → features → network, chunk by chunk → log-probs → decoder → Partial, Stable, EndOfUtterance
+"""
+
+from asr.live.endpoint import EndpointRule, EndpointRules
+from asr.live.events import EndOfUtterance, Event, Partial, Stable
+from asr.live.listener import Listener, Listeners, LiveModel, listen, transcript_of
+
+__all__ = [
+    "EndOfUtterance",
+    "EndpointRule",
+    "EndpointRules",
+    "Event",
+    "Listener",
+    "Listeners",
+    "LiveModel",
+    "Partial",
+    "Stable",
+    "listen",
+    "transcript_of",
+]

@@ -1,0 +1,71 @@
+"""When an utterance has ended: the rules of Kaldi's online decoder, with the names and defaults of sherpa-onnx."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from asr.errors import UsageError
+
+Reason = Literal["silence", "length", "flush"]
+
+
+@dataclass(frozen=True)
+class EndpointRule:
+    """An utterance has ended if all three hold.
+
+    Parameters
+    ----------
+    must_contain_nonsilence : bool
+        Whether something must have been said.
+    min_trailing_silence : float
+        Seconds since something was said, or since the utterance began.
+    min_utterance_length : float
+        Seconds since the utterance began.
+
+    Raises
+    ------
+    UsageError
+        If a length is negative.
+    """
+
+    must_contain_nonsilence: bool
+    min_trailing_silence: float
+    min_utterance_length: float
+
+    def __post_init__(self) -> None:
+        for name in ("min_trailing_silence", "min_utterance_length"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"the endpoint rule's {name} is {getattr(self, name)}; expected 0 or more seconds")
+
+    def holds(self, trailing_silence: float, length: float, *, has_speech: bool) -> bool:
+        """Return whether the rule holds; times in seconds."""
+        return (
+            (has_speech or not self.must_contain_nonsilence)
+            and trailing_silence >= self.min_trailing_silence
+            and length >= self.min_utterance_length
+        )
+
+
+@dataclass(frozen=True)
+class EndpointRules:
+    """The rules; an utterance ends as soon as one holds.
+
+    Parameters
+    ----------
+    rule1, rule2, rule3 : EndpointRule
+        For nothing said at all, for a pause after speech, and for speech without a pause.
+    silence_db : float, optional
+        What is quieter, in dB of full scale, is silence, whatever the network makes of it. Otherwise silence is where
+        the network's best label is the blank.
+    """
+
+    rule1: EndpointRule = field(default_factory=lambda: EndpointRule(False, 2.4, 0.0))
+    rule2: EndpointRule = field(default_factory=lambda: EndpointRule(True, 1.2, 0.0))
+    rule3: EndpointRule = field(default_factory=lambda: EndpointRule(False, 0.0, 20.0))
+    silence_db: float | None = None
+
+    def ended(self, trailing_silence: float, length: float, *, has_speech: bool) -> Reason | None:
+        """Return why the utterance has ended, or None if it goes on; times in seconds."""
+        for rule, reason in ((self.rule1, "silence"), (self.rule2, "silence"), (self.rule3, "length")):
+            if rule.holds(trailing_silence, length, has_speech=has_speech):
+                return "silence" if reason == "silence" else "length"
+        return None
