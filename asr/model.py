@@ -219,7 +219,7 @@ class ConvFrontEnd(nn.Module):
     def __init__(self, config: ModelConfig, n_mels: int) -> None:
         super().__init__()
         channels = config.conv_channels
-        self.strides = (2, 2 if config.time_reduction == 4 else 1)
+        self.strides = config.strides
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, channels, kernel_size=3, stride=(stride, 2), padding=1)
             for inputs, stride in zip((1, channels), self.strides, strict=True)
@@ -240,7 +240,7 @@ class ConvFrontEnd(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """As `forward`, of a chunk; `before` and the last of what is returned are what convolutions see before it."""
         x, after = features.unsqueeze(1), []
-        reduction = self.strides[0] * self.strides[1]
+        reduction = math.prod(self.strides)
         for convolution, stride, frame in zip(self.convolutions, self.strides, before, strict=True):
             x = x.masked_fill(~time_mask(lengths, x.shape[2])[:, None, :, None], 0.0)
             end = x.shape[2] - context * reduction

@@ -97,6 +97,11 @@ class ModelConfig:
         return halved if self.time_reduction == 2 else (halved + 1) // 2
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides over time of the convolutions."""
+        return (2, 2 if self.time_reduction == 4 else 1)
+
+    @property
     def why_not_streaming(self) -> str:
         """Why the model cannot recognise speech chunk by chunk; empty if it can."""
         if self.normalisation == "utterance":

@@ -101,7 +101,7 @@ class _StreamingBuilder(GraphBuilder):
     def _convolution_of_chunk(
         self, x: str, lengths: str, index: int, stride: int, reduction: int
     ) -> tuple[str, str, str]:
-        """Convolve a chunk after the frame before it; and the lengths after it, and the frame that the next one needs."""
+        """Convolve a chunk after the frame before it; and its lengths then, and the frame that the next chunk needs."""
         x = self.masked(x, lengths)
         chunk = self._slice(x, "zero_1", self._less_context(reduction), 2) if self.config.bidirectional else x
         last = self._slice(chunk, "last", "end", 2)
@@ -112,7 +112,7 @@ class _StreamingBuilder(GraphBuilder):
         return x, lengths, after
 
     def _recurrent_of_chunk(self, x: str, name: str, lengths: str, cell: str) -> tuple[str, str]:
-        """One layer, ``(T, B, D)`` → ``(T, B, D')``, and the forward cell ``(B, ·)`` where the context begins."""
+        """Add one layer, ``(T, B, D)`` → ``(T, B, D')``; and the forward cell ``(B, ·)`` where the context begins."""
         config = self.config
         w, r, b = self.recurrent_weights(name)
         axis_0 = self.constant("axis_0", np.array([0]))
@@ -159,7 +159,7 @@ class _StreamingBuilder(GraphBuilder):
         return self._slice(value, first, after, 0)
 
     def _look_ahead(self, x: str, lengths: str, waiting: str) -> tuple[str, str]:
-        """The convolution over frames that follow, of a chunk ``(T, B, D)`` after those that waited for it."""
+        """Add the convolution over frames that follow, of a chunk ``(T, B, D)`` after those that waited for it."""
         x = self.node("Transpose", x, perm=[1, 0, 2])
         inside = self.node("Unsqueeze", self.inside(x, lengths, 1), self.constant("axis_2", np.array([2])))
         x = self.node("Mul", x, inside)
