@@ -88,12 +88,7 @@ class OnnxRuntime:
 
     def _open(self, threads: int, device: str) -> Any:
         onnxruntime = _onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # An arena would keep what the longest batch needed, and a pattern what each shape did, until the session ends.
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
+        options = session_options(threads)
         providers: list[Any] = ["CPUExecutionProvider"]
         if device != "cpu":
             # TF32 would be off by more than the CPU is.
@@ -260,6 +255,17 @@ def _graph_path(bundle: Bundle, precision: Precision) -> Path:
             f"extra) by: asr export {shlex.quote(model)} --format huggingface --precision {precision} --out FOLDER"
         )
     return path
+
+
+def session_options(threads: int) -> Any:
+    """Return ONNX Runtime's options for a session with so many threads."""
+    options = _onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # An arena would keep what the longest batch needed, and a pattern what each shape did, until the session ends.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    return options
 
 
 def _onnxruntime() -> Any:

@@ -51,7 +51,8 @@ class _StreamingBuilder(GraphBuilder):
         parts = [f"state_{index}" for index in kept]
         self.nodes.append(helper.make_node("Split", ["state", split], parts, axis=1))
         x, lengths = self.node("Unsqueeze", self.normalised(), self.constant("axis_1", np.array([1]))), "lengths"
-        after, reduction = [], config.time_reduction
+        after: list[str] = []
+        reduction: int = config.time_reduction
         for index, stride in enumerate(config.strides):
             x, lengths, frame = self._convolution_of_chunk(x, lengths, index, stride, reduction)
             after.append(frame)

@@ -13,7 +13,7 @@ class FeatureStream:
     """The features of a stream of samples of any rate, in chunks of any size.
 
     A frame is given as soon as the last sample of its window is there. The values are those of `LogMel` on all
-    samples at once.
+    samples at once, rounded to float16.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ class FeatureStream:
         begin = max(0, last - self._margin) * config.hop_samples
         self._samples = self._samples[begin - self._begin :]
         self._begin = begin
-        return np.asarray(features, np.float32)
+        # Through float16, as stores keep them.
+        return features.astype(np.float16).astype(np.float32)
 
 
 def check_samples(samples: NDArray[Any]) -> NDArray[np.float32]:

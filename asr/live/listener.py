@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asr.audio.stream import check_rate
 from asr.bundle.bundle import Bundle
-from asr.bundle.runtime import make_streaming_runtime
+from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.decoder import Labels
 from asr.errors import UsageError
 from asr.live.endpoint import EndpointRules, Reason
@@ -61,7 +61,7 @@ class LiveModel:
         **decoding: Unpack[DecodingKeywords],
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-        runtime = make_streaming_runtime(self.bundle, threads)
+        runtime = OnnxStreamingRuntime(self.bundle, threads)
         self.frame_seconds = self.bundle.frame_seconds
         default = CHUNK_SECONDS_BIDIRECTIONAL if runtime.is_bidirectional else CHUNK_SECONDS
         chunk = self._frames("chunk_seconds", default if chunk_seconds is None else chunk_seconds)
@@ -90,7 +90,7 @@ class _Stream:
     def __init__(self, model: LiveModel, source_rate: int, origin_seconds: float = 0.0) -> None:
         self.model = model
         self.origin_seconds = origin_seconds
-        self.features = FeatureStream(model.bundle.log_mel, source_rate)
+        self.features = FeatureStream(model.bundle.front_end.log_mel, source_rate)
         self.network: NetworkStream = model.network.open()
         # Frames of log-probs since the stream began; where the utterance begins, and where something was said last.
         self.num_frames = 0

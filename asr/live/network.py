@@ -1,38 +1,13 @@
 """Features of streams → their log-probs, in fixed chunks, those of several streams together."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.bundle.streaming_runtime import OnnxStreamingRuntime
+
 Array = NDArray[np.float32]
-
-
-class StreamingRuntime(Protocol):
-    """What runs a chunk of each stream; see `asr.model.AcousticModel.stream`.
-
-    Attributes
-    ----------
-    time_reduction : int
-        Feature frames for one output frame.
-    is_bidirectional : bool
-        Whether it takes right context.
-    delay_frames : int
-        Output frames by which log-probs come late.
-    state_size : int
-    n_mels : int
-    """
-
-    time_reduction: int
-    is_bidirectional: bool
-    delay_frames: int
-    state_size: int
-    n_mels: int
-
-    def __call__(self, features: Array, lengths: NDArray[np.int64], state: Array, context: int) -> tuple[Array, Array]:
-        """``(B, T, F), (B,), (B, S)`` → log-probs ``(B, T' - context, V)``, state ``(B, S)``."""
-        ...
 
 
 @dataclass
@@ -52,14 +27,14 @@ class StreamingNetwork:
 
     Parameters
     ----------
-    runtime : StreamingRuntime
+    runtime : OnnxStreamingRuntime
     chunk_frames : int
         Output frames of a chunk.
     context_frames : int
         Output frames of right context, of two directions; of one, 0.
     """
 
-    def __init__(self, runtime: StreamingRuntime, chunk_frames: int, context_frames: int) -> None:
+    def __init__(self, runtime: OnnxStreamingRuntime, chunk_frames: int, context_frames: int) -> None:
         self._runtime = runtime
         self.chunk_frames = chunk_frames
         self.context_frames = context_frames if runtime.is_bidirectional else 0

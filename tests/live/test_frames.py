@@ -30,7 +30,7 @@ def test_chunks_of_any_size_are_the_whole(window_seconds):
                 window, hop = log_mel.config.window_samples, log_mel.config.hop_samples
                 assert number == max(0, (end - window + window // 2) // hop + 1)
             features = np.concatenate([*parts, stream.finish()])
-            np.testing.assert_allclose(features, whole, rtol=0, atol=2e-5)
+            np.testing.assert_allclose(features, whole, rtol=1e-3, atol=2e-5)
 
 
 def test_other_rates_are_resampled_as_a_whole():

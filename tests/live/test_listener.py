@@ -1,0 +1,217 @@
+"""A listener hears the same however the samples come, alone or beside others, and takes no stable word back."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="making a bundle needs the [train] extra")
+
+from asr.bundle.bundle import Bundle  # noqa: E402
+from asr.bundle.export import write_bundle  # noqa: E402
+from asr.errors import AudioError, UsageError  # noqa: E402
+from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
+from asr.live import (  # noqa: E402
+    EndOfUtterance,
+    EndpointRule,
+    EndpointRules,
+    Listener,
+    Listeners,
+    LiveModel,
+    Partial,
+    Stable,
+    listen,
+    transcript_of,
+)
+from asr.model import AcousticModel  # noqa: E402
+from asr.model_config import ModelConfig  # noqa: E402
+from asr.tokenizer import CharTokenizer  # noqa: E402
+
+RATE = 8000
+FEATURES = LogMelConfig(n_mels=12, sample_rate=RATE)
+TOKENIZER = CharTokenizer.from_texts(["one two"])
+# Utterances of a second or so, of what a network with random weights takes for speech.
+RULES = EndpointRules(EndpointRule(False, 0.5, 0.0), EndpointRule(True, 0.2, 0.5), EndpointRule(False, 0.0, 2.0))
+
+
+def make_bundle(directory, **options):
+    torch.manual_seed(2)
+    options = {"normalisation": "global", "num_layers": 2, "hidden_size": 16, "conv_channels": 3, **options}
+    config = ModelConfig(**options)
+    model = AcousticModel(config, FEATURES.n_mels, len(TOKENIZER)).eval()
+    model.set_statistics(torch.full((12,), -6.0), torch.full((12,), 2.0))
+    with torch.no_grad():
+        model.output.weight.mul_(20)
+    bundle = Bundle(directory, "tiny", "for tests", FEATURES, mel_filterbank(FEATURES), config, TOKENIZER)
+    return write_bundle(bundle, model, "# tiny\n", directory)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles")
+    return {
+        "one": make_bundle(folder / "one", bidirectional=False),
+        "ahead": make_bundle(folder / "ahead", bidirectional=False, lookahead_frames=3),
+        "two": make_bundle(folder / "two"),
+    }
+
+
+def sound(seed, seconds=5.0):
+    """Noise that comes and goes, so that there is something to hear and something between."""
+    rng = np.random.default_rng(seed)
+    samples = rng.standard_normal(round(seconds * RATE)).astype(np.float32)
+    level = np.repeat(rng.choice([0.0, 0.01, 0.1, 0.3], len(samples) // 400 + 1), 400)[: len(samples)]
+    return np.clip(samples * level, -1, 1).astype(np.float32)
+
+
+def said(events):
+    """What can be said at once of all events, whatever the chunks: not the partials."""
+    return [event for event in events if not isinstance(event, Partial)]
+
+
+def merged(events):
+    """Stable words of an utterance as one, since they may come in parts."""
+    words, rows = [], []
+    for event in said(events):
+        if isinstance(event, Stable):
+            words += event.words
+        else:
+            rows.append((words, event))
+            words = []
+    return rows + ([(words, None)] if words else [])
+
+
+@pytest.mark.parametrize("name", ["one", "ahead", "two"])
+@pytest.mark.parametrize("decoding", [{}, {"beam_size": 8, "hotwords": ["two"]}])
+def test_the_cutting_of_samples_changes_nothing(bundles, name, decoding):
+    model = LiveModel(bundles[name], chunk_seconds=0.12, context_seconds=0.2, endpoint=RULES, **decoding)
+    samples = sound(1, 3.0)
+    listener = Listener(model)
+    whole = listener.push(samples) + listener.close()
+    assert any(isinstance(event, EndOfUtterance) for event in whole)
+    assert sum(isinstance(event, Stable) for event in whole) >= 3
+    seed = 11
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for count in (3, 40, 400):
+        listener, events = Listener(model), []
+        for chunk in np.split(samples, np.sort(rng.integers(0, len(samples) + 1, count))):
+            events += listener.push(chunk)
+        assert events + listener.close() == whole
+
+
+def test_streams_together_are_streams_alone(bundles):
+    model = LiveModel(bundles["one"], chunk_seconds=0.12, endpoint=RULES)
+    sounds = [sound(seed, 2.0 + seed / 10) for seed in range(6)]
+    alone = []
+    for samples in sounds:
+        listener = Listener(model)
+        alone.append(listener.push(samples) + listener.close())
+    listeners = Listeners(model)
+    numbers = [listeners.open() for _ in sounds]
+    events = {number: [] for number in numbers}
+    for start in range(0, 3 * RATE, 700):
+        chunks = {number: samples[start : start + 700] for number, samples in zip(numbers, sounds, strict=True)}
+        for number, new in listeners.push(chunks).items():
+            events[number] += new
+    for number, expected in zip(numbers, alone, strict=True):
+        got = events[number] + listeners.close(number)
+        assert [[word.text for word in words] for words, _ in merged(got)] == [
+            [word.text for word in words] for words, _ in merged(expected)
+        ]
+        for (words, _), (others, _) in zip(merged(got), merged(expected), strict=True):
+            for word, other in zip(words, others, strict=True):
+                assert word.start_seconds == pytest.approx(other.start_seconds)
+                assert word.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+def test_stable_words_are_those_of_the_transcript_at_the_times_of_the_stream(bundles):
+    listener = Listener(bundles["one"], endpoint=RULES, sample_rate=RATE)
+    events = listener.push(sound(3, 8.0)) + listener.close()
+    for words, end in merged(events):
+        assert end is not None
+        assert [word.text for word in words] == [word.text for word in end.transcript.words]
+        for word, own in zip(words, end.transcript.words, strict=True):
+            assert word.start_seconds == pytest.approx(own.start_seconds + end.start_seconds)
+            assert 0 <= own.start_seconds < own.end_seconds <= end.transcript.duration + 1e-6
+    starts = [end.start_seconds for _, end in merged(events)]
+    assert starts == sorted(starts)
+    assert transcript_of(events).text == " ".join(end.transcript.text for _, end in merged(events))
+
+
+def test_one_push_of_an_utterance_says_what_the_model_says_of_the_whole(bundles):
+    from asr.transcription.transcribe import Transcriber
+
+    samples = sound(5, 3.0)
+    for name in ("one", "ahead"):
+        whole = Transcriber(bundles[name], threads=1)
+        log_probs = whole.log_probs(samples)
+        expected = whole._decoder(log_probs)[0].words
+        never = EndpointRules(*[EndpointRule(True, 1e9, 1e9)] * 3)
+        listener = Listener(bundles[name], endpoint=never)
+        events = listener.push(samples) + listener.close()
+        words = [word for words, _ in merged(events) for word in words]
+        assert [word.text for word in words] == [word.text for word in expected]
+
+
+def test_flush_ends_at_once_and_the_clock_goes_on(bundles):
+    listener = Listener(bundles["one"], endpoint=RULES)
+    first = listener.push(sound(6, 1.0)) + listener.flush()
+    assert [event.reason for event in first if isinstance(event, EndOfUtterance)][-1] == "flush"
+    second = listener.push(sound(6, 1.0)) + listener.flush()
+    shift = [b.start_seconds - a.start_seconds for a, b in zip(*(
+        [event for event in events if isinstance(event, EndOfUtterance)] for events in (first, second)
+    ), strict=True)]  # fmt: skip
+    assert shift == pytest.approx([1.0] * len(shift))
+    listener.reset()
+    assert listener.push(sound(6, 1.0)) + listener.flush() == first
+
+
+def test_silence_for_long_says_nothing_and_keeps_nothing(bundles):
+    quiet = make_quiet(bundles)
+    listener = Listener(quiet, endpoint=EndpointRules())
+    events = [event for _ in range(60) for event in listener.push(np.zeros(RATE, np.float32))]
+    assert events == []
+
+
+def make_quiet(bundles):
+    """The model with the blank so likely that nothing is ever said."""
+    directory = bundles["one"].directory.parent / "quiet"
+    torch.manual_seed(2)
+    config = bundles["one"].model
+    model = AcousticModel(config, FEATURES.n_mels, len(TOKENIZER)).eval()
+    with torch.no_grad():
+        model.output.bias[0] = 50.0
+    bundle = Bundle(directory, "quiet", "for tests", FEATURES, mel_filterbank(FEATURES), config, TOKENIZER)
+    return write_bundle(bundle, model, "# quiet\n", directory)
+
+
+def test_what_cannot_be_heard_is_refused(bundles, tmp_path):
+    listener = Listener(bundles["one"])
+    with pytest.raises(AudioError, match="NaN"):
+        listener.push(np.array([np.nan], np.float32))
+    with pytest.raises(UsageError, match="over the whole utterance"):
+        Listener(make_bundle(tmp_path / "whole", normalisation="utterance"))
+    with pytest.raises(UsageError, match="context_seconds is 0"):
+        Listener(bundles["two"], context_seconds=0.0)
+    with pytest.raises(UsageError, match="beam_size: the model is loaded"):
+        Listener(LiveModel(bundles["one"]), beam_size=3)
+    listener.close()
+    with pytest.raises(UsageError, match="closed"):
+        listener.push(np.zeros(3, np.float32))
+
+
+def test_an_asynchronous_stream(bundles):
+    model = LiveModel(bundles["one"], endpoint=RULES)
+    samples = sound(8, 2.0)
+    listener = Listener(model)
+    expected = listener.push(samples) + listener.close()
+
+    async def chunks():
+        for chunk in np.array_split(samples, 7):
+            yield chunk
+
+    async def collect():
+        return [event async for event in listen(Listener(model), chunks())]
+
+    assert asyncio.run(collect()) == expected
