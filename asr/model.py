@@ -83,7 +83,11 @@ class AcousticModel(nn.Module):
         x, lengths = self.front_end(self.normalisation(features, lengths), lengths)
         outputs = list(self._recurrent(x, lengths))
         middle = outputs[(self.config.num_layers - 1) // 2]
-        return self._log_probs(self._looked_ahead(outputs[-1], lengths)), self._log_probs(middle, self.intermediate), lengths
+        return (
+            self._log_probs(self._looked_ahead(outputs[-1], lengths)),
+            self._log_probs(middle, self.intermediate),
+            lengths,
+        )
 
     def stream(self, features: Tensor, lengths: Tensor, state: Tensor, context: int = 0) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities of the next chunk of each stream, and the state after it.
