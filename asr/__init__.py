@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from asr.decoder import Word
     from asr.errors import AsrError
     from asr.features import LogMel, LogMelConfig
-    from asr.transcription.decoding import DecodingOptions, load
-    from asr.transcription.transcribe import Transcriber
+    from asr.transcription.decoding import DecodingOptions
+    from asr.transcription.transcribe import Transcriber, load
     from asr.transcription.transcript import Segment, Transcript
     from asr.wer import ErrorCounts, character_errors, word_errors
 
@@ -37,7 +37,7 @@ _MODULES = {
     "Waveform": "audio",
     "Word": "decoder",
     "character_errors": "wer",
-    "load": "transcription.decoding",
+    "load": "transcription.transcribe",
     "load_audio": "audio",
     "word_errors": "wer",
 }
@@ -67,3 +67,7 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

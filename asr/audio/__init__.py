@@ -12,8 +12,8 @@ One module for each step::
     loading.py      all at once
 """
 
-from asr.audio.loading import Waveform, audio_duration, load_audio, resample
-from asr.audio.sources import AUDIO_SUFFIXES, AudioSource
+from asr.audio.loading import audio_duration, load_audio, resample
+from asr.audio.sources import AUDIO_SUFFIXES, AudioSource, Waveform
 from asr.audio.stream import AudioPart, AudioStream, AudioWarning, IncompleteAudioWarning
 
 __all__ = [

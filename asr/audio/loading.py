@@ -3,34 +3,12 @@
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.sources import AudioSource
+from asr.audio.sources import AudioSource, Waveform
 from asr.audio.stream import AudioStream, check_rate, resample_blocks
-
-
-@dataclass(frozen=True)
-class Waveform:
-    """Mono audio.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (num_samples,), float32
-        Amplitudes; full scale is [-1, 1].
-    sample_rate : int
-        Samples per second, in Hz.
-    """
-
-    samples: NDArray[np.float32]
-    sample_rate: int
-
-    @property
-    def duration_seconds(self) -> float:
-        """Length in seconds."""
-        return len(self.samples) / self.sample_rate
 
 
 def load_audio(
@@ -47,7 +25,7 @@ def load_audio(
 
     Parameters
     ----------
-    source : path, bytes, binary file object, or ndarray
+    source : path, bytes, binary file object, Waveform, or ndarray
         An array is ``(num_samples,)`` or ``(num_samples, channels)``; floats are taken in [-1, 1], integers are
         divided by the full scale of their type.
     sample_rate : int

@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -26,7 +27,29 @@ AUDIO_SUFFIXES = frozenset(
     ]
 )
 
-AudioSource = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (num_samples,), float32
+        Amplitudes; full scale is [-1, 1].
+    sample_rate : int
+        Samples per second, in Hz.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+AudioSource = str | os.PathLike[str] | bytes | BinaryIO | Waveform | NDArray[Any]
 
 
 def open_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BinaryIO]:

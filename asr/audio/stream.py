@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from asr.audio.container import ContainerReader
 from asr.audio.readers import ArrayReader, MendingReader, Reader, check_recorded_rate, open_reader
 from asr.audio.sound import starts_too_late
-from asr.audio.sources import AudioSource, open_source
+from asr.audio.sources import AudioSource, Waveform, open_source
 from asr.audio.survey import Survey, survey
 from asr.errors import AudioError
 
@@ -44,7 +44,7 @@ class AudioPart:
 
     Parameters
     ----------
-    source : path, bytes, binary file object, or ndarray
+    source : path, bytes, binary file object, Waveform, or ndarray
     start_seconds, end_seconds, channels, audio_track
         As for `asr.load_audio`.
     """
@@ -75,7 +75,7 @@ class AudioStream:
 
     Parameters
     ----------
-    source : path, bytes, binary file object, or ndarray
+    source : path, bytes, binary file object, Waveform, or ndarray
         An array is ``(num_samples,)`` or ``(num_samples, channels)``; floats are taken in [-1, 1], integers are
         divided by the full scale of their type. A pipe is copied to a temporary file as far as it is long.
     sample_rate : int
@@ -131,6 +131,9 @@ class AudioStream:
         self._survey = Survey()
         self._cancelled_seconds = 0.0
         self._reader: Reader
+        if isinstance(source, Waveform):
+            source_rate = source.sample_rate
+            source = source.samples
         if isinstance(source, np.ndarray):
             if source_rate is None:
                 raise AudioError("an array of samples says nothing of its rate: give source_rate in Hz")

@@ -6,25 +6,26 @@ from typing import Annotated
 
 import typer
 
+from asr.cli import options
 from asr.errors import DataError
 
 
 def align(
     audio: Annotated[Path, typer.Argument(help="An audio file: wav, flac, ogg, mp3, sph, …")],
     text: Annotated[Path, typer.Argument(help="A text file with all that is said, normalised; - for standard input.")],
-    model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
-    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object with words and times.")] = False,
+    model: options.Model = "",
+    device: options.Device = "cpu",
+    threads: options.Threads = 0,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find when each word of a known transcript was said.
 
     Prints a line for each word: start and end in seconds, confidence in 0..1, word; separated by tabs.
     """
-    from asr.cli.transcribe import print_json, require_model
+    from asr.cli.transcribe import print_json
     from asr.console import printable
 
-    model = require_model(model)
+    model = options.require_model(model)
     transcript_text = read_text(text)
     from asr.transcription.aligning import align_audio
     from asr.transcription.transcribe import Transcriber

@@ -41,15 +41,15 @@ def export(
     store: Annotated[Path, typer.Argument(help="A store: data/an4/train.")],
     out: Annotated[Path, typer.Argument(help="train.jsonl, or cuts.jsonl.gz for lhotse.")],
     root: Annotated[Path, typer.Option(help="The folder of the extracted corpus.")] = Path(),
-    to: Annotated[str, typer.Option(help="nemo: a manifest; lhotse: cuts.")] = "nemo",
+    format: Annotated[str, typer.Option(help="nemo: a manifest; lhotse: cuts.")] = "nemo",
 ) -> None:
     """Write a store's utterances for another program; of an audio store, the waveforms too."""
     from asr.store.export import export_lhotse, export_nemo
     from asr.store.store import open_store
 
-    if to not in FORMATS:
-        raise UsageError(f"--to {to}: expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS)}")
-    written = {"nemo": export_nemo, "lhotse": export_lhotse}[to](open_store(store), out, root)
+    if format not in FORMATS:
+        raise UsageError(f"--format {format}: expected one of {', '.join(FORMATS)}{did_you_mean(format, FORMATS)}")
+    written = {"nemo": export_nemo, "lhotse": export_lhotse}[format](open_store(store), out, root)
     print(f"{out}: {written.utterances:,} utterances")
     if written.left_out:
         print(f"left out {written.left_out:,} that are in no recording as they are: --store audio would have kept them")

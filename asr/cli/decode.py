@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from asr.cli import options
 from asr.errors import DecodingError, UsageError
 
 
@@ -18,7 +19,7 @@ def decode(
     blank: Annotated[int | None, typer.Option(help="The blank's index: 0, or the padding of a vocab.json.")] = None,
     lm: Annotated[Path | None, typer.Option(help="An n-gram model of words: ARPA, gzip or not, or our binary.")] = None,
     lexicon: Annotated[Path | None, typer.Option(help="The only words allowed: one a line, or WORD SPELLING.")] = None,
-    hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
+    hotword: options.Hotword = None,
     beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 and nothing else: greedy.")] = 100,
     nbest: Annotated[int, typer.Option(min=1, help="Hypotheses printed for each file.")] = 1,
     alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model; 0.5 if not given.")] = None,
@@ -39,17 +40,17 @@ def decode(
     from asr.decoder import BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel
 
     common: dict[str, Any] = {"blank": blank, "frame_seconds": frame_seconds, "normalise": normalise}
-    options = _options(lm, {"beam_size": beam_size, "nbest": nbest}, {"alpha": alpha, "beta": beta, "oov": oov})
+    beam = _options(lm, {"beam_size": beam_size, "nbest": nbest}, {"alpha": alpha, "beta": beta, "oov": oov})
     decoder: GreedyDecoder | BeamSearchDecoder
     if beam_size == 1 and nbest == 1 and not (lm or lexicon or hotword):
         decoder = GreedyDecoder(_read_labels(labels), **common)
     else:
         decoder = BeamSearchDecoder(
             _read_labels(labels),
-            options=options,
+            options=beam,
             lm=NGramModel.read(lm) if lm else None,
             lexicon=Lexicon.read(lexicon) if lexicon else None,
-            hotwords=hotword_weights(hotword or []),
+            hotwords=options.hotword_weights(hotword or []),
             **common,
         )
 
@@ -100,24 +101,6 @@ def _show(name: Path | None, path: Path, hypotheses: list[Any], *, as_json: bool
 
 def _to_dict(hypothesis: Any) -> dict[str, Any]:
     return dataclasses.asdict(hypothesis)
-
-
-def hotword_weights(hotwords: list[str]) -> dict[str, float]:
-    """Return phrase → weight of ``PHRASE`` or ``PHRASE=WEIGHT``."""
-    if not hotwords:
-        return {}  # Greedy decoding starts without Numba.
-    from asr.decoder.hotwords import DEFAULT_WEIGHT
-
-    weights = {}
-    for hotword in hotwords:
-        phrase, equals, weight = hotword.rpartition("=")
-        try:
-            weights[phrase if equals else hotword] = float(weight) if equals else DEFAULT_WEIGHT
-        except ValueError:
-            raise UsageError(
-                f"--hotword {hotword!r}: {weight!r} is no number; expected PHRASE or PHRASE=WEIGHT"
-            ) from None
-    return weights
 
 
 def _read_labels(path: Path) -> Any:

@@ -3,13 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asr import __version__
-from asr.cli.decode import hotword_weights
-from asr.cli.transcribe import require_model
+from asr.cli import options
 from asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,36 +21,32 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="A store, of features or audio: data/an4/test.")],
-    model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Write hypotheses, trn files, results and a report here.")] = None,
+    model: options.Model = "",
+    output_dir: Annotated[
+        Path | None, typer.Option(*options.OUT, help="Write hypotheses, trn files, results and a report here.")
+    ] = None,
     audio: Annotated[Path | None, typer.Option(help="A folder of recordings, to be played in the report.")] = None,
     details: Annotated[int, typer.Option(min=0, help="Utterances that open in the report, the worst ones.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
-    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda".')] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
-    precision: Annotated[
-        Literal["float32", "int8"], typer.Option(help="int8 is faster on the CPU; LSTMs only.")
-    ] = "float32",
-    beam_size: Annotated[
-        int | None, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.", show_default="1")
-    ] = None,
-    lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
-    alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
-    oov: Annotated[
-        Literal["allow", "penalise", "forbid"] | None, typer.Option(help="Words that the n-gram model does not know.")
-    ] = None,
-    hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
-    lexicon: Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")] = "",
+    device: options.Device = "cpu",
+    threads: options.Threads = 0,
+    precision: options.Precision = "float32",
+    beam_size: options.BeamSize = None,
+    lm: options.Lm = "own",
+    alpha: options.Alpha = None,
+    beta: options.Beta = None,
+    oov: options.Oov = None,
+    hotword: options.Hotword = None,
+    lexicon: options.Lexicon = "",
 ) -> None:
     """Recognise a prepared test set: Kaldi's %WER and %CER lines, intervals, sclite's table, errors by length.
 
-    With --out also hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json, and report.html:
-    one file with the errors aligned, searchable, and with spectrogram and sound of the worst utterances.
+    With --output-dir also hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json, and
+    report.html: one file with the errors aligned, searchable, and with spectrogram and sound of the worst utterances.
     """
-    model = require_model(model)
-    if audio is not None and out is None:
-        raise UsageError("--audio is for the report, and there is none without --out: give --out DIR too")
+    model = options.require_model(model)
+    if audio is not None and output_dir is None:
+        raise UsageError("--audio is for the report, and there is none without --output-dir: give it too")
     from asr.bundle.bundle import Bundle
     from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
@@ -59,24 +54,22 @@ def evaluate(
     from asr.evaluation.evaluate import evaluate as evaluate_store
     from asr.evaluation.report import Heading
     from asr.store.store import open_store
-    from asr.transcription.decoding import DecodingOptions, describe, make_decoder
+    from asr.transcription.decoding import describe, make_decoder
     from asr.transcription.inputs import make_folder
 
     bundle, store = Bundle.load(model), open_store(data)
-    options = DecodingOptions(
-        beam_size, lm, alpha, beta, hotwords=hotword_weights(hotword or []), lexicon=lexicon, oov=oov
-    )
-    decoder, runtime = make_decoder(bundle, options), make_runtime(bundle, device, threads, precision)
+    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon)
+    decoder, runtime = make_decoder(bundle, decoding), make_runtime(bundle, device, threads, precision)
     # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)
-    if out is not None:
-        make_folder(out, "--out")
+    if output_dir is not None:
+        make_folder(output_dir, "--output-dir")
     with counted(len(store), "evaluating") as advance:
         result = evaluate_store(store, bundle, runtime, decoder, advance)
     _warn_of_unwritable(store, bundle)
-    description = describe(bundle, options)
+    description = describe(bundle, decoding)
     _print(result, description, show=show)
-    if out is not None:
+    if output_dir is not None:
         facts = {
             "model": f"{bundle.name} ({bundle.directory})",
             "decoder": description,
@@ -84,7 +77,7 @@ def evaluate(
             "runtime": f"ctc-asr {__version__}, {device}, {precision}",
         }
         heading = Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items()))
-        _write(out, result, heading, close_range, details)
+        _write(output_dir, result, heading, close_range, details)
 
 
 def _warn_of_unwritable(store: "Store", bundle: "Bundle") -> None:

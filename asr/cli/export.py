@@ -1,23 +1,24 @@
 """``asr export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from asr.cli.transcribe import require_model
+from asr.cli import options
 from asr.errors import UsageError, did_you_mean
 
 FORMATS = ("onnx", "huggingface")
 
 
 def export(
-    out: Annotated[Path, typer.Option(help="The folder to write, new or empty.")],
+    output_dir: Annotated[Path, typer.Option(*options.OUT, help="The folder to write, new or empty.")],
     format: Annotated[str, typer.Option(help="onnx: a graph for any program. huggingface: a bundle, for the Hub.")],
-    model: Annotated[str, typer.Argument(help="A bundle's directory, or the name of a model that ships.")] = "",
+    model: options.ModelArgument = "",
     precision: Annotated[
-        str, typer.Option(help="float32 or int8. Not given: float32 for onnx, what there is for huggingface.")
-    ] = "",
+        Literal["float32", "int8"] | None,
+        typer.Option(help="Not given: float32 for onnx, what there is for huggingface."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace an older export.")] = False,
 ) -> None:
     """Write a model for use elsewhere: as an ONNX file with its description, or as a folder for the Hugging Face Hub.
@@ -25,7 +26,7 @@ def export(
     A huggingface folder is a whole bundle: asr transcribe --model takes it. With --precision int8 it holds the
     quantised graph too.
     """
-    model = require_model(model, "the model, as in asr export an4,")
+    model = options.require_model(model, "the model, as in asr export an4,")
     if format not in FORMATS:
         raise UsageError(f"--format is {format!r}; expected {' or '.join(FORMATS)}{did_you_mean(format, FORMATS)}")
     from asr.bundle.bundle import Bundle
@@ -35,8 +36,8 @@ def export(
     bundle = Bundle.load(model)
     chosen = check_precision(bundle, precision) if precision else None
     if format == "onnx":
-        export_onnx(bundle, out, chosen or "float32", force=force)
+        export_onnx(bundle, output_dir, chosen or "float32", force=force)
     else:
-        export_huggingface(bundle, out, chosen, force=force)
-    for path in sorted(out.iterdir()):
+        export_huggingface(bundle, output_dir, chosen, force=force)
+    for path in sorted(output_dir.iterdir()):
         print(f"{path.stat().st_size:>12,}  {path}")

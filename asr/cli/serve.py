@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.transcribe import require_model
+from asr.cli.options import require_model
 from asr.errors import MissingExtraError
 
 

@@ -3,11 +3,11 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.cli.decode import hotword_weights
+from asr.cli import options
 from asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,36 +21,32 @@ def transcribe(
         list[str],
         typer.Argument(metavar="INPUT", help="Audio files, glob patterns, folders; - for the standard input."),
     ],
-    model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
+    model: options.Model = "",
     output_format: Annotated[
         list[str] | None,
-        typer.Option("--output-format", "-f", help="txt, json, srt, vtt, tsv, ctm, textgrid (several: txt,srt), all."),
+        typer.Option(
+            "--format", "-f", "--output-format", help="txt, json, srt, vtt, tsv, ctm, textgrid (several: txt,srt), all."
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option("--output-dir", "-o", help="Folder of the files <name>.<format>; made if it is not there."),
+        typer.Option(*options.OUT, help="Folder of the files <name>.<format>; made if it is not there."),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search folders with all below them.")] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose output files are all there.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda".')] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
-    precision: Annotated[
-        Literal["float32", "int8"], typer.Option(help="int8 is faster on the CPU; LSTMs only.")
-    ] = "float32",
-    beam_size: Annotated[
-        int | None, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.", show_default="1")
-    ] = None,
-    lm: Annotated[str, typer.Option(help="Another n-gram model (ARPA) for the beam search, or none.")] = "",
-    alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Bonus for each word.")] = None,
-    oov: Annotated[
-        Literal["allow", "penalise", "forbid"] | None, typer.Option(help="Words that the n-gram model does not know.")
-    ] = None,
-    hotword: Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")] = None,
-    lexicon: Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")] = "",
+    jobs: options.Jobs = 1,
+    device: options.Device = "cpu",
+    threads: options.Threads = 0,
+    precision: options.Precision = "float32",
+    beam_size: options.BeamSize = None,
+    lm: options.Lm = "own",
+    alpha: options.Alpha = None,
+    beta: options.Beta = None,
+    oov: options.Oov = None,
+    hotword: options.Hotword = None,
+    lexicon: options.Lexicon = "",
     nbest: Annotated[int, typer.Option(min=1, help="Readings of each segment; in JSON, as alternatives.")] = 1,
     channel: Annotated[
         str, typer.Option(help="Of stereo and the like the channel to hear, from 1; or each, on its own. All, mixed.")
@@ -70,29 +66,37 @@ def transcribe(
 ) -> None:
     """Print the words of audio files, or write them as text, JSON, subtitles or time-marked words.
 
-    Recordings may be of any length. With several, each printed line begins with its file's name; with
-    --output-format or --output-dir, files are written and nothing is printed (all formats, if none is given).
+    asr transcribe --model an4 recording.wav
+
+    asr transcribe --model an4 --output-dir subtitles --format srt,json recordings/
+
+    The models that ship:
+
+    MODELS
+
+    Recordings may be of any length. wav, flac, ogg, mp3 and sph are read as they are; m4a, webm, films and the like
+    need pip install 'ctc-asr[media]'. With several recordings, each printed line begins with its file's name; with
+    --format or --output-dir, files are written and nothing is printed (in all formats, if none is given).
 
     A file that cannot be read is named on the error stream, the others are transcribed all the same, and the
     exit status is 1. Options of beam search, such as --lm and --hotword, switch it on.
     """
-    name = require_model(model)
+    name = options.require_model(model)
     from asr.audio import AudioPart
     from asr.cli.progress import JobProgress
     from asr.console import is_terminal
-    from asr.transcription.decoding import DecodingOptions
     from asr.transcription.inputs import STANDARD_INPUT, by_channel, find_recordings
     from asr.transcription.job import JobOptions, run_job
 
     outputs = _outputs(output_format, output_dir)
     _refuse_contradictions(outputs, skip_existing, {"--word-timestamps": word_timestamps, "--json": json_lines})
     if nbest > 1 and not (json_lines or (outputs and "json" in outputs.formats)):
-        raise UsageError("--nbest is for JSON: give --json, or json among the --output-format")
-    decoding = DecodingOptions(beam_size, lm, alpha, beta, nbest, hotword_weights(hotword or []), lexicon, oov)
+        raise UsageError("--nbest is for JSON: give --json, or json among the --format")
+    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, nbest)
     if end is not None and end <= start:
         raise UsageError(f"--end: got {end:g} s, and --start {start:g} s; expected an end after the start")
     part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)
-    options = JobOptions(name, device, threads, precision, decoding, jobs, part)
+    job = JobOptions(name, device, threads, precision, decoding, jobs, part)
     if sys.stdout is None and not outputs:
         raise UsageError("the standard output is closed, and transcripts are printed there: give --output-dir")
     found = find_recordings(inputs, recursive=recursive)
@@ -110,7 +114,7 @@ def transcribe(
             progress.message(f"asr: warning: {message}")
         for message in found.failures:
             progress.message(f"asr: {message}")
-        for result in run_job(recordings, options, in_order=outputs is None, progress=progress.update):
+        for result in run_job(recordings, job, in_order=outputs is None, progress=progress.update):
             recording = recordings[result.index]
             if result.transcript is None:
                 failed += 1
@@ -134,6 +138,12 @@ def transcribe(
         raise typer.Exit(1)
 
 
+if transcribe.__doc__:
+    transcribe.__doc__ = transcribe.__doc__.replace(
+        "MODELS", "\n\n    ".join(f"{name}: {text}" for name, text in options.shipped_models().items())
+    )
+
+
 def _outputs(formats: list[str] | None, folder: Path | None) -> "Outputs | None":
     """Return where files are written, or None if transcripts are printed; as whisper, all formats if none is given."""
     if formats is None and folder is None:
@@ -148,13 +158,13 @@ def _refuse_contradictions(outputs: "Outputs | None", skip_existing: bool, print
     given = [option for option, value in printing.items() if value]
     if outputs and given:
         raise UsageError(
-            f"{', '.join(given)} is for what is printed, and --output-format and --output-dir write files: the formats "
+            f"{', '.join(given)} is for what is printed, and --format and --output-dir write files: the formats "
             "json, ctm and textgrid have words and times"
         )
     if len(given) == 2:
         raise UsageError("--json has words and times: leave out --word-timestamps")
     if skip_existing and not outputs:
-        raise UsageError("--skip-existing is for files: give --output-format or --output-dir")
+        raise UsageError("--skip-existing is for files: give --format or --output-dir")
 
 
 def _print(recording: "Recording", transcript: "Transcript", *, as_json: bool, named: bool) -> None:
@@ -183,18 +193,3 @@ def _summarise(outputs: "Outputs", progress: "JobProgress", counts: dict[str, in
         f"{progress.speed:.0f} × real time",
         file=sys.stderr,
     )
-
-
-def require_model(model: str, option: str = "--model") -> str:
-    """Return `model`, or refuse to guess one; `option` is how it is given.
-
-    Raises
-    ------
-    UsageError
-        If it is empty; the message lists the models that ship and what each is for.
-    """
-    if not model:
-        from asr.bundle.bundle import list_shipped
-
-        raise UsageError(f"{option} is missing: {list_shipped()}")
-    return model

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.transcribe import require_model
+from asr.cli import options
 
 if TYPE_CHECKING:
     from asr.evaluation.tune_bundle import TunedBundle
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def tune(
     data: Annotated[Path, typer.Option(help="A store held out from training: data/an4/dev. Never a test set.")],
-    model: Annotated[str, typer.Option(help="A bundle's directory, or the name of a model that ships.")] = "",
-    lm: Annotated[str, typer.Option(help="The n-gram model to weigh; the bundle's own if not given.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Write a copy of the bundle here, not into the bundle.")] = None,
+    model: options.Model = "",
+    lm: Annotated[str, typer.Option(help="The n-gram model to weigh: a file, or the model's own.")] = "own",
+    output_dir: Annotated[
+        Path | None, typer.Option(*options.OUT, help="Write a copy of the bundle here, not into the bundle.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the weights, and write no bundle.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="The surface as PNG; tuning.png in the bundle if not given.")
@@ -25,15 +27,15 @@ def tune(
     beam_sizes: Annotated[str, typer.Option(help="Beams to try with the chosen weights.")] = "8,16,32,64,128,256",
     rounds: Annotated[int, typer.Option(min=0, help="Rounds of 8 points around the best, after the grid.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of these points.")] = 0,
-    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as there are cores.")] = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = 0,
 ) -> None:
     """Choose a language model's weight, the word bonus and the beam, and write them into the bundle with the model.
 
     The log-probabilities are computed once; a grid of weights is tried on them, then points around the best. Of
     those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
     """
-    model = require_model(model)
+    model = options.require_model(model)
     from asr.bundle.bundle import PICTURE, Bundle
     from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
@@ -55,10 +57,10 @@ def tune(
     bundle, store = Bundle.load(model), open_store(data)
     refuse_test_set(store)
     workers = (threads or num_cores()) if device == "cpu" else 1
-    options = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers)
-    folder = None if dry_run else target_folder(bundle, out)
-    tuning_decoder(bundle, options)  # So that a bad language model is told before the work.
-    if not lm:
+    tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers)
+    folder = None if dry_run else target_folder(bundle, output_dir)
+    tuning_decoder(bundle, tuning)  # So that a bad language model is told before the work.
+    if lm == "own":
         print(
             "asr: the bundle's own language model is weighed; where it was estimated from transcripts of this store "
             "too, its weight comes out too heavy",
@@ -68,16 +70,19 @@ def tune(
         require_matplotlib()
     if picture is not None:
         make_folder(picture.absolute().parent, "--picture")
-    chosen = options.chosen(store)
+    chosen = tuning.chosen(store)
     with counted(len(chosen), "log-probs") as advance:
         log_probs = cached_log_probs(store, chosen, bundle, make_runtime(bundle, device, threads), advance)
-    with counted(options.trials, "decoding") as advance:
-        tuned = tune_bundle(store, bundle, log_probs, options, advance)
+    with counted(tuning.trials, "decoding") as advance:
+        tuned = tune_bundle(store, bundle, log_probs, tuning, advance)
     _print(tuned)
     if folder is not None:
-        for note in install(bundle, tuned, lm, folder):
+        for note in install(bundle, tuned, folder):
             print(f"asr: {note}", file=sys.stderr)
-        print(f"wrote {folder}: alpha, beta and beam size{' and the language model' if lm else ''}", file=sys.stderr)
+        print(
+            f"wrote {folder}: alpha, beta and beam size{' and the language model' if lm != 'own' else ''}",
+            file=sys.stderr,
+        )
         picture = picture or folder / PICTURE
     if picture is not None:
         draw_surface(tuned, picture)

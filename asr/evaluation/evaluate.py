@@ -10,8 +10,8 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import Runtime
 from asr.evaluation.results import Evaluation, Timing, UtteranceResult
 from asr.store.checking import Store, check_store
+from asr.transcription.decoding import Decoder
 from asr.transcription.recognition import batches_by_length
-from asr.transcription.transcribe import Decoder
 
 
 def evaluate(

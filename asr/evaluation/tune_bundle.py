@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
 from asr.files import atomic_directory, write_text
 from asr.store.checking import Store, check_store
-from asr.transcription.decoding import OWN_LM, DecodingOptions, make_decoder
+from asr.transcription.decoding import OWN, OWN_LM, DecodingOptions, make_decoder
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
 
@@ -33,8 +34,8 @@ class TuningOptions:
 
     Parameters
     ----------
-    lm : str
-        An n-gram model; empty for the bundle's own.
+    lm : path
+        The file of an n-gram model; "own" is that of the bundle.
     search : Search
     beam_size : int
         While weights are searched.
@@ -46,7 +47,7 @@ class TuningOptions:
         The most to choose by, evenly spread over the held-out set; 0: all.
     """
 
-    lm: str = ""
+    lm: str | os.PathLike[str] = OWN
     search: Search = dataclasses.field(default_factory=Search)
     beam_size: int = 64
     beam_sizes: tuple[int, ...] = BEAM_SIZES
@@ -80,6 +81,8 @@ class TunedBundle:
     beam : BeamTrial
         The best one.
     beams : tuple of BeamTrial
+    lm : path
+        That of the options.
     before, after : Evaluation
         The held-out set by greedy decoding, and by beam search with the chosen weights and beam.
     """
@@ -87,6 +90,7 @@ class TunedBundle:
     weights: Tuned
     beam: BeamTrial
     beams: tuple[BeamTrial, ...]
+    lm: str | os.PathLike[str]
     before: Evaluation
     after: Evaluation
 
@@ -137,7 +141,7 @@ def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
     DecodingError
         If it cannot be read.
     """
-    if options.lm == "none" or not (options.lm or (bundle.directory / LANGUAGE_MODEL).is_file()):
+    if options.lm == OWN and not (bundle.directory / LANGUAGE_MODEL).is_file():
         raise UsageError(f"model {bundle.name} has no language model of its own: give one by --lm FILE.arpa")
     decoder = make_decoder(bundle, DecodingOptions(beam_size=options.beam_size, lm=options.lm))
     assert isinstance(decoder, BeamSearchDecoder)
@@ -215,7 +219,7 @@ def tune_bundle(
     def evaluation(texts: Sequence[str]) -> Evaluation:
         return Evaluation(tuple(UtteranceResult.scored(*row) for row in zip(ids, references, texts, strict=True)))
 
-    return TunedBundle(weights, beam, beams, evaluation(before), evaluation(beam.texts))
+    return TunedBundle(weights, beam, beams, options.lm, evaluation(before), evaluation(beam.texts))
 
 
 def target_folder(bundle: Bundle, out: Path | None) -> Path:
@@ -229,7 +233,7 @@ def target_folder(bundle: Bundle, out: Path | None) -> Path:
     if out is None:
         if bundle.directory.parent == SHIPPED:
             raise UsageError(
-                f"model {bundle.name} ships in the package, and is not changed: give --out DIR for a copy that has "
+                f"model {bundle.name} ships in the package, and is not changed: give --output-dir for a copy that has "
                 "the weights, or --dry-run"
             )
         return bundle.directory
@@ -238,15 +242,13 @@ def target_folder(bundle: Bundle, out: Path | None) -> Path:
     return out
 
 
-def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path) -> list[str]:
+def install(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     """Write weights, and the language model they are for, into `folder`; a new one becomes a copy of the bundle.
 
     Parameters
     ----------
     bundle : Bundle
     tuned : TunedBundle
-    lm : str
-        The model that was tuned, unless it is the bundle's own.
     folder : Path
         See `target_folder`. In place, a ``README.md`` that was edited by hand is left as it is.
 
@@ -261,11 +263,11 @@ def install(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path) -> list[s
                 # What an earlier tuning tried is not what this one did.
                 if path.name not in (TRIALS, PICTURE):
                     shutil.copyfile(path, new / path.name)
-            return _update(bundle, tuned, lm, new)
-    return _update(bundle, tuned, lm, folder)
+            return _update(bundle, tuned, new)
+    return _update(bundle, tuned, folder)
 
 
-def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path) -> list[str]:
+def _update(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     notes = []
     results = [row for row in bundle.results if OWN_LM not in row["decoder"]]
     if len(results) < len(bundle.results):
@@ -277,8 +279,8 @@ def _update(bundle: Bundle, tuned: TunedBundle, lm: str, folder: Path) -> list[s
         write_text(readme, model_card(new))
     elif notes:
         notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
-    if lm:
-        NGramModel.read(lm).write_arpa(folder / LANGUAGE_MODEL)
+    if tuned.lm != OWN:
+        NGramModel.read(tuned.lm).write_arpa(folder / LANGUAGE_MODEL)
     write_text(folder / TRIALS, json.dumps(tuned.to_dict(), indent=1) + "\n")
     write_text(folder / "config.json", new.config_json())
     return notes

@@ -130,7 +130,16 @@ def _parser(description: str, out: Path) -> argparse.ArgumentParser:
     """Return the parser of the options that all preparations share."""
     result = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     add = result.add_argument
-    add("--out", type=Path, default=out, help="where the stores go [%(default)s]")
+    add(
+        "-o",
+        "--output-dir",
+        "--out",
+        dest="out",
+        type=Path,
+        default=out,
+        metavar="DIR",
+        help="where the stores go [%(default)s]",
+    )
     add("--archive", type=Path, help="an archive or a folder of archives, instead of a download or $ASR_ARCHIVES")
     add("--source", type=Path, help="the extracted corpus, instead of an archive")
     add("--cache", type=Path, help="where archives are kept and extracted [downloads beside --out]")

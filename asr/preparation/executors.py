@@ -2,16 +2,13 @@
 
 import logging
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 
-from asr.cores import num_cores
+from asr.cores import num_cores, start_worker
 from asr.errors import AsrError, DataError, MissingExtraError
 from asr.preparation.shard_tasks import Receipt, ShardTask, prepare_shard
 
@@ -96,21 +93,9 @@ def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
         with _cluster(cluster) as executor:
             yield executor
         return
-    # Not fork: this process has threads (the progress bar, BLAS).
+    # Ctrl-C is left to the parent. Not fork: this process has threads (the progress bar, BLAS).
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs or num_cores(), mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(
+        jobs or num_cores(), mp_context=context, initializer=start_worker, initargs=(signal.SIG_IGN,)
+    ) as pool:
         yield pool
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent does, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-
-        def watch() -> None:
-            wait([sentinel])
-            os._exit(1)
-
-        threading.Thread(target=watch, daemon=True).start()

@@ -30,7 +30,9 @@ def main(recipe: Recipe) -> None:
         stage: Annotated[list[str] | None, typer.Option(help=f"Only this (repeatable): {', '.join(STAGES)}.")] = None,
         setting: Annotated[list[str] | None, typer.Option("--set", help="Override: training.epochs=5.")] = None,
         data: Annotated[Path | None, typer.Option(help="Stores; by default data/<corpus>, or data/<name>.")] = None,
-        out: Annotated[Path | None, typer.Option(help="Results; by default exp/<name>.")] = None,
+        out: Annotated[
+            Path | None, typer.Option("--output-dir", "-o", "--out", help="Results; by default exp/<name>.")
+        ] = None,
         archive: Annotated[Path | None, typer.Option(help="The corpus's archive, instead of a download.")] = None,
         jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one a core.")] = 0,
         seeds: Annotated[str, typer.Option(help="Train once with each, as in 1,2,3, and keep the best on dev.")] = "",

@@ -99,9 +99,7 @@ def tune(run: Run) -> None:
     }
     if is_current(run.out, "tune", stamp, run.bundle / LANGUAGE_MODEL):
         return
-    options = TuningOptions(
-        str(path), search, config.beam_size, (config.beam_size,), num_cores(), config.tune_utterances
-    )
+    options = TuningOptions(path, search, config.beam_size, (config.beam_size,), num_cores(), config.tune_utterances)
     chosen = options.chosen(dev)
     tuned = tune_bundle(dev, bundle, cached_log_probs(dev, chosen, bundle, OnnxRuntime(bundle)), options)
     print(
@@ -109,5 +107,5 @@ def tune(run: Run) -> None:
         f"{run.recipe.dev}: {tuned.weights.counts.kaldi_line()}",
         file=sys.stderr,
     )
-    install(bundle, tuned, str(path), run.bundle)
+    install(bundle, tuned, run.bundle)
     write_stamp(run.out, "tune", stamp)

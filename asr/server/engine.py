@@ -16,8 +16,8 @@ from asr.errors import AsrError, UsageError
 from asr.server.batching import BatchingRuntime
 from asr.server.errors import ApiError
 from asr.server.options import OPENAI_MODELS, ServerOptions
-from asr.transcription.decoding import DecodingOptions, make_decoder
-from asr.transcription.transcribe import Decoder, Transcriber
+from asr.transcription.decoding import Decoder, DecodingOptions, make_decoder
+from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript
 
 # Decoders that are kept for requests with the same options: a language model is not read for each request.

@@ -73,7 +73,7 @@ class TranscriptionForm:
             400, if options contradict each other.
         """
         hotwords = tuple(fit_case(keyword, alphabet) for keyword in self.keywords)
-        lm = "" if self.x_lm else "none"
+        lm = "own" if self.x_lm else None
         try:
             return DecodingOptions(beam_size=self.x_beam_size, nbest=self.x_nbest, hotwords=hotwords, lm=lm)
         except UsageError as error:

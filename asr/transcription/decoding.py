@@ -2,22 +2,29 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from asr.bundle.bundle import LANGUAGE_MODEL, Bundle, Precision
-from asr.decoder import GreedyDecoder
-from asr.errors import DecodingError, UsageError, did_you_mean
+from numpy.typing import NDArray
+
+from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+from asr.decoder import GreedyDecoder, Hypothesis
+from asr.errors import DecodingError, UsageError
 from asr.tokenizer import BLANK
-from asr.transcription.transcribe import Decoder, Transcriber
 
 if TYPE_CHECKING:
-    from asr.decoder import Hotwords
+    from asr.decoder import Hotwords, NGramModel
+
+# From log-probabilities (T, V) to readings, best first.
+Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
+Oov = Literal["allow", "penalise", "forbid"]
 
 # Of a beam search that was asked for without a size, by a bundle that has none of its own.
 BEAM_SIZE = 100
+# The bundle's own language model.
+OWN = "own"
 # What results say of the decoder where it used the bundle's own language model.
 OWN_LM = "own LM"
 
@@ -31,9 +38,9 @@ class DecodingOptions:
     beam_size : int, optional
         1 is greedy decoding, more a beam search. None is greedy, or, if another option asks for a beam search, one of
         the size that was tuned for the bundle, or of 100.
-    lm : str
-        An n-gram model (ARPA, or our binary) for the beam search; empty for the bundle's own, where it has one;
-        "none" for none.
+    lm : path, NGramModel or None
+        An n-gram model for the beam search, or its file (ARPA, or our binary); "own" is that of the bundle, where it
+        has one; None is none.
     alpha, beta : float, optional
         Weight of the language model and bonus for a word; None takes those tuned for the bundle's own model, or
         the decoder's defaults for another.
@@ -53,21 +60,21 @@ class DecodingOptions:
     """
 
     beam_size: int | None = None
-    lm: str = ""
+    lm: "str | os.PathLike[str] | NGramModel | None" = OWN
     alpha: float | None = None
     beta: float | None = None
     nbest: int = 1
     hotwords: Sequence[str] | Mapping[str, float] = ()
     lexicon: str = ""
-    oov: Literal["allow", "penalise", "forbid"] | None = None
+    oov: Oov | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("beam size", self.beam_size), ("nbest", self.nbest)):
             if value is not None and value < 1:
                 raise UsageError(f"the {name} is {value}; expected 1 or more (a beam of 1 is greedy decoding)")
         weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
-        if self.lm == "none" and weighs:
-            raise UsageError(f"{', '.join(weighs)}: for a language model, and --lm none means without one")
+        if self.lm is None and weighs:
+            raise UsageError(f"{', '.join(weighs)}: for a language model, and lm is none")
         if self.beam_size == 1 and self.needs_beam:
             raise UsageError(
                 f"{', '.join(self._of_beam_search())} is for beam search, and a beam size of 1 means greedy decoding: "
@@ -83,6 +90,7 @@ class DecodingOptions:
         """Return the names of the options given that greedy decoding does not know."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "beam_size"}
         values["nbest"] = None if self.nbest == 1 else self.nbest
+        values["lm"] = None if self.lm == OWN else self.lm
         return [name for name, value in values.items() if value is not None and value not in ("", (), [], {})]
 
     def beam_size_for(self, bundle: Bundle) -> int:
@@ -96,59 +104,13 @@ class DecodingKeywords(TypedDict, total=False):
     """The fields of `DecodingOptions`, as keywords of `load`."""
 
     beam_size: int | None
-    lm: str
+    lm: "str | os.PathLike[str] | NGramModel | None"
     alpha: float | None
     beta: float | None
     nbest: int
     hotwords: Sequence[str] | Mapping[str, float]
     lexicon: str
-    oov: Literal["allow", "penalise", "forbid"] | None
-
-
-def load(
-    model: str | os.PathLike[str] | Bundle,
-    *,
-    device: str = "cpu",
-    threads: int = 0,
-    precision: Precision = "float32",
-    **decoding: Unpack[DecodingKeywords],
-) -> Transcriber:
-    """Return what recognises speech with a model.
-
-    Parameters
-    ----------
-    model : path or str
-        A bundle's directory, or the name of one that ships in the package.
-    device : str
-        "cpu" runs ONNX Runtime; "cuda", "cuda:1", … the GPU.
-    threads : int
-        Threads of the CPU; 0 means as many as there are cores.
-    precision : {"float32", "int8"}
-        int8 is faster on the CPU, and for LSTMs.
-    **decoding
-        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; greedy by default.
-
-    Raises
-    ------
-    UsageError
-        If there is no such model, device, precision or option, or options contradict each other.
-    ModelError
-        If the bundle is damaged.
-    DecodingError
-        If the language model or the lexicon cannot be read, or does not fit the model's alphabet.
-
-    Examples
-    --------
-    >>> asr.load("an4").transcribe("call.wav").text  # doctest: +SKIP
-    'two five seven'
-    """
-    known = DecodingKeywords.__annotations__
-    for name in decoding:
-        if name not in known:
-            raise UsageError(f"unknown option {name!r}{did_you_mean(name, known)}; expected one of {', '.join(known)}")
-    bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-    decoder = make_decoder(bundle, DecodingOptions(**decoding))
-    return Transcriber(bundle, device=device, threads=threads, precision=precision, decoder=decoder)
+    oov: Oov | None
 
 
 def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
@@ -168,14 +130,14 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     from asr.decoder import BeamOptions, BeamSearchDecoder, Lexicon, NGramModel
 
     path = _language_model(bundle, options)
-    tuned = bundle.decoding if path and not options.lm else {}
+    tuned = bundle.decoding if path and options.lm == OWN else {}
     chosen = {"alpha": options.alpha, "beta": options.beta, "oov": options.oov}
     given = {name: value for name, value in chosen.items() if value is not None}
     if options.lexicon and not Path(options.lexicon).is_file():
         raise UsageError(f"{options.lexicon}: no such lexicon; expected a file of words")
     if given and path is None:
         raise UsageError(
-            f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by --lm"
+            f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by lm"
         )
     weights = {name: tuned[name] for name in ("alpha", "beta") if name in tuned} | given
     try:
@@ -191,7 +153,7 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
                 blank=BLANK,
                 frame_seconds=bundle.frame_seconds,
                 options=beam,
-                lm=NGramModel.read(path) if path else None,
+                lm=NGramModel.read(path) if isinstance(path, Path) else path,
                 lexicon=Lexicon.read(options.lexicon) if options.lexicon else None,
                 hotwords=_hotwords(bundle, options),
             )
@@ -216,15 +178,23 @@ def _hotwords(bundle: Bundle, options: DecodingOptions) -> "Hotwords":
     return hotwords
 
 
-def _language_model(bundle: Bundle, options: DecodingOptions) -> Path | None:
-    if options.lm == "none":
-        return None
-    if options.lm:
-        if not Path(options.lm).is_file():
-            raise UsageError(f"{options.lm}: no such language model; expected an ARPA file, none, or nothing")
-        return Path(options.lm)
-    own = bundle.directory / LANGUAGE_MODEL
-    return own if own.is_file() else None
+def _language_model(bundle: Bundle, options: DecodingOptions) -> "Path | NGramModel | None":
+    """Return the model that is meant, or its file; None where there is none.
+
+    Raises
+    ------
+    UsageError
+        If the file does not exist.
+    """
+    lm = options.lm
+    if lm == OWN:
+        own = bundle.directory / LANGUAGE_MODEL
+        return own if own.is_file() else None
+    if isinstance(lm, str | os.PathLike):
+        if not Path(lm).is_file():
+            raise UsageError(f"{lm}: no such language model; expected a file (ARPA or binary), own or none")
+        return Path(lm)
+    return lm
 
 
 def describe(bundle: Bundle, options: DecodingOptions) -> str:
@@ -233,7 +203,8 @@ def describe(bundle: Bundle, options: DecodingOptions) -> str:
     if beam_size == 1:
         return "greedy"
     path = _language_model(bundle, options)
-    lm = "no LM" if path is None else options.lm or OWN_LM
+    named = options.lm if isinstance(options.lm, str | os.PathLike) else "an LM"
+    lm = "no LM" if path is None else OWN_LM if options.lm == OWN else os.fspath(named)
     count = len(options.hotwords)
     hotwords = f", {count} hotword{'s' if count > 1 else ''}" if count else ""
     return f"beam {beam_size}, {lm}{hotwords}{', a lexicon' if options.lexicon else ''}"

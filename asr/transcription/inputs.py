@@ -140,7 +140,7 @@ class Outputs:
                 if _identity(path) in inputs:
                     raise UsageError(
                         f"{printable(recording.path)}: its transcript would overwrite the input {printable(path)}; "
-                        "give another folder by --output-dir, or other formats by --output-format"
+                        "give another folder by --output-dir, or other formats by --format"
                     )
 
 

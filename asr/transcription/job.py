@@ -2,10 +2,8 @@
 
 import io
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -13,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from asr.audio import AudioPart
 from asr.bundle.bundle import Precision
-from asr.cores import num_cores
+from asr.cores import num_cores, start_worker
 from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
-from asr.transcription.decoding import DecodingOptions, load
+from asr.transcription.decoding import DecodingOptions
 from asr.transcription.inputs import STANDARD_INPUT, Recording
-from asr.transcription.transcribe import Progress, Transcriber
+from asr.transcription.transcribe import OnProgress, Transcriber
 from asr.transcription.transcript import Transcript
 
 # A process is given so much at once: enough for batches of recordings of similar length, and to start no queue of its
@@ -38,7 +36,7 @@ class JobOptions:
         As for `asr.load`; of several processes, each has its share of the cores if `threads` is 0.
     decoding : DecodingOptions
     jobs : int
-        Number of processes.
+        Number of processes; 0: one a core.
     part : AudioPart
         What of each recording is heard; its source and its channels are those of the recordings.
     """
@@ -56,8 +54,9 @@ class JobOptions:
         threads = self.threads
         if self.jobs > 1 and not threads and self.device == "cpu":
             threads = max(1, num_cores() // self.jobs)
-        decoding = {name: getattr(self.decoding, name) for name in DecodingOptions.__dataclass_fields__}
-        return load(self.model, device=self.device, threads=threads, precision=self.precision, **decoding)
+        return Transcriber(
+            self.model, device=self.device, threads=threads, precision=self.precision, decoder=self.decoding
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Result:
 
 
 def run_job(
-    recordings: Sequence[Recording], options: JobOptions, *, in_order: bool, progress: Progress
+    recordings: Sequence[Recording], options: JobOptions, *, in_order: bool, progress: OnProgress
 ) -> Iterator[Result]:
     """Yield the result of each recording.
 
@@ -92,8 +91,9 @@ def run_job(
     AsrError
         If a process dies.
     """
-    if options.jobs < 1:
-        raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more")
+    if options.jobs < 0:
+        raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more, or 0 for one a core")
+    options = replace(options, jobs=options.jobs or num_cores())
     if options.jobs == 1 or len(recordings) < 2:
         if recordings:
             transcriber = replace(options, jobs=1).transcriber()
@@ -107,7 +107,7 @@ def run_job(
 
 
 def _transcribe(
-    transcriber: Transcriber, recordings: Sequence[tuple[int, Recording]], part: AudioPart, progress: Progress
+    transcriber: Transcriber, recordings: Sequence[tuple[int, Recording]], part: AudioPart, progress: OnProgress
 ) -> Iterator[Result]:
     def report(place: int, share: float, seconds: float) -> None:
         progress(recordings[place][0], share, seconds)
@@ -155,7 +155,7 @@ def _groups(recordings: Sequence[Recording], jobs: int) -> Iterator[list[tuple[i
 
 
 def _in_processes(
-    groups: Iterator[list[tuple[int, Recording]]], options: JobOptions, in_order: bool, progress: Progress
+    groups: Iterator[list[tuple[int, Recording]]], options: JobOptions, in_order: bool, progress: OnProgress
 ) -> Iterator[Result]:
     # A forked process would inherit the threads' locks of ONNX Runtime, but not its threads.
     context = multiprocessing.get_context("spawn")
@@ -184,16 +184,8 @@ _worker: dict[str, tuple[Transcriber, AudioPart]] = {}
 
 def _start_worker(options: JobOptions) -> None:
     # Ctrl-C ends a worker without a word: the parent has the last one.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start_worker(signal.SIG_DFL)
     _worker["it"] = options.transcriber(), options.part
-
-
-def _end_with_parent() -> None:
-    # A parent that was killed cannot end its workers, which would wait for it for ever.
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _work(group: list[tuple[int, Recording]]) -> list[Result]:

@@ -27,8 +27,8 @@ NEVER = -30.0
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A piece, by its features instead of its samples.
+class RecognisedPiece:
+    """A piece of a recording, by its features instead of its samples.
 
     Parameters
     ----------
@@ -47,12 +47,17 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Ending:
+class EndOfRecording:
     """The end of a recording: `error` is None if all of it was read."""
 
     duration_seconds: float
     warnings: tuple[str, ...]
     error: AsrError | None
+
+
+# A window: pieces and ends of recordings in their order, each with the utterances that end in it.
+Event = RecognisedPiece | EndOfRecording
+Window = list[tuple[Event, list[Utterance]]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,18 @@ class Recogniser:
         # Evaluation gives the same words, where transcription neither cuts the recording nor leaves silence out.
         return self.front_end(fill_dead_air(samples, self.front_end.sample_rate) if self.fills_dead_air else samples)
 
-    def listen(self, source: AudioSource | AudioPart, source_rate: int | None) -> Iterator[Heard | Ending]:
+    def recognise(self, sources: Iterable[AudioSource | AudioPart], source_rate: int | None) -> Iterator[Window]:
+        """Yield the pieces and the ends of recordings, each with the utterances that end in it; some minutes at a time.
+
+        Parameters
+        ----------
+        sources : iterable
+        source_rate : int or None
+            The rate of arrays in Hz.
+        """
+        return self._windows(event for source in sources for event in self._read(source, source_rate))
+
+    def _read(self, source: AudioSource | AudioPart, source_rate: int | None) -> Iterator[Event]:
         """Yield the pieces of a recording and its ending; what is wrong with it is in the ending."""
         rate = self.front_end.sample_rate
         part = source if isinstance(source, AudioPart) else AudioPart(source)
@@ -103,21 +119,21 @@ class Recogniser:
                         continue
                     total = (skipped + num_samples) / rate / audio.fraction if audio.fraction else 0.0
                     placed = replace(piece, span_start=piece.span_start + skipped)
-                    yield Heard(placed, self.features(samples), total, is_tone(samples, rate))
+                    yield RecognisedPiece(placed, self.features(samples), total, is_tone(samples, rate))
                 warnings = list(map(str, audio.warnings))
         except AsrError as caught:
             error = caught
-        yield Ending(num_samples / rate, tuple(warnings), error)
+        yield EndOfRecording(num_samples / rate, tuple(warnings), error)
 
-    def windows(self, events: Iterable[Heard | Ending]) -> Iterator[list[tuple[Heard | Ending, list[Utterance]]]]:
-        """Yield pieces, each with the utterances that end in it, and endings; some minutes of audio at a time."""
+    def _windows(self, events: Iterable[Event]) -> Iterator[Window]:
+        """Yield pieces, each with the utterances that end in it, and ends; some minutes of audio at a time."""
         stitcher = self.make_stitcher()
         for window in _windows(events):
-            heard = [event for event in window if isinstance(event, Heard)]
+            heard = [event for event in window if isinstance(event, RecognisedPiece)]
             log_probs = iter(run_in_batches(self.runtime, [event.features for event in heard]))
-            done: list[tuple[Heard | Ending, list[Utterance]]] = []
+            done: Window = []
             for event in window:
-                if isinstance(event, Heard):
+                if isinstance(event, RecognisedPiece):
                     rows = next(log_probs)
                     if event.is_tone:
                         rows = np.full_like(rows, NEVER)
@@ -156,12 +172,12 @@ def batches_by_length(num_frames: Sequence[int]) -> Iterator[list[int]]:
         first = last
 
 
-def _windows(events: Iterable[Heard | Ending]) -> Iterator[list[Heard | Ending]]:
-    window: list[Heard | Ending] = []
+def _windows(events: Iterable[Event]) -> Iterator[list[Event]]:
+    window: list[Event] = []
     frames, limit = 0, BATCH_FRAMES
     for event in events:
         window.append(event)
-        frames += len(event.features) if isinstance(event, Heard) else 0
+        frames += len(event.features) if isinstance(event, RecognisedPiece) else 0
         if frames >= limit:
             yield window
             window, frames, limit = [], 0, min(2 * limit, WINDOW_FRAMES)

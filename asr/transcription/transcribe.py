@@ -1,29 +1,28 @@
 """Audio → transcript: what is recognised, decoded."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import AudioPart, AudioSource
+from asr.audio import AudioPart, AudioSource, Waveform
 from asr.bundle.bundle import Bundle, Precision
 from asr.bundle.runtime import Runtime, make_runtime
 from asr.cores import num_cores
-from asr.decoder import GreedyDecoder, Hypothesis, Labels
-from asr.errors import AsrError, DecodingError, UsageError
+from asr.decoder import GreedyDecoder, Labels
+from asr.errors import AsrError, DecodingError, UsageError, did_you_mean
 from asr.tokenizer import BLANK
-from asr.transcription.recognition import Ending, Heard, Recogniser
+from asr.transcription.decoding import Decoder, DecodingKeywords, DecodingOptions, make_decoder
+from asr.transcription.recognition import EndOfRecording, RecognisedPiece, Recogniser
 from asr.transcription.stitching import Stitcher, Utterance
 from asr.transcription.transcript import Alternative, Segment, Transcript
 
-Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
-
 # Called with the index of a source, the share of it that is recognised, in 0..1, and how many seconds that is.
-Progress = Callable[[int, float, float], None]
+OnProgress = Callable[[int, float, float], None]
 
 
 class Transcriber:
@@ -39,8 +38,8 @@ class Transcriber:
         Threads of the CPU; 0 means as many as there are cores.
     precision : {"float32", "int8"}
         int8 is faster on the CPU, and for LSTMs.
-    decoder : callable, optional
-        ``(log_probs (T, V)) -> hypotheses, best first``; greedy by default.
+    decoder : callable or DecodingOptions, optional
+        ``(log_probs (T, V)) -> hypotheses, best first``, or what describes one; greedy by default.
     runtime : Runtime, optional
         What runs the network, in place of one made of `device`, `threads` and `precision`.
 
@@ -64,14 +63,19 @@ class Transcriber:
         device: str = "cpu",
         threads: int = 0,
         precision: Precision = "float32",
-        decoder: Decoder | None = None,
+        decoder: Decoder | DecodingOptions | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
         self._runtime: Runtime = runtime or make_runtime(self.bundle, device, threads, precision)
         self._threads = threads or num_cores()
+        # What it is opened with again where it is unpickled.
+        self._opened_with = None if runtime else (self.bundle, device, threads, precision, decoder)
         labels = Labels(self.bundle.tokenizer.tokens, BLANK)
-        self._decoder = decoder or GreedyDecoder(labels, frame_seconds=self.bundle.frame_seconds)
+        if isinstance(decoder, DecodingOptions):
+            self._decoder = make_decoder(self.bundle, decoder)
+        else:
+            self._decoder = decoder or GreedyDecoder(labels, frame_seconds=self.bundle.frame_seconds)
         features = self.bundle.features
         frame_samples = features.hop_samples * self.bundle.model.time_reduction
         self._recogniser = Recogniser(
@@ -86,14 +90,26 @@ class Transcriber:
         """Return a recogniser that shares this one's network and decodes by `decoder`."""
         other = copy(self)
         other._decoder = decoder
+        other._opened_with = self._opened_with and (*self._opened_with[:-1], decoder)
         return other
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the model was opened with: the copy opens it again."""
+        if self._opened_with is None:
+            raise TypeError("a Transcriber that was given its runtime cannot be pickled: pickle its bundle")
+        return _open, self._opened_with
 
     def transcribe(self, source: AudioSource | AudioPart, *, source_rate: int | None = None) -> Transcript:
         """Recognise one recording of any length, in bounded memory.
 
         Parameters
         ----------
-        source : path, bytes, binary file object, ndarray, or AudioPart
+        source : path, bytes, binary file object, Waveform, ndarray, or AudioPart
             As `asr.load_audio` reads it; of an `AudioPart` only the part, the channels or the track that it names.
         source_rate : int, optional
             The rate of an array in Hz.
@@ -115,7 +131,7 @@ class Transcriber:
         sources: Iterable[AudioSource | AudioPart],
         *,
         source_rate: int | None = None,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         on_segment: Callable[[int, Segment], None] | None = None,
     ) -> Iterator[Transcript | AsrError]:
         """Recognise recordings, in batches across them; each gives its transcript, or the error that it met.
@@ -136,12 +152,11 @@ class Transcriber:
         UsageError
             If `sources` is a single recording.
         """
-        if isinstance(sources, str | bytes | os.PathLike | np.ndarray | AudioPart):
+        if isinstance(sources, str | bytes | os.PathLike | Waveform | np.ndarray | AudioPart):
             raise UsageError(f"sources is one {type(sources).__name__}; expected several, as a list of it")
-        events = (event for source in sources for event in self._recogniser.listen(source, source_rate))
         segments: list[Segment] = []
         index, error = 0, None
-        for window in self._recogniser.windows(events):
+        for window in self._recogniser.recognise(sources, source_rate):
             spoken = iter(self._decode([utterance for _, utterances in window for utterance in utterances]))
             for event, utterances in window:
                 for result in (next(spoken) for _ in utterances):
@@ -151,7 +166,7 @@ class Transcriber:
                         segments.append(result)
                         if on_segment:
                             on_segment(index, result)
-                if isinstance(event, Heard):
+                if isinstance(event, RecognisedPiece):
                     if progress and event.total_seconds:
                         seconds = event.piece.end / self.bundle.features.sample_rate
                         progress(index, min(1.0, seconds / event.total_seconds), seconds)
@@ -167,13 +182,13 @@ class Transcriber:
 
     def utterances(
         self, source: AudioSource | AudioPart, *, source_rate: int | None = None
-    ) -> tuple[list[Utterance], Ending]:
+    ) -> tuple[list[Utterance], EndOfRecording]:
         """Return the utterances of a recording with their log-probabilities, as `transcribe` decodes them.
 
         Returns
         -------
         utterances : list of Utterance
-        ending : Ending
+        ending : EndOfRecording
             The duration of the recording, and what is wrong with it.
 
         Raises
@@ -182,17 +197,17 @@ class Transcriber:
             If the source is not usable audio.
         """
         found: list[Utterance] = []
-        ending = Ending(0.0, (), None)
-        for window in self._recogniser.windows(self._recogniser.listen(source, source_rate)):
+        ending = EndOfRecording(0.0, (), None)
+        for window in self._recogniser.recognise([source], source_rate):
             for event, utterances in window:
                 found += utterances
-                if isinstance(event, Ending):
+                if isinstance(event, EndOfRecording):
                     ending = event
         if ending.error is not None:
             raise ending.error
         return found, ending
 
-    def _transcript(self, segments: list[Segment], ending: Ending) -> Transcript:
+    def _transcript(self, segments: list[Segment], ending: EndOfRecording) -> Transcript:
         return Transcript(tuple(segments), ending.duration_seconds, self.bundle.language, ending.warnings)
 
     def _decode(self, utterances: list[Utterance]) -> list[Segment | AsrError]:
@@ -211,3 +226,51 @@ class Transcriber:
         words = tuple(word.shifted(start, latest=end) for word in best.words)
         alternatives = tuple(Alternative(reading.text, reading.score) for reading in (best, *others) if others)
         return Segment(start, end, best.text, words, alternatives)
+
+
+def _open(bundle: Bundle, device: str, threads: int, precision: Precision, decoder: Any) -> Transcriber:
+    return Transcriber(bundle, device=device, threads=threads, precision=precision, decoder=decoder)
+
+
+def load(
+    model: str | os.PathLike[str] | Bundle,
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+    precision: Precision = "float32",
+    **decoding: Unpack[DecodingKeywords],
+) -> Transcriber:
+    """Return what recognises speech with a model.
+
+    Parameters
+    ----------
+    model : path or str
+        A bundle's directory, or the name of one that ships in the package.
+    device : str
+        "cpu" runs ONNX Runtime; "cuda", "cuda:1", … the GPU.
+    threads : int
+        Threads of the CPU; 0 means as many as there are cores.
+    precision : {"float32", "int8"}
+        int8 is faster on the CPU, and for LSTMs.
+    **decoding
+        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; greedy by default.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, device, precision or option, or options contradict each other.
+    ModelError
+        If the bundle is damaged.
+    DecodingError
+        If the language model or the lexicon cannot be read, or does not fit the model's alphabet.
+
+    Examples
+    --------
+    >>> asr.load("an4").transcribe("call.wav").text  # doctest: +SKIP
+    'two five seven'
+    """
+    known = DecodingKeywords.__annotations__
+    for name in decoding:
+        if name not in known:
+            raise UsageError(f"unknown option {name!r}{did_you_mean(name, known)}; expected one of {', '.join(known)}")
+    return Transcriber(model, device=device, threads=threads, precision=precision, decoder=DecodingOptions(**decoding))

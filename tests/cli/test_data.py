@@ -29,11 +29,11 @@ def test_show_verify_and_export(store: Path, tmp_path: Path, capsys: pytest.Capt
     show(store)
     assert "1 utterances, 0.00 h, 0 speakers, features" in capsys.readouterr().out
     verify([store])
-    export(store, tmp_path / "b.jsonl", root=tmp_path, to="nemo")
+    export(store, tmp_path / "b.jsonl", root=tmp_path, format="nemo")
     row = json.loads((tmp_path / "b.jsonl").read_text())
     assert (row["audio_filepath"], row["duration"], row["text"]) == (str(tmp_path / "a.wav"), 1.0, "it is")
     with pytest.raises(UsageError, match="did you mean 'nemo'"):
-        export(store, tmp_path / "b.jsonl", to="nemmo")
+        export(store, tmp_path / "b.jsonl", format="nemmo")
     with (store / "shard-00000.arrow").open("ab") as file:
         file.write(b"more")
     with pytest.raises(DataError, match="checksum"):

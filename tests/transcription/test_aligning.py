@@ -7,7 +7,7 @@ import pytest
 
 from asr.decoder import Labels
 from asr.transcription.aligning import align_audio
-from asr.transcription.recognition import Ending
+from asr.transcription.recognition import EndOfRecording
 from asr.transcription.segments import cut_audio
 from asr.transcription.stitching import Stitcher
 
@@ -26,7 +26,7 @@ class ClickReader:
         stitcher = Stitcher(Labels(LABELS), HOP, RATE)
         pieces = cut_audio([source], RATE, HOP)
         found = [u for piece, samples in pieces for u in stitcher.push(piece, self.log_probs(samples))]
-        return found, Ending(len(source) / RATE, ("cut",), None)
+        return found, EndOfRecording(len(source) / RATE, ("cut",), None)
 
     def log_probs(self, samples):
         peaks = np.abs(samples[: len(samples) // HOP * HOP].reshape(-1, HOP)).max(axis=1)

@@ -121,9 +121,9 @@ def test_options_switch_beam_search_on(example):
     assert describe(bundle, DecodingOptions()) == "greedy"
     assert describe(bundle, DecodingOptions(hotwords=[])) == "greedy"
     assert describe(bundle, DecodingOptions(hotwords=["two five"])).startswith("beam ")
-    assert describe(bundle, DecodingOptions(lm="none", nbest=2)).endswith("no LM")
+    assert describe(bundle, DecodingOptions(lm=None, nbest=2)).endswith("no LM")
     assert describe(bundle, DecodingOptions(beam_size=7)).startswith("beam 7, ")
-    reader = asr.load("an4", threads=1, lm="none", hotwords={" ".join(lexicon): 2.0}, nbest=3)
+    reader = asr.load("an4", threads=1, lm=None, hotwords={" ".join(lexicon): 2.0}, nbest=3)
     segment = reader.transcribe(example, source_rate=RATE).segments[0]
     assert 2 <= len(segment.alternatives) <= 3
     assert segment.alternatives[0].text == segment.text
@@ -133,7 +133,7 @@ def test_options_switch_beam_search_on(example):
 
 def test_a_lexicon_holds_all_that_is_said(example, tmp_path):
     (tmp_path / "words.txt").write_text("one\ntwo\nthree\n")
-    reader = asr.load("an4", threads=1, lm="none", lexicon=str(tmp_path / "words.txt"))
+    reader = asr.load("an4", threads=1, lm=None, lexicon=str(tmp_path / "words.txt"))
     words = {word.text for word in reader.transcribe(example, source_rate=RATE).words}
     assert words
     assert words <= {"one", "two", "three"}
