@@ -165,6 +165,8 @@ class Bundle:
         }
         if self.format_version == 1:
             mean, std = (value.tolist() for value in self.statistics.values()) if self.statistics else ([], [])
+            # Models of that format do not look ahead.
+            values["model"].pop("lookahead_frames")
             values["features"] |= {"normalisation": values["model"].pop("normalisation"), "mean": mean, "std": std}
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
