@@ -17,7 +17,8 @@ def decode(
     log_probs: Annotated[list[Path], typer.Argument(help="NumPy files (.npy), each with log-probs (frames, labels).")],
     labels: Annotated[Path, typer.Option(help="A JSON list of labels (as a bundle's tokens.json), or a vocab.json.")],
     blank: Annotated[int | None, typer.Option(help="The blank's index: 0, or the padding of a vocab.json.")] = None,
-    lm: Annotated[Path | None, typer.Option(help="An n-gram model of words: ARPA, gzip or not, or our binary.")] = None,
+    lm: Annotated[Path | None, typer.Option(help="An n-gram model: ARPA, our binary or KenLM's.")] = None,
+    lm_level: options.LmLevel = None,
     lexicon: Annotated[Path | None, typer.Option(help="The only words allowed: one a line, or WORD SPELLING.")] = None,
     hotword: options.Hotword = None,
     beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 and nothing else: greedy.")] = 100,
@@ -37,7 +38,7 @@ def decode(
     Prints the text of each file; with --nbest above 1, a line for each hypothesis: total, acoustic and language
     model score (natural logarithms) and text, separated by tabs. With several files, lines begin with the file's name.
     """
-    from asr.decoder import BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel
+    from asr.decoder import BeamSearchDecoder, GreedyDecoder, Labels, Lexicon, NGramModel
 
     common: dict[str, Any] = {"blank": blank, "frame_seconds": frame_seconds, "normalise": normalise}
     beam = _options(lm, {"beam_size": beam_size, "nbest": nbest}, {"alpha": alpha, "beta": beta, "oov": oov})
@@ -45,10 +46,16 @@ def decode(
     if beam_size == 1 and nbest == 1 and not (lm or lexicon or hotword):
         decoder = GreedyDecoder(_read_labels(labels), **common)
     else:
+        known = _read_labels(labels)
+        model = NGramModel.read(lm) if lm else None
+        if lm_level is None:
+            texts = known.texts if isinstance(known, Labels) else known
+            lm_level = "token" if model is not None and model.is_of_tokens(texts) else "word"
         decoder = BeamSearchDecoder(
-            _read_labels(labels),
+            known,
             options=beam,
-            lm=NGramModel.read(lm) if lm else None,
+            lm=model,
+            lm_level=lm_level,
             lexicon=Lexicon.read(lexicon) if lexicon else None,
             hotwords=options.hotword_weights(hotword or []),
             **common,

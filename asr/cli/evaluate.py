@@ -36,6 +36,7 @@ def evaluate(
     alpha: options.Alpha = None,
     beta: options.Beta = None,
     oov: options.Oov = None,
+    lm_level: options.LmLevel = None,
     hotword: options.Hotword = None,
     lexicon: options.Lexicon = "",
 ) -> None:
@@ -58,7 +59,7 @@ def evaluate(
     from asr.transcription.inputs import make_folder
 
     bundle, store = Bundle.load(model), open_store(data)
-    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon)
+    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, lm_level=lm_level)
     decoder, runtime = make_decoder(bundle, decoding), make_runtime(bundle, device, threads, precision)
     # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)

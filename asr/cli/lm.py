@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -39,6 +39,10 @@ def estimate(
     characters: Annotated[
         bool, typer.Option("--characters", help="Model characters, with | between words, instead of words.")
     ] = False,
+    tokens_of: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="Model the tokens of this model (a folder, or a name) instead of words."),
+    ] = "",
 ) -> None:
     """Estimate an interpolated modified Kneser-Ney model from text.
 
@@ -48,10 +52,16 @@ def estimate(
     from asr.decoder import ngram
     from asr.decoder.ngram.text import read_sentences, spell
 
+    if characters and tokens_of:
+        raise UsageError("--characters and --tokens-of: expected one of them")
     thresholds = _numbers("--cutoffs", cutoffs, int, "whole numbers, one an order, for instance 0,0,1")
     sentences = read_sentences(texts)
     with warnings_on_stderr():
-        model = ngram.estimate(spell(sentences) if characters else sentences, order=order, cutoffs=thresholds)
+        if tokens_of:
+            sentences = _in_tokens(sentences, tokens_of)
+        elif characters:
+            sentences = spell(sentences)
+        model = ngram.estimate(sentences, order=order, cutoffs=thresholds)
     write_model(model, out)
 
 
@@ -155,6 +165,17 @@ def require_out(out: Path) -> None:
         check_suffix(out)
     except DecodingError as error:
         raise UsageError(str(error)) from None
+
+
+def _in_tokens(sentences: Iterable[str], model: str) -> Iterator[str]:
+    """Yield sentences with a model's tokens as words, ``|`` for a space: text for fusion at every token."""
+    from asr.bundle.bundle import Bundle
+
+    tokenizer = Bundle.load(model).tokenizer
+    for sentence in sentences:
+        if sentence.strip():
+            pieces = (tokenizer.tokens[token] for token in tokenizer.encode(" ".join(sentence.split())))
+            yield " ".join("|" if piece == " " else piece for piece in pieces)
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], Number], expected: str) -> list[Number]:

@@ -31,6 +31,10 @@ Beta = Annotated[float | None, typer.Option(help="Bonus for each word, in nats."
 Oov = Annotated[
     Literal["allow", "penalise", "forbid"] | None, typer.Option(help="Words that the n-gram model does not know.")
 ]
+LmLevel = Annotated[
+    Literal["word", "token"] | None,
+    typer.Option(help="What the n-grams are of; by default tokens, if they list nothing else.", show_default=False),
+]
 Hotword = Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")]
 Lexicon = Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")]
 
@@ -65,6 +69,7 @@ def decoding_options(
     hotword: list[str] | None,
     lexicon: str,
     nbest: int = 1,
+    lm_level: Literal["word", "token"] | None = None,
 ) -> "DecodingOptions":
     """Return what the options of decoding describe.
 
@@ -76,7 +81,8 @@ def decoding_options(
     from asr.transcription.decoding import DecodingOptions
 
     chosen = None if lm == "none" else lm
-    return DecodingOptions(beam_size, chosen, alpha, beta, nbest, hotword_weights(hotword or []), lexicon, oov)
+    phrases = hotword_weights(hotword or [])
+    return DecodingOptions(beam_size, chosen, alpha, beta, nbest, phrases, lexicon, oov, lm_level)
 
 
 def hotword_weights(hotwords: list[str]) -> dict[str, float]:

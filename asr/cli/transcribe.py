@@ -45,6 +45,7 @@ def transcribe(
     alpha: options.Alpha = None,
     beta: options.Beta = None,
     oov: options.Oov = None,
+    lm_level: options.LmLevel = None,
     hotword: options.Hotword = None,
     lexicon: options.Lexicon = "",
     nbest: Annotated[int, typer.Option(min=1, help="Readings of each segment; in JSON, as alternatives.")] = 1,
@@ -92,7 +93,7 @@ def transcribe(
     _refuse_contradictions(outputs, skip_existing, {"--word-timestamps": word_timestamps, "--json": json_lines})
     if nbest > 1 and not (json_lines or (outputs and "json" in outputs.formats)):
         raise UsageError("--nbest is for JSON: give --json, or json among the --format")
-    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, nbest)
+    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, nbest, lm_level)
     if end is not None and end <= start:
         raise UsageError(f"--end: got {end:g} s, and --start {start:g} s; expected an end after the start")
     part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)

@@ -10,14 +10,13 @@ from asr.decoder.hotwords import Hotwords, build_automaton
 from asr.decoder.hypothesis import Hypothesis, Writer
 from asr.decoder.labels import Labels
 from asr.decoder.ngram import NGramModel
+from asr.decoder.ngram.model import DELIMITER_NAMES
 from asr.decoder.options import BeamOptions
 from asr.decoder.search.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, SCORER_TOKEN, Scorer, expect_starts
 from asr.decoder.search.kernel import Limits
 from asr.decoder.vocabulary import Vocabulary
 from asr.errors import DecodingError
 
-# Names under which language models of tokens list the word delimiter, which ARPA files cannot list as a space.
-DELIMITER_NAMES = ("|", "▁", "<space>", "<sp>")
 NO_ARRAYS = (
     np.zeros(2, np.int32), np.zeros(2, np.float32), np.zeros(2, np.int32), np.zeros(2, np.float32),
     np.zeros(3, np.int32),

@@ -52,6 +52,8 @@ class DecodingOptions:
         A file with the only words allowed, one a line, or ``WORD SPELLING``; empty for none.
     oov : {"allow", "penalise", "forbid"}, optional
         What becomes of words that the language model does not know; None penalises them.
+    lm_level : {"word", "token"}, optional
+        Whether the language model is one of words or of the model's tokens; None: of tokens if it lists nothing else.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class DecodingOptions:
     hotwords: Sequence[str] | Mapping[str, float] = ()
     lexicon: str = ""
     oov: Oov | None = None
+    lm_level: Literal["word", "token"] | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("beam size", self.beam_size), ("nbest", self.nbest)):
@@ -111,6 +114,7 @@ class DecodingKeywords(TypedDict, total=False):
     hotwords: Sequence[str] | Mapping[str, float]
     lexicon: str
     oov: Oov | None
+    lm_level: Literal["word", "token"] | None
 
 
 def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
@@ -144,6 +148,8 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
         beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **weights)  # type: ignore[arg-type]
     except DecodingError as error:
         raise UsageError(str(error)) from None
+    lm = NGramModel.read(path) if isinstance(path, Path) else path
+    level = options.lm_level or ("token" if lm is not None and lm.is_of_tokens(tokens) else "word")
     with warnings.catch_warnings():
         # A language model most of whose words the model cannot write makes the words worse, not better.
         warnings.filterwarnings("error", message="the labels can write", category=UserWarning)
@@ -153,7 +159,8 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
                 blank=BLANK,
                 frame_seconds=bundle.frame_seconds,
                 options=beam,
-                lm=NGramModel.read(path) if isinstance(path, Path) else path,
+                lm=lm,
+                lm_level=level,
                 lexicon=Lexicon.read(options.lexicon) if options.lexicon else None,
                 hotwords=_hotwords(bundle, options),
             )

@@ -1,13 +1,17 @@
 """``asr lm`` from text to a smaller model, as a user runs it."""
 
 import gzip
+import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from asr.bundle.bundle import SHIPPED, Bundle
 from asr.cli.lm import lm_app
 from asr.decoder.ngram import NGramModel
 from asr.errors import DecodingError, UsageError
+from asr.transcription.decoding import DecodingOptions, make_decoder
 
 SENTENCES = ["the cat sat", "the dog sat", "a cat saw the dog", "the dog saw a cat", "the cat sat on the dog"] * 3
 
@@ -75,6 +79,23 @@ def test_a_model_of_characters_has_a_mark_between_words(tmp_path):
     assert {"a", "c", "|"} <= set(model.words)
     assert "cat" not in model
     assert model.score("t h e | c a t | s a t") > model.score("t h e c a t s a t")
+
+
+def test_a_model_of_another_models_tokens(tmp_path):
+    (tmp_path / "text").write_text("\n".join(SENTENCES))
+    run("estimate", tmp_path / "text", "--tokens-of", "an4", "--order", 4, "--out", tmp_path / "tokens.arpa")
+    model = NGramModel.read(tmp_path / "tokens.arpa")
+    tokens = json.loads((SHIPPED / "an4" / "tokens.json").read_text())
+    assert model.is_of_tokens(tokens)
+    assert not model.is_of_tokens(["<blank>", " ", "t"])
+    assert model.score("t h e | c a t") > model.score("t h e c a t")
+    decoder = make_decoder(Bundle.load("an4"), DecodingOptions(lm=str(tmp_path / "tokens.arpa")))
+    as_words = make_decoder(Bundle.load("an4"), DecodingOptions(lm=str(tmp_path / "tokens.arpa"), lm_level="word"))
+    log_probs = np.log(np.random.default_rng(1).dirichlet(np.full(len(tokens), 0.3), 30)).clip(-30)
+    best = decoder(log_probs)[0]
+    names = ["|" if tokens[token] == " " else tokens[token] for token in best.tokens]
+    assert best.lm_score == pytest.approx(model.score(names), abs=1e-4)
+    assert as_words(log_probs)[0].lm_score != pytest.approx(best.lm_score)
 
 
 def test_what_cannot_be_meant_is_refused_before_any_work(tmp_path):

@@ -18,6 +18,8 @@ from asr.decoder.ngram.text import BOS, EOS, UNK, check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
 from asr.errors import DecodingError
 
+# Names under which models of tokens list the word delimiter, which ARPA files cannot list as a space.
+DELIMITER_NAMES = ("|", "▁", "<space>", "<sp>")
 # No label writes it.
 HIDDEN = "\0"
 # What `write` writes, told by the end of the name.
@@ -143,6 +145,11 @@ class NGramModel:
     def __contains__(self, word: str) -> bool:
         """Tell whether the model knows the word."""
         return word in self._ids
+
+    def is_of_tokens(self, tokens: Iterable[str]) -> bool:
+        """Tell whether the model is one of tokens: whether all its words are tokens, or names of a word delimiter."""
+        known = {*tokens, *DELIMITER_NAMES, UNK, BOS, EOS}
+        return self.counts[0] <= len(known) and all(word in known for word in self.words)
 
     @cached_property
     def end_id(self) -> int:
