@@ -42,7 +42,7 @@ def test_files_in_text_out(tmp_path):
     assert result["hypotheses"][0]["hotword_score"] == 2.5
     (tmp_path / "words.txt").write_text("ab\na\n")
     assert set(asr(paths[1], *labels, "--lexicon", tmp_path / "words.txt").split()) <= {"a", "ab"}
-    assert "is no number" in asr(paths[1], *labels, "--hotword", "ba=x", status=2)
+    assert "is not a number" in asr(paths[1], *labels, "--hotword", "ba=x", status=2)
     assert "is no NumPy array" in asr(tmp_path / "labels.json", *labels, status=1)
     assert "cannot read the labels" in asr(paths[1], "--labels", tmp_path / "none.json", status=2)
     assert "did you mean 'forbid'" in asr(paths[1], *labels, "--oov", "forbit", status=2)
