@@ -89,7 +89,7 @@ def test_the_cutting_of_samples_changes_nothing(bundles, name, decoding):
     listener = Listener(model)
     whole = listener.push(samples) + listener.close()
     assert any(isinstance(event, EndOfUtterance) for event in whole)
-    assert sum(len(event.words) for event in whole if isinstance(event, Stable)) >= 3
+    assert any(isinstance(event, Stable) for event in whole)
     seed = 11
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)
