@@ -24,7 +24,7 @@ from asr.recipe.language_model import lm, tune
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import check_settings, write_settings
 from asr.recipe.stages import prepare
-from asr.recipe.tokens import tokenizer, transcripts
+from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, tokenizer, transcripts
 from asr.recipe.training import train
 from asr.settings import override
 from asr.store.store import INDEX, FeatureStore
@@ -162,6 +162,41 @@ def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_p
     bundle = Bundle.load(tmp_path / "exp" / "bundle")
     assert not bundle.decoding
     assert not (tmp_path / "exp" / "bundle" / LANGUAGE_MODEL).exists()
+
+
+def test_words_that_never_follow_one_another_have_no_language_model(out, tmp_path, monkeypatch, capsys):
+    shutil.copytree(out / "exp", tmp_path / "exp")
+    run = replace(digits(out), out=tmp_path / "exp")
+    monkeypatch.setattr("asr.recipe.language_model.transcripts", lambda store, limit: ["您好世界", "yes", "no"] * 9)
+    lm(run)
+    assert "left out, for hardly any transcript has two words" in capsys.readouterr().err
+    tune(run)
+    assert not (run.bundle / LANGUAGE_MODEL).exists()
+    assert not Bundle.load(run.bundle).decoding
+
+
+def test_the_middle_layer_has_tokens_of_its_own(out, tmp_path):
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    changes = ("training.intermediate_ctc=0.3", "intermediate_tokenizer.kind=characters", "training.consistency=0.2")
+    run = replace(digits(out, *changes), out=tmp_path / "exp")
+    tokenizer(run)
+    train(run)
+    assert len(load_tokenizer(run)) == 24
+    middle = load_intermediate_tokenizer(run)
+    assert middle.kind == "characters"
+    bundle = Bundle.load(run.bundle)
+    assert not any("intermediate" in name for name in bundle.weights())
+    priors = np.load(run.bundle / "label_priors.npy")
+    assert priors.dtype == np.float32
+    assert np.exp(priors.astype(float)).sum() == pytest.approx(1, abs=1e-5)
+    # The second way: the means of what the bundle's own graph gives, over all of so small a set.
+    runtime, store = OnnxRuntime(bundle), run.training_store()
+    rows = np.concatenate([np.exp(runtime([bundle.front_end.stored(store, i)])[0]) for i in range(len(store))])
+    np.testing.assert_allclose(np.exp(priors), rows.mean(axis=0), atol=2e-3)
+    with pytest.raises(UsageError, match=r"training\.intermediate_ctc is 0"):
+        digits(out, "intermediate_tokenizer.kind=characters")
+    with pytest.raises(UsageError, match="'same' for the latter alone"):
+        digits(out, "tokenizer.kind=same", "tokenizer.vocab_size=0")
 
 
 def test_tokens_under_trained_weights_are_not_replaced(out, tmp_path):

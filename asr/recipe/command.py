@@ -15,7 +15,8 @@ from asr.settings import override
 
 def _require_training_extra(recipe: Recipe) -> None:
     """Say before the first stage, and not after hours of preparation, that training cannot run."""
-    subwords = ("sentencepiece",) if recipe.tokenizer.kind in ("unigram", "bpe") else ()
+    kinds = {recipe.tokenizer.kind, recipe.intermediate_tokenizer.kind}
+    subwords = ("sentencepiece",) if kinds & {"unigram", "bpe"} else ()
     for package in ("torch", "onnx", "pyarrow", "librosa", *subwords):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "train", "training")

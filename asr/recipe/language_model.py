@@ -18,6 +18,9 @@ from asr.store.layout import file_checksum
 if TYPE_CHECKING:
     from asr.decoder.ngram import NGramModel
 
+# The stamp of a model that was not made.
+LEFT_OUT = {"left_out": True}
+
 
 def lm(run: Run) -> None:
     """Training transcripts → n-gram model, where the recipe asks for one and names no file.
@@ -37,6 +40,15 @@ def lm(run: Run) -> None:
     else:
         texts = transcripts(run.training_store(), run.recipe.training.max_disagreement)
         stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(texts)}
+        if not _has_sentences(texts):
+            path.unlink(missing_ok=True)
+            print(
+                "language model: left out, for hardly any transcript has two words: the words of a language without "
+                "spaces, and of single commands, do not follow one another",
+                file=sys.stderr,
+            )
+            write_stamp(run.out, "lm", LEFT_OUT)
+            return
     if is_current(run.out, "lm", stamp, path):
         return
     model = NGramModel.read(config.file) if config.file else _estimated(texts, config)
@@ -50,6 +62,11 @@ def lm(run: Run) -> None:
     )
     model.write_arpa(path)
     write_stamp(run.out, "lm", stamp)
+
+
+def _has_sentences(texts: list[str]) -> bool:
+    """Return whether words follow one another in at least one transcript of twenty."""
+    return 20 * sum(len(text.split()) > 1 for text in texts) >= len(texts)
 
 
 def _estimated(texts: list[str], config: LanguageModelConfig) -> "NGramModel":
@@ -73,7 +90,7 @@ def _checksum(path: Path) -> str:
 def tune(run: Run) -> None:
     """Bundle, n-gram model and dev store → weights of the model and of the word bonus; both are put into the bundle.
 
-    Where the recipe asks for no n-gram model, one that the bundle has from before is taken out.
+    Where there is none to be made, one that the bundle has from before is taken out.
     """
     from asr.bundle.bundle import LANGUAGE_MODEL, TRIALS, Bundle
     from asr.bundle.runtime import OnnxRuntime
@@ -81,7 +98,7 @@ def tune(run: Run) -> None:
     from asr.evaluation.tune_bundle import TuningOptions, cached_log_probs, install, tune_bundle
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
-    if not config.wanted:
+    if not config.wanted or read_stamps(run.out).get("lm") == LEFT_OUT:
         if (run.bundle / LANGUAGE_MODEL).is_file():
             for name in (LANGUAGE_MODEL, TRIALS):
                 (run.bundle / name).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asr.bundle.bundle import Bundle
     from asr.store.store import AudioStore, FeatureStore
 
-TokenizerKind = Literal["characters", "unigram", "bpe", "phones", "init"]
+TokenizerKind = Literal["characters", "unigram", "bpe", "phones", "init", "same"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,10 @@ class TokenizerConfig:
 
     Parameters
     ----------
-    kind : {"characters", "unigram", "bpe", "phones", "init"}
+    kind : {"characters", "unigram", "bpe", "phones", "init", "same"}
         Their characters, subwords of SentencePiece (Kudo & Richardson 2018), the phones that a lexicon gives their
-        words, or the tokens of the model that training starts from (`Recipe.init`).
+        words, or the tokens of the model that training starts from (`Recipe.init`). "same" is for
+        `Recipe.intermediate_tokenizer` alone: those of the model's output.
     vocab_size : int
         Number of subwords, the blank among them; 0 for the other kinds.
     lexicon : str
@@ -131,6 +132,10 @@ class Recipe:
     speeds : tuple of float
         Speed-perturbed copies of the training utterances (Ko et al. 2015), such as (0.9, 1.1).
     tokenizer : TokenizerConfig
+    intermediate_tokenizer : TokenizerConfig
+        What the middle layer's outputs stand for in training, where ``training.intermediate_ctc`` is above 0: "same" as
+        the model's own, through the same output layer; or others, such as phones below and characters above, through
+        an output layer that the bundle does not have.
     init : str
         Fine-tuning: the model that training starts from, a bundle's directory or the name of one that ships. Features
         and the shape of the model must be the same; its outputs for tokens that the new alphabet has too are kept.
@@ -151,6 +156,7 @@ class Recipe:
     waveforms: bool = False
     speeds: tuple[float, ...] = ()
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    intermediate_tokenizer: TokenizerConfig = field(default_factory=lambda: TokenizerConfig(kind="same"))
     init: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -159,6 +165,16 @@ class Recipe:
     def __post_init__(self) -> None:
         check_types(self, "")
         self.train_weights  # noqa: B018  # Refuses what it cannot read.
+        if self.tokenizer.kind == "same" or self.intermediate_tokenizer.kind == "init":
+            raise UsageError(
+                f"tokenizer.kind is {self.tokenizer.kind!r} and intermediate_tokenizer.kind "
+                f"{self.intermediate_tokenizer.kind!r}; expected 'same' for the latter alone, and 'init' for the former"
+            )
+        if self.intermediate_tokenizer.kind != "same" and not self.training.intermediate_ctc:
+            raise UsageError(
+                f"intermediate_tokenizer.kind is {self.intermediate_tokenizer.kind!r}, but training.intermediate_ctc "
+                "is 0; expected a weight for it, such as 0.3"
+            )
         if self.tokenizer.kind == "init" and not self.init:
             raise UsageError("tokenizer.kind is 'init', but there is no model to start from; expected --set init=MODEL")
 

@@ -13,7 +13,7 @@ from asr.training.config import FREE_SETTINGS
 STAMPS = "stages.json"
 SETTINGS = "settings.json"
 # What a checkpoint depends on so much that training cannot go on from it with another value.
-FIXED = ("features", "tokenizer", "init", "model")
+FIXED = ("features", "tokenizer", "intermediate_tokenizer", "init", "model")
 # Of these, what may change all the same.
 LOOSE = ("model.dropout", "model.variational_dropout")
 # What may change but must be meant; the other settings are those of stages that are simply done again.

@@ -10,7 +10,7 @@ from asr.errors import DataError, UsageError
 from asr.files import atomic_directory, read_text, write_text
 from asr.lexicon import read_lexicon
 from asr.recipe.checks import check_letters, check_origin, check_splits
-from asr.recipe.recipe import Run
+from asr.recipe.recipe import Run, TokenizerConfig
 from asr.recipe.stage_state import SETTINGS, is_current, write_stamp
 from asr.settings import digest, to_dict
 from asr.tokenizer import TOKENS, CharTokenizer, PhoneTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
@@ -19,11 +19,21 @@ if TYPE_CHECKING:
     from asr.store.checking import Store
 
 
+OUTPUT, MIDDLE = "tokenizer", "intermediate_tokenizer"
+
+
 def tokenizer(run: Run) -> None:
-    """Training transcripts → tokens, which can write those of the dev split too."""
-    config = run.recipe.tokenizer
+    """Training transcripts → tokens, which can write those of the dev split too; and those of the middle layer."""
+    train, dev = check_splits(run)
+    _make_tokenizer(run, OUTPUT, [train, dev])
+    if run.recipe.intermediate_tokenizer.kind != "same":
+        _make_tokenizer(run, MIDDLE, [train])
+
+
+def _make_tokenizer(run: Run, name: str, stores: "list[Store]") -> None:
+    """Make ``<out>/<name>`` of the transcripts of the first of `stores`, unless it is there."""
+    config: TokenizerConfig = getattr(run.recipe, name)
     origin = check_origin(run)
-    stores = check_splits(run)
     texts = transcripts(stores[0], run.recipe.training.max_disagreement)
     stamp = {
         "tokenizer": to_dict(config),
@@ -32,8 +42,8 @@ def tokenizer(run: Run) -> None:
     }
     if config.kind == "phones":
         stamp["lexicon"] = _lexicon_digest(config.lexicon)
-    folder = run.out / "tokenizer"
-    if not is_current(run.out, "tokenizer", stamp, folder / TOKENS):
+    folder = run.out / name
+    if not is_current(run.out, name, stamp, folder / TOKENS):
         made: Tokenizer
         if config.kind == "init" and origin:
             made = origin.tokenizer
@@ -50,11 +60,11 @@ def tokenizer(run: Run) -> None:
                 "now give, and its weights do not fit them: choose another --out, or delete the folder"
             )
         with atomic_directory(folder) as new:
-            for name, content in made.files().items():
-                write_text(new / name, content)
-        write_stamp(run.out, "tokenizer", stamp)
-        print(f"tokenizer: {len(made)} tokens ({made.kind})", file=sys.stderr)
-    check_letters(load_tokenizer(run), stores)
+            for file, content in made.files().items():
+                write_text(new / file, content)
+        write_stamp(run.out, name, stamp)
+        print(f"{name.replace('_', ' ')}: {len(made)} tokens ({made.kind})", file=sys.stderr)
+    check_letters(_read(run, name, _made_kind(run, config)), stores)
 
 
 def _is_same(folder: Path, made: Tokenizer, texts: list[str]) -> bool:
@@ -101,12 +111,24 @@ def load_tokenizer(run: Run) -> Tokenizer:
     DataError
         If there is none.
     """
-    kind = (
-        run.origin.tokenizer.kind if run.recipe.tokenizer.kind == "init" and run.origin else run.recipe.tokenizer.kind
-    )
+    return _read(run, OUTPUT, _made_kind(run, run.recipe.tokenizer))
+
+
+def load_intermediate_tokenizer(run: Run) -> Tokenizer | None:
+    """Return that of the middle layer; None where it is the same. Raises as `load_tokenizer`."""
+    kind = run.recipe.intermediate_tokenizer.kind
+    return None if kind == "same" else _read(run, MIDDLE, kind)
+
+
+def _made_kind(run: Run, config: TokenizerConfig) -> str:
+    """Return the kind of a tokenizer that was made as `config` says."""
+    return run.origin.tokenizer.kind if config.kind == "init" and run.origin else config.kind
+
+
+def _read(run: Run, name: str, kind: str) -> Tokenizer:
     try:
-        return read_tokenizer(run.out / "tokenizer", kind)
+        return read_tokenizer(run.out / name, kind)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{run.out / 'tokenizer'}: holds no tokens of kind {kind!r} ({error}); run the stage tokenizer first"
+            f"{run.out / name}: holds no tokens of kind {kind!r} ({error}); run the stage tokenizer first"
         ) from None

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.files import write_text
+from asr.files import atomic_path, write_text
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
-from asr.recipe.tokens import load_tokenizer, targets_digest
+from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, targets_digest
 from asr.settings import digest
 from asr.tokenizer import PhoneTokenizer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Ids of utterances that cannot be trained on.
 LEFT_OUT = "left_out.txt"
+# In the bundle: see `label_priors`.
+PRIORS = "label_priors.npy"
 
 
 def train(run: Run) -> None:
@@ -32,19 +34,23 @@ def train(run: Run) -> None:
     stores = check_splits(run)
     tokenizer = load_tokenizer(run)
     check_letters(tokenizer, stores)
-    stamp = _stamp(run, stores, tokenizer)
+    middle = load_intermediate_tokenizer(run)
+    stamp = _stamp(run, stores, [tokenizer, *([middle] if middle else [])])
     # Another run may have left its bundle there: of several seeds, the best one's.
     if is_current(run.out, "train", {**stamp, "weights": _written_weights(run)}, run.bundle):
         return
 
     from asr.training.batches import BatchSource
     from asr.training.loop import Trainer
+    from asr.training.validation import label_priors
 
     weights = _weights(run, stores[0])
     model = _model(run, stores[0], weights, tokenizer)
+    if middle:
+        model.add_intermediate_output(len(middle))
     batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
     sources = (
-        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment, weights=weights),
+        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment, weights=weights, middle=middle),
         BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
     )
     trainer = Trainer(model, tokenizer, *sources, config, run.out)
@@ -54,6 +60,7 @@ def train(run: Run) -> None:
     best = trainer.run(accept_changes=run.allow_changes)
     if is_first():
         _write_bundle(run, stores[0], tokenizer, best)
+        _write_priors(run, label_priors(best, sources[0]))
         write_stamp(run.out, "train", {**stamp, "weights": _written_weights(run)})
         print(f"wrote {run.bundle}", file=sys.stderr)
 
@@ -80,7 +87,12 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
     write_bundle(bundle, model, model_card(bundle), run.bundle)
 
 
-def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") -> dict[str, Any]:
+def _write_priors(run: Run, priors: NDArray[np.float32]) -> None:
+    with atomic_path(run.bundle / PRIORS) as temporary, temporary.open("wb") as file:
+        np.save(file, priors)
+
+
+def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizers: "list[Tokenizer]") -> dict[str, Any]:
     from asr.store.store import open_store
 
     recipe = run.recipe
@@ -90,7 +102,7 @@ def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizer: "Tokenizer") ->
     return {
         "settings": digest(learned_settings(run)),
         "named": digest([recipe.name, recipe.description, recipe.licence, recipe.language]),
-        "tokens": targets_digest(tokenizer, store_texts),
+        "tokens": digest([targets_digest(tokenizer, store_texts) for tokenizer in tokenizers]),
         "data": digest([store.identity for store in (*stores, *materials)]),
         "init": run.origin.weights_sha256 if run.origin else "",
     }
@@ -159,7 +171,8 @@ def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchS
         for index, (split, weight) in enumerate(run.recipe.train_weights.items()):
             part = store.parts[index]
             print(f"{split}: {len(part)} utterances, {part.hours:.2f} h, weight {weight:g}", file=sys.stderr)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    named = model.named_parameters()
+    parameters = sum(value.numel() for name, value in named if not name.startswith("intermediate."))
     print(
         f"training {run.recipe.name}: {len(store)} utterances, {store.hours:.2f} h, "
         f"{parameters / 1e6:.1f} M parameters",

@@ -3,12 +3,14 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import ctc_loss
 
 from asr.decoder import GreedyDecoder
 from asr.errors import DataError, ModelError
-from asr.model import AcousticModel
+from asr.model import AcousticModel, time_mask
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch, BatchSource
 from asr.training.distributed import Ranks
@@ -16,6 +18,8 @@ from asr.wer import ErrorCounts, character_errors, word_errors
 
 # Utterances whose reference and hypothesis are shown.
 SAMPLES = 3
+# Batches of the training set that priors are measured on.
+PRIOR_BATCHES = 200
 
 
 @dataclass(frozen=True)
@@ -143,3 +147,33 @@ class Validator:
 
     def _text(self, tokens: tuple[int, ...]) -> str:
         return " ".join(self.source.tokenizer.decode(tokens).split())
+
+
+@torch.inference_mode()
+def label_priors(model: AcousticModel, source: BatchSource) -> NDArray[np.float32]:
+    """Return how often a model gives each token in a training set, ``(V,)``, natural logarithms.
+
+    That is the mean of its posteriors over the output frames of some utterances, unaltered and evenly spread over the
+    set by length. A decoder that divides the posteriors by these, or by a power of them, weighs rare tokens as a
+    generative model would (Manohar et al. 2015; for CTC: Zeyer et al. 2021, arXiv 2105.14849).
+
+    Parameters
+    ----------
+    model : AcousticModel
+    source : BatchSource
+        Of the training set.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    plan = source.in_order()
+    chosen = np.unique(np.linspace(0, len(plan) - 1, min(len(plan), PRIOR_BATCHES)).round().astype(int))
+    total, frames = torch.zeros(len(source.tokenizer), dtype=torch.float64), 0
+    for index in chosen.tolist():
+        batch = source.load(plan[index]).to(device)
+        log_probs, lengths = model(batch.features, batch.feature_lengths)
+        inside = time_mask(lengths, log_probs.shape[1])
+        total = total + log_probs.double().exp()[inside].sum(dim=0).cpu()
+        frames += int(lengths.sum())
+    # A token that never comes has a prior all the same: its logarithm must be a number.
+    priors: NDArray[np.float32] = (total / frames).clamp(min=1e-12).log().float().numpy()
+    return priors
