@@ -3,9 +3,11 @@
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +237,21 @@ def test_what_cannot_be_meant_is_refused(arpa):
 def test_another_letter_case_is_warned_of(arpa, caplog):
     build_ctcdecoder(["<pad>", "|", *"ABCDEFGHIJ"], arpa)
     assert "don't seem to agree" in caplog.text
+    caplog.clear()
+    build_ctcdecoder(["<pad>", "|", *"abc"], arpa)
+    assert not caplog.text
+
+
+def test_the_example_of_the_docs_runs(arpa, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arpa.rename("lm.arpa")
+    docs = Path(__file__).parents[2] / "docs" / "coming-from.md"
+    example, installing = re.findall(r"```python\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    labels = ["<pad>", "|", *"abcdefghijklmnopqrstuvwxyz"]
+    names = {"labels": labels, "logits": np.random.default_rng(0).normal(size=(20, len(labels)))}
+    exec(example, names)
+    assert isinstance(names["text"], str)
+    assert "pyctcdecode.install()" in installing
 
 
 def test_install_takes_the_place_of_pyctcdecode_once():

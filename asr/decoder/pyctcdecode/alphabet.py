@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 
 from asr.decoder.labels import Labels
+from asr.decoder.ngram.text import BOS, EOS, UNK
 from asr.errors import DecodingError
 
 BPE_TOKEN = "▁"
@@ -129,7 +130,8 @@ def _in_bpe_style(label: str) -> str:
 
 def verify_alphabet_coverage(alphabet: Alphabet, unigrams: Collection[str]) -> None:
     """Log a warning if the labels lack much of what the unigrams are written with."""
-    characters = set("".join(islice(unigrams, SAMPLE_SIZE)))
+    spoken = (word for word in unigrams if word not in (UNK, BOS, EOS))
+    characters = set("".join(islice(spoken, SAMPLE_SIZE)))
     known = set("".join(alphabet.labels))
     if characters and len(characters - known) / len(characters) > MOST_MISSING:
         logger.warning("Unigrams and labels don't seem to agree: does the letter case differ?")
