@@ -21,7 +21,7 @@ lm_app = typer.Typer(
 )
 
 TEXT_HELP = "Normalised text, one sentence a line; plain or packed (gz, bz2, xz, zst); a pipe; - for standard input."
-LM_HELP = "An n-gram model: ARPA, plain or packed, or this package's binary."
+LM_HELP = "An n-gram model: ARPA, plain or packed, or this package's binary; to be judged, KenLM's probing binary, too."
 OUT_HELP = (
     "Where to write the model: *.arpa, packed if .gz, .bz2, .xz or .zst follows, or *.bin (this package's binary, "
     "mapped into memory)."
