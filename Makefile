@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint clean
+LIGHT := .venv-light
+
+.PHONY: demo test light check lint docs clean
 
 demo: $(VENV)/.train
 	$(BIN)/python recipes/digits.py
@@ -20,7 +22,17 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+# What recognises runs without PyTorch: the tests that need none, where there is none.
+light: $(LIGHT)/.light
+	OMP_NUM_THREADS=1 $(LIGHT)/bin/python -m pytest -n $(WORKERS)
+
+check: lint test light
+
+# The site, and the examples of the docstrings; a warning, such as a link to a page that is not there, is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b doctest docs build/doctest
+	@echo build/docs/index.html
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,7 +47,16 @@ $(VENV)/.dev: $(VENV)/.train tools/mend_torchaudio.py
 	$(BIN)/python tools/mend_torchaudio.py
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+$(LIGHT)/.light: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[data,media,test]'
+	touch $@
+
 # Prepared corpora and trained models stay.
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LIGHT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
