@@ -28,7 +28,7 @@ def spoken(rng, tokens, num_labels, blank):
 
 
 def test_first_example():
-    names = example("Decoding the output of any CTC model")
+    names = example("Decode the output of any CTC model")
     best = names["best"]
     assert best.text == "ab"
     (word,) = best.words
