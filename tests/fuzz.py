@@ -191,7 +191,7 @@ def read_bundle(path: Path) -> object:
     target.write_bytes(path.read_bytes())
     try:
         bundle = Bundle.load(folder)
-        return bundle.tokenizer.encode("so"), bundle.log_mel, bundle.frame_seconds, bundle.results
+        return bundle.tokenizer.encode("so"), bundle.front_end, bundle.frame_seconds, bundle.results
     finally:
         target.write_bytes(before)
 

@@ -108,9 +108,10 @@ class Bundle:
     def front_end(self) -> FrontEnd:
         """What makes of samples, or of a store's utterance, what the network takes."""
         log_mel = LogMel(self.features, self.filterbank)
+        fills = self.model.normalisation == "utterance"
         if self.format_version == 1:
-            return FrontEnd(log_mel, self.model.normalisation, *self.statistics.values())
-        return FrontEnd(log_mel)
+            return FrontEnd(log_mel, self.model.normalisation, *self.statistics.values(), fills_dead_air=fills)
+        return FrontEnd(log_mel, fills_dead_air=fills)
 
     @property
     def network(self) -> ModelConfig:

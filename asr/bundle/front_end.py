@@ -13,6 +13,14 @@ from asr.store.store import FeatureStore
 # Frames whose sum is taken in the type of the features; the sums of these blocks are added in float64.
 SUM_FRAMES = 1024
 
+# Fainter than this, in dB of full scale, there is no sound at all: half a step of 13-bit audio.
+DEAD_DB = -80.0
+# What stands for it is as faint as the pauses around (the quietest tenth of the frames), and at least this much fainter
+# than speech (the loudest twentieth).
+FAINT_DB = 40.0
+# Features are natural logarithms of power.
+NATS_A_DB = np.log(10) / 10
+
 
 class FrontEnd:
     """Log-mel features as a model takes them: float16, as stores keep them, so that both give the same words.
@@ -24,6 +32,9 @@ class FrontEnd:
         What is done here: nothing, but for bundles of format 1, whose networks do not normalise themselves.
     mean, std : ndarray, shape (n_mels,), float32, optional
         For "global", in nats.
+    fills_dead_air : bool
+        Whether the frames in which there is no sound at all (edited or gated audio) become as faint as a pause. The
+        logarithm of nothing is far from that of any room, and would dominate what is normalised by utterance.
     """
 
     def __init__(
@@ -32,24 +43,46 @@ class FrontEnd:
         normalisation: Normalisation = "none",
         mean: NDArray[np.float32] | None = None,
         std: NDArray[np.float32] | None = None,
+        *,
+        fills_dead_air: bool = False,
     ) -> None:
         self.log_mel = log_mel
         self.sample_rate = log_mel.config.sample_rate
         self._normalisation = normalisation
         self._mean, self._std = mean, std
+        self._fills_dead_air = fills_dead_air
+        # Of white noise at full scale: the sum of the squared Hann window is 3 / 8 of its length.
+        energy = 0.375 * log_mel.config.window_samples * log_mel.filterbank.sum(axis=1)
+        self._full_scale = np.log(energy).astype(np.float32)
 
     def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
         """Return the features ``(T, n_mels)`` of samples ``(num_samples,)``, raising as `LogMel`."""
-        return self._normalised(self.log_mel(samples)).astype(np.float16)
+        return self._finished(self.log_mel(samples))
 
     def stored(self, store: Store, index: int) -> NDArray[np.float16]:
         """Return the features ``(T, n_mels)`` of an utterance of a store."""
         if not isinstance(store, FeatureStore):
             return self(store[index].samples.astype(np.float32) / 32768)
-        features = store[index].features
+        return self._finished(store[index].features)
+
+    def _finished(self, features: NDArray[Any]) -> NDArray[np.float16]:
+        """Return what the network takes of log-mel features ``(T, n_mels)``."""
+        if self._fills_dead_air:
+            features = self.fill_dead_air(features)
         if self._normalisation == "none":
+            return features.astype(np.float16, copy=False)
+        return self._normalised(features.astype(np.promote_types(features.dtype, np.float32))).astype(np.float16)
+
+    def fill_dead_air(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return log-mel features ``(T, n_mels)`` with a faint pause where there is no sound."""
+        power = np.exp(features.astype(np.float32) - self._full_scale).mean(axis=1)
+        dead = power <= 10 ** (DEAD_DB / 10)
+        if not dead.any() or dead.all():
             return features
-        return self._normalised(features.astype(np.float32)).astype(np.float16)
+        low, high = np.percentile(features[~dead].astype(np.float32), (10, 95), axis=0)
+        filled = features.copy()
+        filled[dead] = np.minimum(low, high - FAINT_DB * NATS_A_DB)
+        return filled
 
     def _normalised(self, features: NDArray[Any]) -> NDArray[Any]:
         if self._normalisation == "utterance":

@@ -25,8 +25,6 @@ LOOK_AHEAD_SECONDS = 300.0
 # A pause this long ends a span; so much of it stays on either side.
 PAUSE_SECONDS = 0.7
 MARGIN_SECONDS = 0.3
-# Noise in dead stretches is at least this much fainter than speech.
-FAINT_DB = 40.0
 
 # Spans of at most MAX_SECONDS are one piece. Others are cut between MIN_SECONDS and MAX_SECONDS after the last cut.
 MIN_SECONDS = 10.0
@@ -94,25 +92,6 @@ def cut_audio(
         yield from cutter.pieces(is_end=False)
     cutter.window.finish()
     yield from cutter.pieces(is_end=True)
-
-
-def fill_dead_air(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """Return samples with noise where there is none at all (edited or gated audio), as faint as the rest's pauses.
-
-    The logarithm of nothing is far from that of any room, and would dominate a normalisation over the utterance. The
-    noise is the same whenever it is made; audio without dead stretches is returned as it is.
-    """
-    step = level_step(sample_rate)
-    levels = measure_levels(samples, step)
-    dead = np.repeat(levels <= SILENCE_DB, step)[: len(samples)]
-    if not dead.any() or dead.all():
-        return samples
-    low, high = np.percentile(levels[levels > SILENCE_DB], (10, 95))
-    amplitude = 10 ** (min(low, high - FAINT_DB) / 20)
-    noise = np.random.default_rng(0).standard_normal(int(dead.sum()), dtype=np.float32)
-    filled = samples.copy()
-    filled[dead] += np.float32(amplitude) * noise
-    return filled
 
 
 def is_tone(samples: NDArray[np.float32], sample_rate: int) -> bool:

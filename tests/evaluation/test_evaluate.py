@@ -2,22 +2,31 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 pytest.importorskip("pyarrow", reason="stores need the [data] extra")
 
+from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import OnnxRuntime
 from asr.cli import app
 from asr.errors import DataError, UsageError
 from asr.evaluation.evaluate import evaluate
 from asr.evaluation.hypotheses import read_evaluation
 from asr.evaluation.results import Evaluation, UtteranceResult
-from asr.store.store import AudioStore, FeatureStore
+from asr.preparation.manifests import manifest_corpus
+from asr.preparation.options import PrepareOptions
+from asr.preparation.prepare import prepare
+from asr.store.store import AudioStore, FeatureStore, open_store
 from asr.transcription.decoding import DecodingOptions, make_decoder
 from asr.transcription.transcribe import Transcriber
 from asr.wer import ErrorCounts, word_errors
+
+EXAMPLE = Path(__file__).parents[2] / "data_prep" / "digits" / "example.wav"
 
 
 def test_a_store_gives_the_words_that_its_recordings_give(digits, bundle):
@@ -38,6 +47,40 @@ def test_a_store_gives_the_words_that_its_recordings_give(digits, bundle):
     other = replace(bundle, features=replace(bundle.features, sample_rate=8000))
     with pytest.raises(DataError, match="sampled at 16000 Hz; expected 8000 Hz"):
         evaluate(waveforms, other, runtime, decoder)
+
+
+@pytest.mark.parametrize("kind", ["features", "audio"])
+def test_dead_air_gives_the_words_that_transcription_gives(tmp_path, kind):
+    speech, rate = soundfile.read(EXAMPLE, dtype="float32")
+    none, half = np.zeros(round(0.4 * rate), np.float32), len(speech) // 2
+    parts = {"around": (none, speech, none), "end": (speech, none), "within": (speech[:half], none, speech[half:])}
+    for name, pieces in parts.items():
+        soundfile.write(tmp_path / f"{name}.wav", np.concatenate(pieces), rate)
+        (tmp_path / f"{name}.txt").write_text("five one six six seven nine eight")
+    prepare(manifest_corpus("mine", {"test": tmp_path}), tmp_path / "out", PrepareOptions(quiet=True, kind=kind))
+    store = open_store(tmp_path / "out" / "test")
+    bundle = Bundle.load("an4")
+    runtime, decoder = OnnxRuntime(bundle, threads=1), make_decoder(bundle, DecodingOptions())
+    transcriber = Transcriber(bundle, threads=1)
+    utterances = evaluate(store, bundle, runtime, decoder).utterances
+    assert {utterance.id for utterance in utterances} == set(parts)
+    for utterance in utterances:
+        assert utterance.hypothesis == transcriber.transcribe(tmp_path / f"{utterance.id}.wav").text
+
+
+def test_dead_air_becomes_as_faint_as_a_pause():
+    bundle = Bundle.load("an4")
+    rng = np.random.default_rng(1)
+    samples = np.zeros(32_000, np.float32)
+    samples[8000:24_000] = 0.1 * rng.standard_normal(16_000)
+    features = bundle.front_end.log_mel(samples).astype(np.float16)
+    filled = bundle.front_end.fill_dead_air(features)
+    sound = slice(52, 149)
+    np.testing.assert_array_equal(filled[sound], features[sound])
+    # 40 dB below the loudest frames, in nats.
+    assert features[20].mean() < filled[20].mean() < features[sound].mean() - 9
+    nothing = bundle.front_end.log_mel(np.zeros(8000, np.float32)).astype(np.float16)
+    np.testing.assert_array_equal(bundle.front_end.fill_dead_air(nothing), nothing)
 
 
 def result(counts, **facts):
