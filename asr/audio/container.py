@@ -25,8 +25,9 @@ CLOCKED = frozenset(["asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts", "
 STATED = frozenset(["aiff", "ape", "flac", "flv", "matroska", "mov", "mxf", "tak", "tta", "w64", "wav", "wv"])
 # Clocks of containers are this exact; packets of some are 60 ms long.
 MIN_PAUSE_SECONDS = 0.1
-# A longer pause is a clock that was set anew.
+# A longer pause, or one that reaches beyond the duration that the file states, is a damaged clock, or one set anew.
 MAX_PAUSE_SECONDS = 6 * 3600.0
+MAX_UNSTATED_PAUSE_SECONDS = 600.0
 # Of a file that is none, few packets can be decoded.
 MIN_DECODED_SHARE = 0.5
 # Frame types of AMR from here on (3GPP TS 26.101, 26.201) are comfort noise or nothing: pauses, which carry no speech.
@@ -133,10 +134,13 @@ class ContainerReader:
         # Players count from the first packet of any track.
         start = (self._container.start_time or 0) / 1e6
         is_clocked = self._format in CLOCKED
+        stated = (self._container.duration or 0) / 1e6
         for samples, seconds in self._decoded():
             if is_clocked and seconds is not None:
                 pause = seconds - start - given / rate
-                if not -MIN_PAUSE_SECONDS < pause < MAX_PAUSE_SECONDS:
+                is_stated = seconds - start <= stated + 1 and self.paused_seconds + pause < MAX_PAUSE_SECONDS
+                most = MAX_PAUSE_SECONDS if is_stated else MAX_UNSTATED_PAUSE_SECONDS - self.paused_seconds
+                if not -MIN_PAUSE_SECONDS < pause < max(MIN_PAUSE_SECONDS, most):
                     start += pause
                 elif pause > MIN_PAUSE_SECONDS:
                     self.paused_seconds += pause if given else 0.0

@@ -151,6 +151,8 @@ def _choose(file: BinaryIO, name: str, found: Survey, track: int | None) -> Read
     try:
         container = ContainerReader(file, name)
     except (AudioError, MissingExtraError) as error:
+        if sound is not None:
+            sound.close()
         file.seek(0)
         if sound is not None:
             return SoundReader(file, name, found)

@@ -74,6 +74,7 @@ def survey(file: BinaryIO) -> Survey:
     try:
         for begins, read in SURVEYS:
             if begins(head):
+                file.seek(0)
                 return read(file)
     finally:
         file.seek(0)
@@ -131,7 +132,7 @@ def _mpeg(file: BinaryIO) -> Survey:
         num_parts += 1
         has_total = has_total and bool(promised)
     lost += max(0, promised - found) * frame_seconds
-    return Survey(max(0.0, held), lost, max(1, num_parts), is_open=not (num_parts and has_total))
+    return Survey(max(0.0, held), lost, num_parts=max(1, num_parts), is_open=not (num_parts and has_total))
 
 
 def _mpeg_frames(file: BinaryIO) -> Iterator[tuple[int, int, int, bytes]]:
@@ -451,5 +452,5 @@ SURVEYS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Survey]], ...
     (lambda head: head.startswith(b".snd"), _au),
     (lambda head: head.startswith(b"FORM") and head[8:11] == b"AIF", _aiff),
     (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"), _mp4),
-    (lambda head: head.startswith(b"FLV\x01"), lambda file: _repeated(file.read(13))(file)),
+    (lambda head: head.startswith(b"FLV\x01") and len(head) > 13, lambda file: _repeated(file.read(13))(file)),
 )

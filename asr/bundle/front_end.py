@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.levels import FAINT_DB, SILENCE_DB, fill_dead_air
 from asr.features import LogMel
 from asr.model_config import MIN_STD, Normalisation
 from asr.store.checking import Store
@@ -13,11 +14,6 @@ from asr.store.store import FeatureStore
 # Frames whose sum is taken in the type of the features; the sums of these blocks are added in float64.
 SUM_FRAMES = 1024
 
-# Fainter than this, in dB of full scale, there is no sound at all: half a step of 13-bit audio.
-DEAD_DB = -80.0
-# What stands for it is as faint as the pauses around (the quietest tenth of the frames), and at least this much fainter
-# than speech (the loudest twentieth).
-FAINT_DB = 40.0
 # Features are natural logarithms of power.
 NATS_A_DB = np.log(10) / 10
 
@@ -33,8 +29,9 @@ class FrontEnd:
     mean, std : ndarray, shape (n_mels,), float32, optional
         For "global", in nats.
     fills_dead_air : bool
-        Whether the frames in which there is no sound at all (edited or gated audio) become as faint as a pause. The
-        logarithm of nothing is far from that of any room, and would dominate what is normalised by utterance.
+        Whether what a store holds becomes as faint as a pause where there is no sound at all (edited or gated audio):
+        transcription puts noise into such samples. The logarithm of nothing is far from that of any room, and would
+        dominate what is normalised by utterance.
     """
 
     def __init__(
@@ -62,21 +59,25 @@ class FrontEnd:
     def stored(self, store: Store, index: int) -> NDArray[np.float16]:
         """Return the features ``(T, n_mels)`` of an utterance of a store."""
         if not isinstance(store, FeatureStore):
-            return self(store[index].samples.astype(np.float32) / 32768)
-        return self._finished(store[index].features)
+            samples: NDArray[np.float32] = store[index].samples.astype(np.float32) / np.float32(32768)
+            return self(fill_dead_air(samples, self.sample_rate) if self._fills_dead_air else samples)
+        features: NDArray[Any] = store[index].features
+        return self._finished(self.fill_dead_air(features) if self._fills_dead_air else features)
 
     def _finished(self, features: NDArray[Any]) -> NDArray[np.float16]:
         """Return what the network takes of log-mel features ``(T, n_mels)``."""
-        if self._fills_dead_air:
-            features = self.fill_dead_air(features)
         if self._normalisation == "none":
             return features.astype(np.float16, copy=False)
         return self._normalised(features.astype(np.promote_types(features.dtype, np.float32))).astype(np.float16)
 
     def fill_dead_air(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Return log-mel features ``(T, n_mels)`` with a faint pause where there is no sound."""
+        """Return log-mel features ``(T, n_mels)`` with a faint pause where there is no sound.
+
+        As `asr.audio.levels.fill_dead_air` for samples: as faint as the quietest tenth of the frames, and at least
+        `FAINT_DB` fainter than the loudest twentieth.
+        """
         power = np.exp(features.astype(np.float32) - self._full_scale).mean(axis=1)
-        dead = power <= 10 ** (DEAD_DB / 10)
+        dead = power <= 10 ** (SILENCE_DB / 10)
         if not dead.any() or dead.all():
             return features
         low, high = np.percentile(features[~dead].astype(np.float32), (10, 95), axis=0)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioPart, AudioSource, AudioStream
+from asr.audio.levels import fill_dead_air
 from asr.bundle.front_end import FrontEnd
 from asr.bundle.runtime import Runtime
 from asr.errors import AsrError
@@ -71,17 +72,20 @@ class Recogniser:
     make_stitcher : callable
     frame_samples : int
         Samples from one frame of log-probabilities to the next.
+    fills_dead_air : bool
+        Whether noise is put where there is no sound at all, as models need that normalise by utterance.
     """
 
     front_end: FrontEnd
     runtime: Runtime
     make_stitcher: Callable[[], Stitcher]
     frame_samples: int
+    fills_dead_air: bool
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
         """Return the features ``(T, F)`` of samples ``(num_samples,)`` that are recognised as they are."""
         # Evaluation gives the same words, where transcription neither cuts the recording nor leaves silence out.
-        return self.front_end(samples)
+        return self.front_end(fill_dead_air(samples, self.front_end.sample_rate) if self.fills_dead_air else samples)
 
     def recognise(self, sources: Iterable[AudioSource | AudioPart], source_rate: int | None) -> Iterator[Window]:
         """Yield the pieces and the ends of recordings, each with the utterances that end in it; some minutes at a time.

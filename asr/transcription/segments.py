@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# The level is measured in frames of this length.
-LEVEL_SECONDS = 0.02
-# Quieter than this, in dB of full scale, is silence whatever surrounds it: half a step of 13-bit audio.
-SILENCE_DB = -80.0
+from asr.audio.levels import LEVEL_SECONDS, SILENCE_DB, level_step, measure_levels
+
 # Speech and pauses are told apart at this part of the range from the quietest tenth to the loudest twentieth of the
 # frames around, if that range is wide enough to tell them apart.
 THRESHOLD = 0.35
@@ -106,21 +104,6 @@ def is_tone(samples: NDArray[np.float32], sample_rate: int) -> bool:
     bands = np.sort(np.add.reduceat(power, starts))
     is_short = len(samples) < TONE_SECONDS * sample_rate
     return bool(bands[-TONE_BANDS:].sum() >= (TONE_SHARE_OF_SHORT if is_short else TONE_SHARE) * bands.sum())
-
-
-def level_step(sample_rate: int) -> int:
-    """Return the number of samples of which one level is measured."""
-    return max(1, round(LEVEL_SECONDS * sample_rate))
-
-
-def measure_levels(samples: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    """Return the level of each `step` samples (the last ones may be fewer) in dB of full scale."""
-    if not len(samples):
-        return np.zeros(0, np.float32)
-    starts = np.arange(0, len(samples), step)
-    sizes = np.diff(np.append(starts, len(samples)))
-    power = np.add.reduceat(np.square(samples, dtype=np.float64), starts) / sizes
-    return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
 
 
 def loudness_threshold(levels: NDArray[np.float32]) -> float:

@@ -83,6 +83,7 @@ class Transcriber:
             self._runtime,
             lambda: Stitcher(labels, frame_samples, features.sample_rate),
             frame_samples,
+            fills_dead_air=self.bundle.model.normalisation == "utterance",
         )
 
     def with_decoder(self, decoder: Decoder) -> Self:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.audio.levels import fill_dead_air
 from asr.transcription import segments
 from asr.transcription.segments import cut_audio
 
@@ -123,6 +124,15 @@ def test_a_long_recording_is_judged_by_what_is_around_and_kept_in_bounded_memory
     np.testing.assert_allclose(starts[1:], 5 * np.arange(1, 420) - 0.3, atol=0.05)
     assert max(samples for samples, _ in sizes) <= 75 * RATE
     assert max(levels for _, levels in sizes) <= 200 * 50
+
+
+def test_dead_air_is_filled_with_faint_noise_and_the_rest_is_untouched():
+    samples = np.zeros(3000, np.float32)
+    samples[1000:2000] = 0.1 * np.random.default_rng(1).standard_normal(1000)
+    filled = fill_dead_air(samples, 1000)
+    np.testing.assert_array_equal(filled[1000:2000], samples[1000:2000])
+    assert 0 < np.abs(np.concatenate((filled[:1000], filled[2000:]))).max() < 0.01
+    np.testing.assert_array_equal(fill_dead_air(np.zeros(500, np.float32), 1000), 0)
 
 
 @settings(max_examples=40, deadline=None)
