@@ -4,13 +4,15 @@ import io
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import typer
 
 from asr.errors import AsrError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # 128 + SIGINT, as shells have it.
 INTERRUPTED = 130

@@ -1,9 +1,9 @@
 """What can go wrong, as exceptions. Every message says what, what was got, what was expected, what to do.
 
 AsrError
-├── UsageError         an option, name or combination that cannot be meant (the command line exits with 2)
+├── UsageError         an invalid option, name or combination of them (the command line exits with 2)
 ├── AudioError         a file or array that is not usable audio
-├── DataError          a corpus, transcript or feature store that is not as it should be
+├── DataError          a corpus, transcript or feature store that is missing, damaged or does not fit
 ├── ModelError         a bundle or checkpoint that is incomplete or does not fit
 ├── DecodingError      log-probabilities, labels, language models or decoder options that do not fit
 └── MissingExtraError  an optional dependency that is not installed
@@ -18,7 +18,7 @@ class AsrError(Exception):
 
 
 class UsageError(AsrError, ValueError):
-    """An option, name or combination that cannot be meant."""
+    """An invalid option, name or combination of them."""
 
 
 class AudioError(AsrError, ValueError):
@@ -26,7 +26,7 @@ class AudioError(AsrError, ValueError):
 
 
 class DataError(AsrError, ValueError):
-    """A corpus, transcript or feature store that is not as it should be."""
+    """A corpus, transcript or feature store that is missing, damaged or does not fit."""
 
 
 class ModelError(AsrError, ValueError):

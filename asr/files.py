@@ -85,7 +85,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def probe_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and, for a moment, a file in it: that nothing can be written there shows before the work for it.
+    """Make a folder and, for a moment, a file in it, to find out before the work whether it can be written to.
 
     Raises
     ------

@@ -104,7 +104,7 @@ def collapse(path):
 
 def words_of(arpa):
     words = []
-    with open(arpa, encoding="utf-8") as file:
+    with Path(arpa).open(encoding="utf-8") as file:
         for line in file:
             if line.startswith("\\2-grams"):
                 break

@@ -1,6 +1,5 @@
 """Files are whole or as they were."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -131,7 +130,7 @@ def test_the_mode_is_that_of_an_ordinary_file(tmp_path):
     ordinary = tmp_path / "ordinary"
     ordinary.write_text("")
     write_text(tmp_path / "atomic", "")
-    assert os.stat(tmp_path / "atomic").st_mode == os.stat(ordinary).st_mode
+    assert (tmp_path / "atomic").stat().st_mode == ordinary.stat().st_mode
 
 
 def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):

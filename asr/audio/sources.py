@@ -125,7 +125,7 @@ def _spool(source: Any) -> BinaryIO:
             spooled.close()
             raise AudioError(f"{name}: cannot be read ({_said(error)})") from None
     spooled.seek(0)
-    return cast(BinaryIO, spooled)
+    return cast("BinaryIO", spooled)
 
 
 def _said(error: Exception) -> str:

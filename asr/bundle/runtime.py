@@ -232,7 +232,7 @@ def check_precision(bundle: Bundle, precision: str) -> Precision:
             f"precision int8 is for LSTMs: ONNX Runtime does not quantise the {bundle.model.cell} of model "
             f"{bundle.name!r}; use float32"
         )
-    return cast(Precision, precision)
+    return cast("Precision", precision)
 
 
 def pad(features: Sequence[Features]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

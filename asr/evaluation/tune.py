@@ -110,8 +110,8 @@ def tune(
 ) -> Tuned:
     """Search a grid, then around its best point, and choose by the rule of one standard error.
 
-    Among some dozens of weights, the one with the fewest errors on a small set is so by luck, and may be one that
-    switches the language model off. So of all weights whose errors are within one standard error of the fewest, in
+    Among some dozens of weights, the one with the fewest errors on a small set may be there by chance, and may
+    even switch the language model off. So of all weights whose errors are within one standard error of the fewest, in
     differences paired by utterance, those nearest to the defaults are chosen: Breiman et al. 1984, "Classification
     and regression trees", section 3.4.3, where the default is the smallest tree. The larger the set, the smaller the
     standard error is beside the differences.

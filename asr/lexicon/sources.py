@@ -4,13 +4,16 @@ import hashlib
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr.errors import DataError
 from asr.lexicon.dictionary import PronouncingDictionary
 from asr.lexicon.formats import read_lexicon
 from asr.text import TextProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CMUDICT = "cmudict"
 # Of 17 December 2024; its licence is in its own repository, and in our NOTICE.

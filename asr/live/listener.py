@@ -293,7 +293,7 @@ class Listener:
         Raises
         ------
         AudioError
-            If they are none.
+            If the samples are not usable audio.
         UsageError
             After `close`.
         """

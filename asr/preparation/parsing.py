@@ -3,7 +3,6 @@
 import codecs
 import functools
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,13 +36,13 @@ def find_audio(folder: Path, stem: str) -> Path:
 def _stems(folder: str) -> dict[str, tuple[str, ...]]:
     stems: dict[str, tuple[str, ...]] = {}
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(path.name for path in Path(folder).iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     for name in names:
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in AUDIO_SUFFIXES:
-            stems[stem] = (*stems.get(stem, ()), name)
+        path = Path(name)
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            stems[path.stem] = (*stems.get(path.stem, ()), name)
     return stems
 
 

@@ -185,7 +185,7 @@ class _Job:
         loop = asyncio.get_running_loop()
         alphabet = frozenset(model.bundle.tokenizer.alphabet)
         work = Work(
-            cast(BinaryIO, _Upload(form.file.file)),
+            cast("BinaryIO", _Upload(form.file.file)),
             form.decoding(alphabet),
             lambda segment: _call(loop, self._heard, segment),
         )

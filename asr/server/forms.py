@@ -123,7 +123,7 @@ def limited_receive(receive: Callable[[], Any], options: ServerOptions) -> Calla
         deadline = started + options.upload_seconds + received / MIN_BYTES_PER_SECOND
         try:
             message = cast(
-                Message,
+                "Message",
                 await asyncio.wait_for(receive(), max(0.0, min(options.upload_seconds, deadline - time.monotonic()))),
             )
         except TimeoutError:
@@ -196,8 +196,8 @@ def parse_form(form: FormData) -> TranscriptionForm:
         _text(form, "model"),
         _text(form, "language"),
         keywords,
-        cast(ResponseFormat, response_format),
-        cast(tuple[Granularity, ...], granularities or ("segment",)),
+        cast("ResponseFormat", response_format),
+        cast("tuple[Granularity, ...]", granularities or ("segment",)),
         bool(include),
         stream,
         None if beam_size is None else int(beam_size),
@@ -211,7 +211,7 @@ def _texts(form: FormData, name: str) -> tuple[str, ...]:
     values: Sequence[object] = [*form.getlist(f"{name}[]"), *form.getlist(name)]
     if not all(isinstance(value, str) for value in values):
         raise ApiError(400, f"The field {name!r} is a file; expected text.", param=name)
-    return tuple(cast(Sequence[str], values))
+    return tuple(cast("Sequence[str]", values))
 
 
 def _text(form: FormData, name: str) -> str:

@@ -85,7 +85,7 @@ def run_job(
     Raises
     ------
     UsageError
-        If an option cannot be meant.
+        If an option is invalid.
     ModelError, DecodingError
         If the model, the language model or the lexicon is damaged, or they do not fit each other.
     AsrError

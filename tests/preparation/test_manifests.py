@@ -244,7 +244,7 @@ def test_a_name_that_is_not_utf8_is_left_out_and_named(tmp_path: Path, say: Say)
     say(tmp_path / "in" / "a.wav", 0.5, 1)
     (tmp_path / "in" / "a.txt").write_text("it is")
     try:
-        os.rename(bytes(tmp_path / "in" / "a.wav"), bytes(tmp_path / "in") + b"/caf\xe9.wav")
+        os.rename(bytes(tmp_path / "in" / "a.wav"), bytes(tmp_path / "in") + b"/caf\xe9.wav")  # noqa: PTH104
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     say(tmp_path / "in" / "b.wav", 0.5, 2)

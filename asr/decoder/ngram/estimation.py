@@ -46,7 +46,7 @@ def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = 
     Raises
     ------
     DecodingError
-        If the order or the cut-offs cannot be meant, or the text has no words or holds ``<s>``, ``</s>`` or
+        If the order or the cut-offs are invalid, or the text has no words or holds ``<s>``, ``</s>`` or
         ``<unk>``.
 
     Warns
