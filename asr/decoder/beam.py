@@ -26,7 +26,8 @@ from asr.errors import DecodingError
 class BeamSearchDecoder:
     """Finds the most probable labellings, summed over their alignments, with the knowledge that is given.
 
-    ``score = acoustic_score + alpha * lm_score + beta * words + oov_score * unknown words + hotword_score``
+    ``score = acoustic_score + alpha * lm_score + beta * words + oov_score * unknown words + empty_score * delimiters
+    that end no word + log weights of the pronunciations + hotword_score``
 
     Parameters
     ----------
@@ -46,6 +47,9 @@ class BeamSearchDecoder:
         The only words that may be said: a `Lexicon`, a list of words, or the path of a lexicon.
     hotwords
         Expected phrases: `Hotwords`, a list of phrases, or phrase → weight.
+    label_priors
+        Natural logarithms, ``(V,)``, of each label's share of the frames, such as the mean of the model's posteriors
+        over its training set. They are subtracted from the log-probs, weighted: see `BeamOptions.prior_weight`.
     normalise
         Whether inputs are raw logits, to be made log-probabilities first.
 
@@ -72,6 +76,7 @@ class BeamSearchDecoder:
         lm_level: Literal["word", "token"] = "word",
         lexicon: Lexicon | Iterable[str] | str | os.PathLike[str] | None = None,
         hotwords: HotwordsLike = None,
+        label_priors: npt.ArrayLike | None = None,
         normalise: bool = False,
     ) -> None:
         if numba.config.DISABLE_JIT:
@@ -95,6 +100,7 @@ class BeamSearchDecoder:
             token_words=find_token_words(labels, lm) if lm is not None and lm_level == "token" else None,
             options=BeamOptions.of(options),
             hotwords=Hotwords.of(hotwords),
+            label_priors=label_priors,
         )
 
     @property
@@ -194,7 +200,7 @@ class BeamSearchDecoder:
         if isinstance(words, str):
             raise DecodingError(f"the words to add are one string, {words!r:.40}; expected a list, as in words.split()")
         if not isinstance(words, Lexicon):
-            words = Lexicon(words) if isinstance(words, Mapping) else setup.vocabulary.alphabet.spell(words)
+            words = Lexicon(words) if isinstance(words, Mapping) else setup.vocabulary.spelled(words)
         self._setup = replace(setup, vocabulary=setup.vocabulary.with_words(words, setup.word_lm))
 
     def _setup_for(self, hotwords: HotwordsLike, context: str | Hypothesis) -> SearchSetup:

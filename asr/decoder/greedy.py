@@ -10,7 +10,7 @@ import numpy.typing as npt
 from asr.decoder.batch import map_on_threads
 from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Writer
 from asr.decoder.labels import Labels
-from asr.decoder.log_probs import check_log_probs
+from asr.decoder.log_probs import check_log_probs, label_offsets
 from asr.errors import DecodingError
 
 
@@ -25,6 +25,8 @@ class GreedyDecoder:
         The blank's index; by default that of `labels`: see there.
     frame_seconds
         Seconds from one frame of the log-probs to the next; with the default, 1, times count frames.
+    label_priors, prior_weight, blank_scale
+        As of `BeamSearchDecoder` and `BeamOptions`.
     normalise
         Whether inputs are raw logits, to be made log-probabilities first.
 
@@ -46,11 +48,15 @@ class GreedyDecoder:
         *,
         blank: int | None = None,
         frame_seconds: float = 1.0,
+        label_priors: npt.ArrayLike | None = None,
+        prior_weight: float = 0.3,
+        blank_scale: float = 1.0,
         normalise: bool = False,
     ) -> None:
         self.labels = Labels.of(labels, blank)
         self.frame_seconds = check_frame_seconds(frame_seconds)
         self.normalise = normalise
+        self._offsets = label_offsets(self.labels, label_priors, prior_weight, blank_scale)
         self._never = np.flatnonzero(self.labels.is_special)
 
     def __call__(self, log_probs: npt.ArrayLike) -> list[Hypothesis]:
@@ -64,8 +70,8 @@ class GreedyDecoder:
         Returns
         -------
         list of one Hypothesis
-            Its acoustic score is the log-probability of the best path, not of all alignments of its text: a lower
-            bound of what `BeamSearchDecoder` reports for the same text.
+            Its acoustic score is the log-probability of the best path (without priors and blank scale), not of all
+            alignments of its text: a lower bound of what `BeamSearchDecoder` reports for the same text.
 
         Raises
         ------
@@ -73,10 +79,11 @@ class GreedyDecoder:
             If the log-probs are none, or do not fit the labels.
         """
         frames = check_log_probs(log_probs, len(self.labels), normalise=self.normalise)
+        scaled = frames if self._offsets is None else frames + self._offsets
         if len(self._never):
-            frames = frames.copy()
-            frames[:, self._never] = -np.inf
-        best = frames.argmax(axis=1)
+            scaled = scaled.copy()
+            scaled[:, self._never] = -np.inf
+        best = scaled.argmax(axis=1)
         values = frames[np.arange(len(frames)), best].astype(np.float64)
         starts = np.flatnonzero(np.diff(best, prepend=-1))
         ends = np.append(starts[1:], len(best))

@@ -1,14 +1,13 @@
 """Words and phrases that are expected, each with a bonus for being said."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.decoder.labels import Labels
 from asr.decoder.search.fusion import HOT_PLACE, link_places
 from asr.decoder.search.trie import TRIE_NODE, link_nodes, table_size
 from asr.decoder.vocabulary import Vocabulary
@@ -65,12 +64,10 @@ class Hotwords:
             raise DecodingError(f"the hotwords are {hotwords!r:.60}; expected phrases, or phrase: weight")
         return hotwords if isinstance(hotwords, Hotwords) else cls(() if hotwords is None else hotwords)
 
-    def split_by(self, labels: Labels) -> "Hotwords":
-        """Return the phrases divided into words as the labels divide them."""
-        if labels.has_words:
-            return self
+    def divided(self, split: Callable[[str], list[str]]) -> "Hotwords":
+        """Return the phrases divided into words by `split`."""
         result = Hotwords(())
-        result.weights = {tuple(labels.split(" ".join(words))): weight for words, weight in self.weights.items()}
+        result.weights = {tuple(split(" ".join(words))): weight for words, weight in self.weights.items()}
         return result
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asr.decoder.labels import Labels
 from asr.errors import DecodingError
 
 # float16 log-probs of large vocabularies are off by as much.
@@ -84,6 +85,47 @@ def check_log_probs(
             f"{totals[t]:g}; expected log-probabilities, where they sum to 1: for raw logits use normalise=True"
         )
     return frames
+
+
+def label_offsets(
+    labels: Labels, label_priors: npt.ArrayLike | None, prior_weight: float, blank_scale: float
+) -> npt.NDArray[np.float32] | None:
+    """Return what is added to the log-probs of each label: ``log(blank_scale)`` and ``-prior_weight * label_priors``.
+
+    A network's posteriors divided by its labels' priors are likelihoods but for a factor (Bourlard & Morgan 1994);
+    of CTC's blank only a share is wanted (Miao et al. 2015, section 3.3).
+
+    Parameters
+    ----------
+    labels
+        Of the log-probs' columns.
+    label_priors
+        Natural logarithms, ``(V,)``, of each label's share of the frames; None for none.
+    prior_weight, blank_scale
+        See `asr.decoder.BeamOptions`.
+
+    Returns
+    -------
+    float32 (V,), or None where nothing is added.
+
+    Raises
+    ------
+    DecodingError
+        If the priors do not fit the labels, or are no logarithms.
+    """
+    offsets = np.zeros(len(labels))
+    if label_priors is not None:
+        priors = np.asarray(_floats(label_priors), np.float64)
+        if priors.shape != offsets.shape:
+            raise DecodingError(f"the label priors have shape {priors.shape}; expected ({len(labels)},): one a label")
+        if not np.isfinite(priors).all() or abs(np.exp(priors).sum() - 1) > TOTAL_TOLERANCE:
+            raise DecodingError(
+                f"the label priors lie between {priors.min():g} and {priors.max():g}, and their exponentials sum to "
+                f"{np.exp(priors).sum():g}; expected finite natural logarithms of shares that sum to 1"
+            )
+        offsets -= prior_weight * priors
+    offsets[labels.blank] += np.log(blank_scale)
+    return offsets.astype(np.float32) if offsets.any() else None
 
 
 def _floats(log_probs: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from asr.decoder.hotwords import Hotwords, build_automaton
 from asr.decoder.hypothesis import Hypothesis, Writer
 from asr.decoder.labels import Labels
+from asr.decoder.log_probs import label_offsets
 from asr.decoder.ngram import NGramModel
 from asr.decoder.ngram.model import DELIMITER_NAMES
 from asr.decoder.options import BeamOptions
@@ -29,7 +30,7 @@ class SearchSetup:
 
     Parameters
     ----------
-    labels, frame_seconds, normalise, lm, options, hotwords
+    labels, frame_seconds, normalise, lm, options, hotwords, label_priors
         As of `BeamSearchDecoder`.
     vocabulary
         The words that may be said.
@@ -52,19 +53,26 @@ class SearchSetup:
     token_words: npt.NDArray[np.int32] | None
     options: BeamOptions
     hotwords: Hotwords
+    label_priors: npt.ArrayLike | None = None
     context: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         # Errors are raised here, not at the first utterance.
-        _ = self.scorer
+        _ = self.scorer, self.offsets
+
+    @cached_property
+    def offsets(self) -> npt.NDArray[np.float32] | None:
+        """What is added to the log-probs of each label, float32 (V,); None where that is nothing."""
+        options = self.options
+        return label_offsets(self.labels, self.label_priors, options.prior_weight, options.blank_scale)
 
     @cached_property
     def spoken(self) -> Vocabulary:
         """The vocabulary and the words of the hotwords."""
-        hotwords, vocabulary = self.hotwords.split_by(self.labels), self.vocabulary
+        hotwords, vocabulary = self._phrases, self.vocabulary
         for words, is_known in ((hotwords.words, True), (hotwords.unwanted, False)):
             if words:
-                lexicon = vocabulary.alphabet.spell(words)
+                lexicon = vocabulary.spelled(words)
                 vocabulary = vocabulary.with_words(lexicon, self.word_lm, what="the hotwords", is_known=is_known)
         return vocabulary
 
@@ -72,6 +80,13 @@ class SearchSetup:
     def word_lm(self) -> NGramModel | None:
         """The model, if it is one of words."""
         return self.lm if self.token_words is None else None
+
+    @cached_property
+    def _phrases(self) -> Hotwords:
+        return self.hotwords.divided(self._split)
+
+    def _split(self, text: str) -> list[str]:
+        return text.split() if self.vocabulary.is_closed else self.labels.split(text)
 
     @property
     def is_free(self) -> bool:
@@ -94,11 +109,11 @@ class SearchSetup:
         vocabulary, lm, word_lm = self.spoken, self.lm, self.word_lm
         units, unit_begins = vocabulary.alphabet.of_labels()
         tokens = np.zeros(len(self.labels), SCORER_TOKEN)
-        tokens["begins_word"] = self.begins_word
+        tokens["begins_word"], tokens["is_delimiter"] = self.begins_word, self.labels.is_delimiter
         tokens["first_unit"], tokens["end_unit"] = unit_begins[:-1], unit_begins[1:]
         if self.token_words is not None:
             tokens["word_id"] = self.token_words
-        hot = build_automaton(self.hotwords.split_by(self.labels), vocabulary)
+        hot = build_automaton(self._phrases, vocabulary)
         scorer = Scorer(
             tokens=tokens,
             units=units,
@@ -130,7 +145,9 @@ class SearchSetup:
         oov_score = oov_scores[options.oov] if word_lm is not None else 0.0
         alpha, beta = (float(options.alpha), float(options.beta)) if self.lm is not None else (0.0, 0.0)
         word_alpha, word_beta = (alpha, beta) if word_lm is not None else (0.0, 0.0)
-        unlisted_score = -np.inf if vocabulary.is_closed else oov_score
+        unlisted_score = oov_score
+        if vocabulary.is_closed:
+            unlisted_score = float(options.oov_score) if options.unlisted == "spell" else -np.inf
         unlisted_ahead = unlisted_score + word_beta
         if word_lm is not None:
             unlisted_ahead += alpha * word_lm.advance(word_lm.empty_state, 0)[0]
@@ -141,6 +158,7 @@ class SearchSetup:
             "word_beta": word_beta,
             "unlisted_score": unlisted_score,
             "oov_score": oov_score,
+            "empty_score": float(options.empty_score) if word_lm is not None else 0.0,
             "unlisted_ahead": unlisted_ahead,
         }
 
@@ -171,7 +189,7 @@ class SearchSetup:
             return self
         if self.token_words is None:
             text = context if isinstance(context, str) else context.text
-            return replace(self, context=tuple(map(self.lm.word_id, self.labels.split(text))))
+            return replace(self, context=tuple(map(self.lm.word_id, self._split(text))))
         if isinstance(context, str):
             raise DecodingError("the context is a text, and the language model one of tokens; expected a hypothesis")
         return replace(self, context=tuple(int(self.token_words[token]) for token in context.tokens))

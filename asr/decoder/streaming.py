@@ -91,6 +91,8 @@ class BeamStream:
     def push_checked(self, frames: npt.NDArray[np.float32]) -> None:
         """Decode some frames that `check_log_probs` has returned."""
         setup = self._setup
+        if setup.offsets is not None:
+            frames = frames + setup.offsets
         if any(setup.labels.is_special):
             frames = np.where(setup.labels.is_special, np.float32(-np.inf), frames)
         done = 0
@@ -271,6 +273,9 @@ class BeamStream:
 
     def _spans(self, backpointer: int, end: int, total: float) -> list[TokenSpan]:
         rows, means = trace_back(self._state, backpointer, end, total)
+        if self._setup.offsets is not None:
+            # Confidences are of posteriors.
+            means -= self._setup.offsets[rows[:, 0]]
         return [
             TokenSpan(token, start, stop, mean, self._ended(token, entry))
             for (token, entry, start, stop), mean in zip(rows.tolist(), means.tolist(), strict=True)

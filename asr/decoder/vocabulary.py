@@ -102,10 +102,6 @@ class Alphabet:
         places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         return np.where(known[places] == codes, places, -1).astype(np.int32), _begins(texts)
 
-    def spell(self, words: Iterable[str]) -> Lexicon:
-        """Return words spelled as they are written."""
-        return Lexicon(words) if self.labels.has_words else Lexicon({word: [(word,)] for word in words})
-
     def check(self, entries: Iterable[LexiconEntry], what: str) -> None:
         """Refuse words that the labels cannot write.
 
@@ -201,6 +197,12 @@ class Vocabulary:
     def __contains__(self, word: str) -> bool:
         """Tell whether a word is listed."""
         return word in self._known
+
+    def spelled(self, words: Iterable[str]) -> Lexicon:
+        """Return words spelled as they are written; without a lexicon or delimiters, each label is a word."""
+        if self.is_closed or self.alphabet.labels.has_words:
+            return Lexicon(words)
+        return Lexicon({word: [(word,)] for word in words})
 
     def with_words(
         self, words: Lexicon, model: NGramModel | None, *, what: str = "the added words", is_known: bool = True

@@ -10,8 +10,17 @@ from asr.decoder import BeamOptions, log_softmax
 
 LABELS = ["<blank>", " ", "a", "b"]
 SUBWORDS = ["<blank>", "▁a", "b", "▁ba", "a"]
+EMPTY_SCORE = -1.5
 NO_PRUNING = BeamOptions(
-    beam_size=2000, top_k=0, token_threshold=-math.inf, beam_threshold=math.inf, nbest=2000, alpha=0.8, beta=0.7
+    beam_size=2000,
+    top_k=0,
+    token_threshold=-math.inf,
+    beam_threshold=math.inf,
+    nbest=2000,
+    alpha=0.8,
+    beta=0.7,
+    oov_score=-10.0,
+    empty_score=EMPTY_SCORE,
 )
 ARPA = """\\data\\
 ngram 1=6
@@ -50,13 +59,18 @@ def labellings(log_probs):
     return totals
 
 
-def brute_force(log_probs, labels=LABELS, bonus=lambda words: 0.0):
+def num_empty(tokens, labels):
+    """How many delimiters end no word."""
+    return sum(labels[b] == " " and (a is None or labels[a] == " ") for a, b in itertools.pairwise([None, *tokens]))
+
+
+def brute_force(log_probs, labels=LABELS, bonus=lambda words: 0.0, empty_score=0.0):
     """Text → best score of a labelling with this text, by the written-out formula."""
     best = {}
     for tokens, log_p in labellings(log_probs).items():
         text = "".join(labels[token] for token in tokens).replace("▁", " ")
         words = text.split()
-        score = log_p + bonus(words)
+        score = log_p + bonus(words) + empty_score * num_empty(tokens, labels)
         if score > -np.inf:
             best[" ".join(words)] = max(best.get(" ".join(words), -np.inf), score)
     return best

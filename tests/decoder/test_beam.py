@@ -9,6 +9,7 @@ from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel, align, log_s
 from asr.errors import DecodingError
 from tests.decoder.brute_force import (
     ARPA,
+    EMPTY_SCORE,
     LABELS,
     NO_PRUNING,
     SUBWORDS,
@@ -17,6 +18,7 @@ from tests.decoder.brute_force import (
     hotword_bonus,
     labellings,
     lm_bonus,
+    num_empty,
     random_log_probs,
 )
 
@@ -47,7 +49,7 @@ def test_words_of_a_language_model(lm, oov, cost, labels):
     options = BeamSearchDecoder(labels, options=NO_PRUNING, lm=lm).with_options(oov=oov, oov_score=-3.0).options
     decoder = BeamSearchDecoder(labels, options=options, lm=lm)
     log_probs = random_log_probs(5, num_labels=len(labels))
-    expected = brute_force(log_probs, labels, lm_bonus(lm, options, cost))
+    expected = brute_force(log_probs, labels, lm_bonus(lm, options, cost), EMPTY_SCORE)
     hypotheses = decoder(log_probs)
     assert_same(hypotheses, expected)
     for hypothesis in hypotheses:
@@ -66,7 +68,7 @@ def test_without_sentence_end_and_with_added_words(lm):
         cost = 0.0 if all(word in lm or word == "bb" for word in words) else -np.inf
         return options.alpha * lm.score(words, eos=False) + options.beta * len(words) + cost
 
-    assert_same(decoder(log_probs), brute_force(log_probs, bonus=bonus))
+    assert_same(decoder(log_probs), brute_force(log_probs, bonus=bonus, empty_score=EMPTY_SCORE))
 
 
 def test_language_model_of_tokens(tmp_path):
@@ -90,7 +92,9 @@ def test_scores_add_up(lm):
     for hypothesis in decoder(random_log_probs(8))[:50]:
         words = hypothesis.text.split()
         unknown = sum(word not in lm and word != "b" for word in words)
+        empty = num_empty(hypothesis.tokens, LABELS)
         expected = hypothesis.acoustic_score + 0.8 * hypothesis.lm_score + 0.7 * len(words) - 10 * unknown
+        expected += EMPTY_SCORE * empty
         assert hypothesis.score == pytest.approx(expected + hypothesis.hotword_score, abs=1e-6)
         assert hypothesis.hotword_score == pytest.approx(hotword_bonus({"ab a": 1.5, "b": 2.0})(words))
 

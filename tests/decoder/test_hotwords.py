@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from asr.decoder import BeamSearchDecoder, Hotwords, Lexicon, log_softmax
 from asr.errors import DecodingError
 from tests.decoder.brute_force import (
+    EMPTY_SCORE,
     LABELS,
     NO_PRUNING,
     SUBWORDS,
@@ -46,7 +47,9 @@ def test_unknown_words_are_known_while_they_are_hot(lm):
     hot = decoder(log_probs, hotwords={"bb": 2.0})
     language = lm_bonus(lm, NO_PRUNING, -np.inf, known=["bb"])
     boost = hotword_bonus({"bb": 2.0})
-    assert_same(hot, brute_force(log_probs, bonus=lambda words: language(words) + boost(words)))
+    assert_same(
+        hot, brute_force(log_probs, bonus=lambda words: language(words) + boost(words), empty_score=EMPTY_SCORE)
+    )
     assert not any("bb" in hypothesis.text.split() for hypothesis in decoder(log_probs))
 
 

@@ -7,12 +7,14 @@ from asr.decoder import BeamSearchDecoder, Lexicon
 from asr.errors import DecodingError
 from tests.decoder.brute_force import (
     ARPA,
+    EMPTY_SCORE,
     LABELS,
     NO_PRUNING,
     SUBWORDS,
     assert_same,
     labellings,
     lm_bonus,
+    num_empty,
     random_log_probs,
 )
 
@@ -29,13 +31,13 @@ def readings(heard, spellings):
     return results
 
 
-def expected_texts(log_probs, labels, spellings, bonus):
+def expected_texts(log_probs, labels, spellings, bonus, empty_score=0.0):
     best = {}
     for tokens, log_p in labellings(log_probs).items():
         heard = "".join(labels[token] for token in tokens).replace("▁", " ").split()
         for words in readings(heard, spellings):
-            text = " ".join(words)
-            best[text] = max(best.get(text, -np.inf), log_p + bonus(words))
+            text, score = " ".join(words), log_p + bonus(words) + empty_score * num_empty(tokens, labels)
+            best[text] = max(best.get(text, -np.inf), score)
     return {text: score for text, score in best.items() if score > -np.inf}
 
 
@@ -54,7 +56,7 @@ def test_the_language_model_chooses_among_homophones(tmp_path):
     log_probs = random_log_probs(2)
     decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING, lexicon=Lexicon(WORDS), lm=model)
     hypotheses = decoder(log_probs)
-    assert_same(hypotheses, expected_texts(log_probs, LABELS, WORDS, lm_bonus(model, NO_PRUNING)))
+    assert_same(hypotheses, expected_texts(log_probs, LABELS, WORDS, lm_bonus(model, NO_PRUNING), EMPTY_SCORE))
     assert [word.text for word in hypotheses[0].words] == hypotheses[0].text.split()
 
 
@@ -64,7 +66,9 @@ def test_words_that_the_model_does_not_know(lm, oov):
     decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING, lexicon=Lexicon(words), lm=lm).with_options(oov=oov)
     cost = -10.0 if oov == "penalise" else -np.inf
     log_probs = random_log_probs(3)
-    assert_same(decoder(log_probs), expected_texts(log_probs, LABELS, words, lm_bonus(lm, NO_PRUNING, cost)))
+    assert_same(
+        decoder(log_probs), expected_texts(log_probs, LABELS, words, lm_bonus(lm, NO_PRUNING, cost), EMPTY_SCORE)
+    )
 
 
 @pytest.mark.parametrize("labels", [["_", " ", "a", "b"], ["_", "▁a", "▁bb", "b"]])

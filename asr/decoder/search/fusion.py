@@ -21,8 +21,8 @@ NO_MODEL, OF_WORDS, OF_TOKENS = 0, 1, 2
 # start_ahead: the most to expect of a word that begins with this label.
 SCORER_TOKEN = np.dtype(
     [
-        *(("begins_word", "i4"), ("first_unit", "i4"), ("end_unit", "i4"), ("word_id", "i4")),
-        *(("start_ahead", "f8"),),
+        *(("begins_word", "i4"), ("is_delimiter", "i4"), ("first_unit", "i4"), ("end_unit", "i4")),
+        *(("word_id", "i4"), ("pad", "i4"), ("start_ahead", "f8")),
     ]
 )
 # Within the word after the hotwords' state `hot`, at node `word` of the trie, a hotword is being said: `potential` is
@@ -36,8 +36,9 @@ class Scorer(NamedTuple):
     Parameters
     ----------
     tokens
-        SCORER_TOKEN (V,): whether a label ends the word before it; which of `units` it adds to a word; its word in
-        the language model, if that is one of tokens; and what to expect of a word that it begins.
+        SCORER_TOKEN (V,): whether a label ends the word before it, and adds nothing to the next; which of `units` it
+        adds to a word; its word in the language model, if that is one of tokens; what to expect of a word that it
+        begins.
     units
         int32, what all labels add to words: letters, or the labels themselves.
     trie_nodes, trie_table, entries
@@ -59,6 +60,8 @@ class Scorer(NamedTuple):
     unlisted_score, oov_score
         Cost of a word that the trie does not list, and of one that it lists but the model does not know; -inf
         forbids such words.
+    empty_score
+        Cost of a delimiter that ends no word.
     word_alpha, word_beta
         The same if the model is one of words, else 0.
     unlisted_ahead
@@ -88,6 +91,7 @@ class Scorer(NamedTuple):
     beta: float
     unlisted_score: float
     oov_score: float
+    empty_score: float
     word_alpha: float
     word_beta: float
     unlisted_ahead: float
@@ -128,10 +132,15 @@ def extend(scorer, fusion, token, entry):  # type: ignore[no-untyped-def]
     label = scorer.tokens[token]
     if scorer.level == OF_TOKENS:
         fusion = score_word(scorer, fusion, np.int64(label.word_id), 0.0)
+    bonus_of_token = 0.0
     if entry != NOT_ENDED:
         fusion = end_word(scorer, fusion, entry)
+    elif label.is_delimiter:
+        bonus_of_token = scorer.empty_score
     word = spell(scorer, fusion.word, token)
-    return FusionState(word, fusion.hot, fusion.lm_state, fusion.lm_score, fusion.hot_score, fusion.bonus)
+    return FusionState(
+        word, fusion.hot, fusion.lm_state, fusion.lm_score, fusion.hot_score, fusion.bonus + bonus_of_token
+    )
 
 
 @part

@@ -1,0 +1,164 @@
+"""Lexicons of phones against brute force: pronunciations, their weights, homophones, priors, hotwords, no delimiter."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from asr.decoder import BeamSearchDecoder, GreedyDecoder, Lexicon, NGramModel, log_softmax
+from asr.errors import DecodingError
+from tests.decoder.brute_force import (
+    ARPA,
+    EMPTY_SCORE,
+    NO_PRUNING,
+    assert_same,
+    hotword_bonus,
+    labellings,
+    lm_bonus,
+    random_log_probs,
+)
+
+PHONES = ["<blank>", "K", "AH", "T"]
+WITH_DELIMITER = [*PHONES, "|"]
+# "a" and "ab" sound alike; "ba" has two pronunciations; one of "c" begins as the other ends.
+ENTRIES = [
+    ("a", ("AH",), -0.3), ("ab", ("AH",), 0.0), ("ba", ("K", "AH"), -0.1), ("ba", ("K", "AH", "T"), -1.2),
+    ("c", ("T",), 0.0), ("c", ("T", "K"), -0.7),
+]  # fmt: skip
+PRIORS = np.log([0.5, 0.1, 0.15, 0.2, 0.05])
+
+
+def segmentations(tokens):
+    """All ways to read labels as entries, one after the other."""
+    if not tokens:
+        return [[]]
+    return [
+        [entry, *rest]
+        for entry in ENTRIES
+        if tokens[: len(entry[1])] == entry[1]
+        for rest in segmentations(tokens[len(entry[1]) :])
+    ]
+
+
+def readings(names):
+    """All ways to read labels as entries, with how many delimiters end no word."""
+    if "|" not in names:
+        yield from ((reading, 0) for reading in segmentations(names))
+        return
+    words = [tuple(group) for is_end, group in itertools.groupby(names, "|".__eq__) if not is_end]
+    for parts in itertools.product(*(segmentations(word) for word in words)):
+        if all(len(part) == 1 for part in parts):
+            starts = sum(b == "|" and a in (None, "|") for a, b in itertools.pairwise([None, *names]))
+            yield [part[0] for part in parts], starts
+
+
+def expected(log_probs, labels, bonus):
+    best = {}
+    for tokens, log_p in labellings(log_probs).items():
+        names = tuple(labels[token] for token in tokens)
+        if "|" in labels and "|" not in names and len(names) > 0 and not any(names == entry[1] for entry in ENTRIES):
+            continue
+        for entries, num_empty in readings(names):
+            if "|" in labels and "|" not in names and len(entries) > 1:
+                continue
+            words = [word for word, _, _ in entries]
+            score = log_p + sum(weight for _, _, weight in entries) + bonus(words, num_empty)
+            best[" ".join(words)] = max(best.get(" ".join(words), -np.inf), score)
+    return best
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    path.write_text(ARPA.replace("ngram 1=6", "ngram 1=7").replace("-1.1 ba -0.1", "-1.1 ba -0.1\n-0.8 c -0.25"))
+    return NGramModel.read(path)
+
+
+@pytest.mark.parametrize("labels", [PHONES, WITH_DELIMITER])
+@pytest.mark.parametrize("seed", range(3))
+def test_all_that_counts_at_once(labels, seed, model):
+    log_probs = random_log_probs(seed, num_frames=5, num_labels=len(labels))
+    priors = PRIORS[: len(labels)] - np.log(np.exp(PRIORS[: len(labels)]).sum())
+    hotwords = {"ab c": 2.0, "c": -0.6, "ba a ab": 3.5}
+    decoder = BeamSearchDecoder(
+        labels, options=NO_PRUNING, lm=model, lexicon=Lexicon.from_entries(ENTRIES), label_priors=priors,
+        hotwords=hotwords,
+    ).with_options(prior_weight=0.4, blank_scale=0.7)  # fmt: skip
+    scaled = log_probs - 0.4 * priors
+    scaled[:, 0] += math.log(0.7)
+    language, hot = lm_bonus(model, NO_PRUNING), hotword_bonus(hotwords)
+    hypotheses = decoder(log_probs)
+    assert_same(
+        hypotheses,
+        expected(scaled, labels, lambda words, num_empty: language(words) + hot(words) + EMPTY_SCORE * num_empty),
+    )
+    for hypothesis in hypotheses:
+        assert [word.text for word in hypothesis.words] == hypothesis.text.split()
+        assert all(0 <= word.confidence <= 1 for word in hypothesis.words)
+        assert hypothesis.hotword_score == pytest.approx(hot(hypothesis.text.split()))
+
+
+@pytest.mark.parametrize("labels", [PHONES, WITH_DELIMITER])
+def test_streams_and_a_narrow_beam(labels, model):
+    log_probs = log_softmax(2.5 * np.random.default_rng(4).normal(size=(300, len(labels))))
+    decoder = BeamSearchDecoder(
+        labels, lm=model, lexicon=Lexicon.from_entries(ENTRIES), options={"beam_size": 40, "nbest": 5}
+    )
+    whole = decoder(log_probs)
+    stream = decoder.stream()
+    taken = []
+    for chunk in np.array_split(log_probs, 17):
+        stream.push(chunk)
+        taken += stream.take_stable()
+    last = stream.finish()[0]
+    assert taken
+    assert (*taken, *last.words) == whole[0].words
+    assert [hypothesis.score for hypothesis in whole] == sorted((h.score for h in whole), reverse=True)
+
+
+def frames_of(names, labels):
+    probs = np.full((2 * len(names) + 1, len(labels)), 0.01)
+    probs[0::2, 0] = 1
+    probs[np.arange(1, len(probs), 2), [labels.index(name) for name in names]] = 1
+    return np.log(probs / probs.sum(axis=1, keepdims=True))
+
+
+def test_words_that_the_lexicon_does_not_list_can_be_spelled():
+    lexicon = Lexicon.from_entries(ENTRIES)
+    decoder = BeamSearchDecoder(WITH_DELIMITER, lexicon=lexicon)
+    log_probs = frames_of(["K", "AH", "|", "K", "K", "|", "T"], WITH_DELIMITER)
+    assert "<" not in decoder.decode(log_probs)
+    assert decoder.with_options(unlisted="spell").decode(log_probs) == "ba <K-K> c"
+    letters = BeamSearchDecoder(["_", " ", "a", "b"], lexicon=["a"], options={"unlisted": "spell"})
+    assert letters.decode(frames_of("a bab", ["_", " ", "a", "b"])) == "a <bab>"
+
+
+def test_words_are_added_with_their_pronunciations(model):
+    decoder = BeamSearchDecoder(PHONES, lexicon=Lexicon.from_entries(ENTRIES), lm=model)
+    with pytest.raises(DecodingError, match=r"no label: 'dada' .*spellings"):
+        decoder.add_words(["dada"])
+    with pytest.raises(DecodingError, match="hotwords"):
+        decoder(frames_of(["T"], PHONES), hotwords=["dada"])
+    decoder.add_words({"dada": [("K", "K", "T")]})
+    assert decoder.decode(frames_of(["K", "K", "T"], PHONES)) == "dada"
+    assert decoder(frames_of(["K", "K", "T"], PHONES), hotwords={"dada": 2.0})[0].hotword_score == 2
+
+
+def test_priors_of_greedy_decoding():
+    labels = ["_", "a", "b"]
+    log_probs = np.log([[0.5, 0.45, 0.05], [0.8, 0.1, 0.1], [0.3, 0.1, 0.6]])
+    assert GreedyDecoder(labels).decode(log_probs) == "b"
+    priors = np.log([0.8, 0.1, 0.1])
+    assert GreedyDecoder(labels, label_priors=priors).decode(log_probs) == "ab"
+    assert GreedyDecoder(labels, blank_scale=0.8).decode(log_probs) == "ab"
+    word = GreedyDecoder(labels, label_priors=priors)(log_probs)[0].words[0]
+    assert word.confidence == pytest.approx(0.45)
+    for wrong, message in (
+        (np.log([0.9, 0.1]), r"shape \(2,\); expected \(3,\)"),
+        ([0.8, 0.1, 0.1], "natural logarithms"),
+        ([0.0, -np.inf, -np.inf], "finite"),
+    ):
+        for make in (GreedyDecoder, BeamSearchDecoder):
+            with pytest.raises(DecodingError, match=message):
+                make(labels, label_priors=wrong)
