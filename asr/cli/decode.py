@@ -1,8 +1,10 @@
 """``asr decode``."""
 
 import dataclasses
+import io
 import json
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +16,14 @@ from asr.errors import DecodingError, UsageError
 
 
 def decode(
-    log_probs: Annotated[list[Path], typer.Argument(help="NumPy files (.npy), each with log-probs (frames, labels).")],
+    log_probs: Annotated[
+        list[Path], typer.Argument(help="NumPy files (.npy, .npz) with log-probs (frames, labels); - reads a pipe.")
+    ],
     labels: Annotated[Path, typer.Option(help="A JSON list of labels (as a bundle's tokens.json), or a vocab.json.")],
     blank: Annotated[int | None, typer.Option(help="The blank's index: 0, or the padding of a vocab.json.")] = None,
     lm: Annotated[Path | None, typer.Option(help="An n-gram model: ARPA, our binary or KenLM's.")] = None,
     lm_level: options.LmLevel = None,
-    lexicon: Annotated[Path | None, typer.Option(help="The only words allowed: one a line, or WORD SPELLING.")] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="The only words: WORD, or WORD SPELLING, a line.")] = None,
     hotword: options.Hotword = None,
     beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 and nothing else: greedy.")] = 100,
     nbest: Annotated[int, typer.Option(min=1, help="Hypotheses printed for each file.")] = 1,
@@ -36,7 +40,8 @@ def decode(
     """Decode the log-probabilities of any CTC model.
 
     Prints the text of each file; with --nbest above 1, a line for each hypothesis: total, acoustic and language
-    model score (natural logarithms) and text, separated by tabs. With several files, lines begin with the file's name.
+    model score (natural logarithms) and text, separated by tabs. With several
+    arrays, lines begin with the file's name (FILE:ARRAY in a .npz file).
     """
     from asr.decoder import BeamSearchDecoder, GreedyDecoder, Labels, Lexicon, NGramModel
 
@@ -61,23 +66,29 @@ def decode(
             **common,
         )
 
-    def decode_file(path: Path) -> list[Any] | str:
-        """Return the hypotheses, or what is wrong with the file."""
+    def decode_file(path: Path) -> list[tuple[str, list[Any] | DecodingError]]:
+        """Return the name of each array in the file, and its hypotheses or what is wrong with it."""
+        results: list[tuple[str, list[Any] | DecodingError]] = []
         try:
-            return list(decoder(_read_array(path)))
+            for name, array in _read_arrays(path):
+                try:
+                    results.append((name, list(decoder(array))))
+                except DecodingError as error:
+                    results.append((name, DecodingError(f"{name}: {error}".replace("normalise=True", "--normalise"))))
         except DecodingError as error:
-            message = str(error).replace("normalise=True", "--normalise")
-            return message if str(path) in message else f"{path}: {message}"
+            results.append((str(path), error))
+        return results
 
     failed = 0
     with ThreadPoolExecutor(threads) as pool:
-        results = pool.map(decode_file, log_probs)
-        for path, hypotheses in zip(log_probs, results, strict=True):
-            if isinstance(hypotheses, str):
-                failed += 1
-                print(f"asr: {hypotheses}", file=sys.stderr)
-            else:
-                _show(path if len(log_probs) > 1 else None, path, hypotheses, as_json=as_json, with_scores=nbest > 1)
+        for found in pool.map(decode_file, log_probs):
+            for name, hypotheses in found:
+                if isinstance(hypotheses, DecodingError):
+                    failed += 1
+                    print(f"asr: {hypotheses}", file=sys.stderr)
+                else:
+                    is_one = len(log_probs) == 1 == len(found)
+                    _show(name, hypotheses, as_json=as_json, with_name=not is_one, with_scores=nbest > 1)
     if failed:
         raise typer.Exit(1)
 
@@ -97,13 +108,13 @@ def _options(lm: Path | None, sizes: dict[str, Any], weights: dict[str, Any]) ->
     return options
 
 
-def _show(name: Path | None, path: Path, hypotheses: list[Any], *, as_json: bool, with_scores: bool) -> None:
+def _show(name: str, hypotheses: list[Any], *, as_json: bool, with_name: bool, with_scores: bool) -> None:
     if as_json:
-        print(json.dumps({"file": str(path), "hypotheses": list(map(_to_dict, hypotheses))}, ensure_ascii=False))
+        print(json.dumps({"file": name, "hypotheses": list(map(_to_dict, hypotheses))}, ensure_ascii=False))
         return
     for best in hypotheses:
         scores = [f"{score:.3f}" for score in (best.score, best.acoustic_score, best.lm_score)] if with_scores else []
-        print("\t".join([*([str(name)] if name else []), *scores, best.text]), flush=True)
+        print("\t".join([*([name] if with_name else []), *scores, best.text]), flush=True)
 
 
 def _to_dict(hypothesis: Any) -> dict[str, Any]:
@@ -126,16 +137,25 @@ def _read_labels(path: Path) -> Any:
     return content
 
 
-def _read_array(path: Path) -> Any:
+def _read_arrays(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the arrays of a file, or of standard input, with their names."""
     import numpy as np
 
+    is_pipe = str(path) == "-"
     try:
-        array = np.load(path, allow_pickle=False)
+        # A zip file is read from its end, which a pipe does not have.
+        content = np.load(io.BytesIO(sys.stdin.buffer.read()) if is_pipe else path, allow_pickle=False)
     except OSError as error:
         raise DecodingError(f"cannot read {path}: {error.strerror or error}") from None
     # NumPy evaluates the header of a damaged file, and raises whatever that does.
     except Exception:
-        array = None
-    if not isinstance(array, np.ndarray):
-        raise DecodingError(f"{path} is no NumPy array; expected a file that numpy.save wrote")
-    return array
+        raise DecodingError(f"{path} is no NumPy array; expected a file that numpy.save or numpy.savez wrote") from None
+    if isinstance(content, np.ndarray):
+        yield str(path), content
+        return
+    with content:
+        for name in content.files:
+            try:
+                yield f"{path}:{name}", content[name]
+            except Exception as error:
+                raise DecodingError(f"{path}: array {name!r} cannot be read: {error}") from None

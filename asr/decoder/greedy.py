@@ -11,6 +11,7 @@ from asr.decoder.batch import map_on_threads
 from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Writer
 from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs, label_offsets
+from asr.decoder.options import BeamOptions
 from asr.errors import DecodingError
 
 
@@ -56,6 +57,8 @@ class GreedyDecoder:
         self.labels = Labels.of(labels, blank)
         self.frame_seconds = check_frame_seconds(frame_seconds)
         self.normalise = normalise
+        # They are checked as those of the beam search.
+        BeamOptions(prior_weight=prior_weight, blank_scale=blank_scale)
         self._offsets = label_offsets(self.labels, label_priors, prior_weight, blank_scale)
         self._never = np.flatnonzero(self.labels.is_special)
 

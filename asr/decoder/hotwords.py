@@ -128,11 +128,10 @@ def build_automaton(hotwords: Hotwords, vocabulary: Vocabulary) -> HotArrays:
     nodes["children"] = trie["children"]
     of_entries = np.full(len(vocabulary.entries), -1, np.int32)
     ends: dict[str, list[int]] = {word: [] for word in numbers}
-    if numbers:
-        for entry, word in enumerate(vocabulary.written):
-            if word in numbers:
-                of_entries[entry] = numbers[word]
-                ends[word].append(int(vocabulary.entries["node"][entry]))
+    for word, number in numbers.items():
+        for entry in vocabulary.index[word]:
+            of_entries[entry] = number
+            ends[word].append(int(vocabulary.entries["node"][entry]))
     places, place_table = _places(hotwords, paths, ends, vocabulary.nodes)
     return HotArrays(nodes, table, places, place_table, of_entries)
 

@@ -2,10 +2,16 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
 from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from asr.errors import DecodingError
 
@@ -53,12 +59,17 @@ class Lexicon:
     def __init__(self, words: Iterable[str] | Mapping[str, Iterable[Spelling] | Spelling]) -> None:
         if isinstance(words, str):
             raise DecodingError(f"the lexicon is one string, {words!r:.40}; expected words, as in words.split()")
-        pairs = words.items() if isinstance(words, Mapping) else ((word, word) for word in words)
-        self._fill(
-            LexiconEntry(word, spelling)
-            for word, spellings in pairs
-            for spelling in ((spellings,) if isinstance(spellings, str | tuple) else spellings or [()])
-        )
+        if isinstance(words, Mapping):
+            names: list[str] = []
+            spelled: list[Spelling] = []
+            for word, spellings in words.items():
+                several = (spellings,) if isinstance(spellings, str | tuple) else tuple(spellings) or ((),)
+                names += [word] * len(several)
+                spelled += several
+        else:
+            names = list(words)
+            spelled = list(names)
+        self._fill(names, spelled, [0.0] * len(names))
 
     @classmethod
     def from_entries(cls, entries: Iterable[tuple[str, Spelling, float] | LexiconEntry]) -> "Lexicon":
@@ -70,7 +81,10 @@ class Lexicon:
             As of the class, or if a weight is not a finite number.
         """
         lexicon = object.__new__(cls)
-        lexicon._fill(LexiconEntry(*entry) for entry in entries)
+        rows = list(entries)
+        if not all(len(row) == 3 for row in rows):
+            raise DecodingError("the lexicon's entries are not all (word, spelling, log_weight)")
+        lexicon._fill([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
         return lexicon
 
     @classmethod
@@ -97,7 +111,8 @@ class Lexicon:
         DecodingError
             If the file cannot be read or has no words.
         """
-        entries = []
+        words: list[str] = []
+        spellings: list[Spelling] = []
         try:
             with Path(path).open(encoding="utf-8-sig") as file:
                 for line in file:
@@ -105,20 +120,45 @@ class Lexicon:
                     if labels[-1:] in (["|"], ["▁"]):
                         labels.pop()
                     if word:
-                        entries.append(LexiconEntry(word, tuple(labels) or word))
+                        words.append(word)
+                        spellings.append(tuple(labels) or word)
         except OSError as error:
             raise DecodingError(f"cannot read the lexicon {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise DecodingError(f"the lexicon {path} is not UTF-8: {error}") from error
-        return cls.from_entries(entries)
+        lexicon = object.__new__(cls)
+        lexicon._fill(words, spellings, [0.0] * len(words))
+        return lexicon
 
-    def _fill(self, entries: Iterable[LexiconEntry]) -> None:
-        self.entries = tuple(dict.fromkeys(entries))
-        if not self.entries:
+    def _fill(self, words: Sequence[str], spellings: Sequence[Spelling], log_weights: Sequence[float]) -> None:
+        if not words:
             raise DecodingError("the lexicon has no words; expected at least one")
-        for entry in self.entries:
-            _check(entry)
-        self._words = frozenset(entry.word for entry in self.entries)
+        if not _are_texts(words) or not _are_spelled(spellings) or not _are_finite(log_weights):
+            for row in zip(words, spellings, log_weights, strict=True):
+                _check(LexiconEntry(*row))
+        self._words = frozenset(words)
+        if len(self._words) < len(words):
+            # Of a pronunciation given twice, the first counts.
+            seen: dict[tuple[str, Spelling], int] = {}
+            first = [i for i, key in enumerate(zip(words, spellings, strict=True)) if seen.setdefault(key, i) == i]
+            words, spellings = [words[i] for i in first], [spellings[i] for i in first]
+            log_weights = [log_weights[i] for i in first]
+        self.words, self.spellings = tuple(words), tuple(spellings)
+        self.log_weights = np.array(log_weights, np.float32)
+
+    @property
+    def entries(self) -> list[LexiconEntry]:
+        """The words, each in each pronunciation."""
+        weights = self.log_weights.tolist()
+        return [LexiconEntry(*row) for row in zip(self.words, self.spellings, weights, strict=True)]
+
+    @cached_property
+    def inventory(self) -> tuple[dict[str, int], npt.NDArray[np.int32]]:
+        """The distinct letters or labels of the spellings, numbered, and the numbers of all, int32 (total length,)."""
+        numbers: defaultdict[str, int] = defaultdict()
+        numbers.default_factory = lambda: len(numbers)
+        codes = np.fromiter(map(numbers.__getitem__, chain.from_iterable(self.spellings)), np.int32)
+        return dict(numbers), codes
 
     def __len__(self) -> int:
         """Return the number of words."""
@@ -131,6 +171,26 @@ class Lexicon:
     def __iter__(self) -> Iterator[str]:
         """Iterate over the words."""
         return iter(self._words)
+
+
+def _are_texts(texts: Sequence[object]) -> bool:
+    return {*map(type, texts)} == {str} and " ".join(texts).split() == list(texts)  # type: ignore[arg-type]
+
+
+def _are_spelled(spellings: Sequence[object]) -> bool:
+    whole = [spelling for spelling in spellings if isinstance(spelling, str)]
+    divided = [spelling for spelling in spellings if isinstance(spelling, tuple)]
+    pieces = set(chain.from_iterable(divided))
+    return (
+        len(whole) + len(divided) == len(spellings)
+        and all(divided)
+        and (not whole or _are_texts(whole))
+        and all(isinstance(piece, str) and piece and not piece.isspace() for piece in pieces)
+    )
+
+
+def _are_finite(values: Sequence[object]) -> bool:
+    return {*map(type, values)} <= {int, float} and bool(np.isfinite(np.array(values, np.float64)).all())
 
 
 def _check(entry: LexiconEntry) -> None:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.labels import Labels, whole_characters
-from asr.decoder.lexicon import Lexicon, LexiconEntry, Spelling
+from asr.decoder.lexicon import Lexicon, Spelling
 from asr.decoder.ngram import NGramModel
 from asr.decoder.search.trie import TRIE_ENTRY, TRIE_NODE, empty_trie, insert_words, link_nodes, table_size
 from asr.errors import DecodingError
@@ -43,9 +43,9 @@ class Alphabet:
         alphabet = cls(labels, by_label=True)
         if lexicon is None:
             return replace(alphabet, by_label=not labels.has_words)
-        if labels.are_subwords and any(isinstance(entry.spelling, str) for entry in lexicon.entries):
+        if labels.are_subwords and any(isinstance(spelling, str) for spelling in lexicon.spellings):
             return replace(alphabet, by_label=False)
-        fits = (alphabet.units([entry.spelling for entry in lexicon.entries])[0] >= 0).all()
+        fits = lexicon.inventory[0].keys() <= alphabet._ids.keys()
         return alphabet if fits else replace(alphabet, by_label=False)
 
     @cached_property
@@ -82,6 +82,13 @@ class Alphabet:
             return units, _begins(spellings)
         return self._characters_of([self._letters(spelling) for spelling in spellings])
 
+    def units_of(self, lexicon: Lexicon) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Return the units of a lexicon's spellings: see `units`."""
+        if not self.by_label:
+            return self.units(lexicon.spellings)
+        numbers, codes = lexicon.inventory
+        return np.array([self._ids.get(piece, -1) for piece in numbers], np.int32)[codes], _begins(lexicon.spellings)
+
     def _letters(self, spelling: Spelling) -> str:
         if not isinstance(spelling, str):
             ids = self._ids
@@ -102,7 +109,7 @@ class Alphabet:
         places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         return np.where(known[places] == codes, places, -1).astype(np.int32), _begins(texts)
 
-    def check(self, entries: Iterable[LexiconEntry], what: str) -> None:
+    def check(self, lexicon: Lexicon, what: str) -> None:
         """Refuse words that the labels cannot write.
 
         Raises
@@ -110,15 +117,10 @@ class Alphabet:
         DecodingError
             Naming words and what they are spelled with.
         """
-        entries = list(entries)
-        units, begins = self.units([entry.spelling for entry in entries])
-        wrong = [
-            (entry.word, self.missing(entry.spelling))
-            for entry, begin, end in zip(entries, begins[:-1].tolist(), begins[1:].tolist(), strict=True)
-            if begin == end or (units[begin:end] < 0).any()
-        ]
-        if not wrong:
+        bad = np.flatnonzero(~_fits(*self.units_of(lexicon)))
+        if not len(bad):
             return
+        wrong = [(lexicon.words[i], self.missing(lexicon.spellings[i])) for i in bad.tolist()]
         shown = ", ".join(f"{word!r} ({', '.join(map(repr, missing)) or 'empty'})" for word, missing in wrong[:5])
         more = f", … ({len(wrong)} in all)" if len(wrong) > 5 else ""
         if self.by_label and not self._is_of_characters:
@@ -143,6 +145,13 @@ class Alphabet:
         return tuple(sorted(set(spelling if self.by_label else self._letters(spelling)) - set(known)))
 
 
+def _fits(units: npt.NDArray[np.int32], begins: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Return whether each spelling holds something, and only what the labels have."""
+    bad_before = np.concatenate([[0], np.cumsum(units < 0)])
+    is_clean = bad_before[begins[1:]] == bad_before[begins[:-1]]
+    return np.asarray(is_clean & (begins[1:] > begins[:-1]))
+
+
 def _begins(spellings: Sequence[Spelling]) -> npt.NDArray[np.int32]:
     begins = np.zeros(len(spellings) + 1, np.int32)
     np.cumsum(np.fromiter(map(len, spellings), np.int64, len(spellings)), out=begins[1:], dtype=np.int32)
@@ -163,6 +172,8 @@ class Vocabulary:
         How each entry is written.
     is_closed
         Whether other words cannot be said at all (a lexicon), whatever the language model knows.
+    index
+        The entries of each word.
     """
 
     alphabet: Alphabet
@@ -171,6 +182,7 @@ class Vocabulary:
     entries: npt.NDArray[Any]
     written: tuple[str, ...] = ()
     is_closed: bool = False
+    index: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, labels: Labels, model: NGramModel | None, lexicon: Lexicon | None) -> "Vocabulary":
@@ -184,19 +196,10 @@ class Vocabulary:
         alphabet = Alphabet.of(labels, lexicon)
         empty = cls(alphabet, *empty_trie(), is_closed=lexicon is not None)
         if lexicon is not None:
-            alphabet.check(lexicon.entries, "words of the lexicon")
-            return empty._with(lexicon.entries, model, is_known=False)
-        if model is None:
-            return empty
-        return empty._with(_writable(model, alphabet), model, is_known=False)
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.written)
-
-    def __contains__(self, word: str) -> bool:
-        """Tell whether a word is listed."""
-        return word in self._known
+            alphabet.check(lexicon, "words of the lexicon")
+        elif model is not None:
+            lexicon = _writable(model, alphabet)
+        return empty if lexicon is None else empty._with(lexicon, model, is_known=False)
 
     def spelled(self, words: Iterable[str]) -> Lexicon:
         """Return words spelled as they are written; without a lexicon or delimiters, each label is a word."""
@@ -214,49 +217,61 @@ class Vocabulary:
         DecodingError
             If a word has a spelling that the labels do not have.
         """
-        new = [entry for entry in words.entries if entry.spelling != entry.word or entry.word not in self._known]
-        self.alphabet.check(new, what)
+        known = [word for word in words if word in self.index]
         vocabulary = self
-        if is_known and not self._known.isdisjoint(words):
+        if is_known and known:
             entries = self.entries.copy()
-            entries["is_oov"][[index for index, word in enumerate(self.written) if word in words]] = False
+            entries["is_oov"][[entry for word in known for entry in self.index[word]]] = False
             vocabulary = replace(self, entries=entries)
-        return vocabulary._with(new, model, is_known) if new else vocabulary
+        new = [entry for entry in words.entries if entry.spelling != entry.word or entry.word not in self.index]
+        if not new:
+            return vocabulary
+        lexicon = Lexicon.from_entries(new)
+        self.alphabet.check(lexicon, what)
+        return vocabulary._with(lexicon, model, is_known)
 
-    def _with(self, words: Sequence[LexiconEntry], model: NGramModel | None, is_known: bool) -> "Vocabulary":
-        written, spellings, log_weights = zip(*words, strict=True) if words else ((), (), ())
-        units, begins = self.alphabet.units(spellings)
-        word_ids = np.zeros(len(words), np.int32)
-        log_probs = np.zeros(len(words), np.float32)
+    def _with(self, words: Lexicon, model: NGramModel | None, is_known: bool) -> "Vocabulary":
+        units, begins = self.alphabet.units_of(words)
+        count, num_words = len(words.words), len(self.written)
+        word_ids = np.zeros(count, np.int32)
+        log_probs = np.zeros(count, np.float32)
         if model is not None:
-            word_ids[:] = [model.word_id(word) for word in written]
+            word_ids[:] = list(map(model.word_id, words.words))
             log_probs[:] = model.unigram_log_probs(word_ids)
-        room = len(self.nodes) + len(units)
-        nodes, table = np.zeros(room, TRIE_NODE), np.zeros(table_size(room), np.int32)
-        entries = np.zeros(len(self.entries) + len(words), TRIE_ENTRY)
-        entries[: len(self.entries)] = self.entries
-        nodes[: len(self.nodes)] = self.nodes
-        added = entries[len(self.entries) :]
+        entries = np.zeros(num_words + count, TRIE_ENTRY)
+        entries[:num_words] = self.entries
+        added = entries[num_words:]
         added["word_id"] = word_ids
         added["is_oov"] = (word_ids == 0) & (model is not None) & (not is_known)
-        added["log_weight"] = log_weights
-        link_nodes(nodes, table, len(self.nodes))
-        trie = (nodes, table, entries)
-        count = insert_words(trie, len(self.nodes), units, begins, len(self.entries), log_probs)
+        added["log_weight"] = words.log_weights
+        nodes, table = self._room_for(len(units))
+        num_nodes = insert_words((nodes, table, entries), len(self.nodes), units, begins, num_words, log_probs)
+        index = dict(self.index)
+        for entry, word in enumerate(words.words, start=num_words):
+            index[word] = (*index.get(word, ()), entry)
         return replace(
-            self, nodes=nodes[:count].copy(), table=table, entries=entries, written=(*self.written, *written)
-        )
+            self, nodes=nodes[:num_nodes].copy(), table=table, entries=entries, index=index,
+            written=(*self.written, *words.words),
+        )  # fmt: skip
+
+    def _room_for(self, num_units: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        """Return copies of the nodes, with room for more, and of their table."""
+        nodes = np.zeros(len(self.nodes) + num_units, TRIE_NODE)
+        nodes[: len(self.nodes)] = self.nodes
+        if table_size(len(nodes)) <= len(self.table):
+            return nodes, self.table.copy()
+        table = np.zeros(table_size(len(nodes)), np.int32)
+        link_nodes(nodes, table, len(self.nodes))
+        return nodes, table
 
 
-def _writable(model: NGramModel, alphabet: Alphabet) -> list[LexiconEntry]:
+def _writable(model: NGramModel, alphabet: Alphabet) -> Lexicon | None:
     """Return the model's words that the labels can write; warn if these are few."""
     words = [word for word in model.words if word not in ("<unk>", "<s>", "</s>")]
     spellings: list[Spelling] = [(word,) for word in words] if alphabet.by_label else list(words)
-    units, begins = alphabet.units(spellings)
-    bad_before = np.concatenate([[0], np.cumsum(units < 0)])
-    is_writable = (bad_before[begins[1:]] == bad_before[begins[:-1]]).tolist()
-    pairs = list(zip(words, spellings, is_writable, strict=True))
-    result = [LexiconEntry(word, spelling) for word, spelling, writable in pairs if writable]
+    fits = _fits(*alphabet.units(spellings)).tolist()
+    pairs = list(zip(words, spellings, fits, strict=True))
+    result = [(word, spelling, 0.0) for word, spelling, writable in pairs if writable]
     if len(result) < LEAST_COVERAGE * len(words):
         misses = [(word, spelling) for word, spelling, writable in pairs if not writable][:5]
         shown = ", ".join(f"{word!r} ({', '.join(map(repr, alphabet.missing(text)))})" for word, text in misses)
@@ -266,4 +281,4 @@ def _writable(model: NGramModel, alphabet: Alphabet) -> list[LexiconEntry]:
             f"letters of {shown}; the labels hold {whole_characters(''.join(alphabet.characters))!r}: {hint}",
             stacklevel=2,
         )
-    return result
+    return Lexicon.from_entries(result) if result else None

@@ -13,12 +13,13 @@ from tests.decoder.brute_force import ARPA, LABELS
 ROOT = Path(__file__).parents[2]
 
 
-def asr(*arguments, status=0):
+def asr(*arguments, status=0, given=b""):
     command = [sys.executable, "-c", "from asr.cli import main; main()", "decode", *map(str, arguments)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == status, ran.stderr
-    assert "Traceback" not in ran.stderr
-    return ran.stderr if status else ran.stdout
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, input=given)
+    out, err = ran.stdout.decode(), ran.stderr.decode()
+    assert ran.returncode == status, err
+    assert "Traceback" not in err
+    return err if status else out
 
 
 def test_files_in_text_out(tmp_path):
@@ -38,6 +39,14 @@ def test_files_in_text_out(tmp_path):
     scores = [tuple(map(float, line.split("\t")[:3])) for line in lines]
     assert scores == sorted(scores, reverse=True)
     assert lines[0].endswith("\tab a")
+    np.savez(tmp_path / "both.npz", b=np.load(paths[1]), a=np.load(paths[0]), c=np.zeros((2, 9), np.float32))
+    lines = [f"{tmp_path / 'both.npz'}:b\tba", f"{tmp_path / 'both.npz'}:a\tab a"]
+    assert f"{tmp_path / 'both.npz'}:c: the log-probs have shape" in asr(tmp_path / "both.npz", *labels, status=1)
+    np.savez(tmp_path / "both.npz", b=np.load(paths[1]), a=np.load(paths[0]))
+    assert asr(tmp_path / "both.npz", *labels, "--beam-size", 1).splitlines() == lines
+    for file in (paths[0], tmp_path / "both.npz"):
+        assert "ab a" in asr("-", *labels, "--beam-size", 1, given=file.read_bytes())
+    assert "is no NumPy array" in asr("-", *labels, given=b"PK\x03\x04", status=1)
     result = json.loads(asr(paths[1], *labels, "--hotword", "ba=2.5", "--json"))
     assert result["hypotheses"][0]["hotword_score"] == 2.5
     (tmp_path / "words.txt").write_text("ab\na\n")
