@@ -12,9 +12,10 @@ import asr
 import asr.decoder
 
 READ = "source_rate=None, start_seconds=0.0, end_seconds=None, channels=None, audio_track=None"
+SCALES = "lm_level=None, label_priors=None, prior_weight=None, blank_scale=None"
 SIGNATURES = f"""\
 AudioStream(source, sample_rate, *, {READ})
-DecodingOptions(beam_size=None, lm='own', alpha=None, beta=None, nbest=1, hotwords=(), lexicon='', oov=None)
+DecodingOptions(beam_size=None, lm='own', alpha=None, beta=None, nbest=1, hotwords=(), lexicon='', oov=None, {SCALES})
 ErrorCounts(substitutions=0, insertions=0, deletions=0, hits=0)
 LogMel(config, filterbank=None)
 Segment(start, end, text, words, alternatives=())

@@ -52,16 +52,13 @@ class DecodingOptions:
         A file with the only words allowed, one a line, or ``WORD SPELLING``; empty for none.
     oov : {"allow", "penalise", "forbid"}, optional
         What becomes of words that the language model does not know; None penalises them.
-<<<<<<< HEAD
-    lm_level : {"word", "token"}, optional
-        Whether the language model is one of words or of the model's tokens; None: of tokens if it lists nothing else.
-=======
     label_priors : sequence of float, optional
         The natural logarithm of each label's share of the frames, V of them; times `prior_weight`, they are subtracted
         from the log-probabilities.
     prior_weight, blank_scale : float, optional
         As of `asr.decoder.BeamOptions`, for greedy decoding too; None takes the decoder's defaults.
->>>>>>> fb91e14 (Lexicons of 100,000 words are ready in under a second; asr decode reads .npz and pipes; priors and blank scale in DecodingOptions)
+    lm_level : {"word", "token"}, optional
+        Whether the language model is one of words or of the model's tokens; None: of tokens if it lists nothing else.
 
     Raises
     ------
@@ -76,30 +73,21 @@ class DecodingOptions:
     nbest: int = 1
     hotwords: Sequence[str] | Mapping[str, float] = ()
     lexicon: str = ""
-<<<<<<< HEAD
     oov: Oov | None = None
     lm_level: Literal["word", "token"] | None = None
-=======
-    oov: Literal["allow", "penalise", "forbid"] | None = None
     label_priors: Sequence[float] | None = None
     prior_weight: float | None = None
     blank_scale: float | None = None
->>>>>>> fb91e14 (Lexicons of 100,000 words are ready in under a second; asr decode reads .npz and pipes; priors and blank scale in DecodingOptions)
 
     def __post_init__(self) -> None:
         for name, value in (("beam size", self.beam_size), ("nbest", self.nbest)):
             if value is not None and value < 1:
                 raise UsageError(f"the {name} is {value}; expected 1 or more (a beam of 1 is greedy decoding)")
         weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
-<<<<<<< HEAD
         if self.lm is None and weighs:
             raise UsageError(f"{', '.join(weighs)}: for a language model, and lm is none")
-=======
-        if self.lm == "none" and weighs:
-            raise UsageError(f"{', '.join(weighs)}: for a language model, and --lm none means without one")
         if self.prior_weight is not None and self.label_priors is None:
             raise UsageError(f"prior_weight is {self.prior_weight}, and there are no label_priors that it could weigh")
->>>>>>> fb91e14 (Lexicons of 100,000 words are ready in under a second; asr decode reads .npz and pipes; priors and blank scale in DecodingOptions)
         if self.beam_size == 1 and self.needs_beam:
             raise UsageError(
                 f"{', '.join(self._of_beam_search())} is for beam search, and a beam size of 1 means greedy decoding: "
@@ -136,61 +124,11 @@ class DecodingKeywords(TypedDict, total=False):
     nbest: int
     hotwords: Sequence[str] | Mapping[str, float]
     lexicon: str
-<<<<<<< HEAD
     oov: Oov | None
     lm_level: Literal["word", "token"] | None
-=======
-    oov: Literal["allow", "penalise", "forbid"] | None
     label_priors: Sequence[float] | None
     prior_weight: float | None
     blank_scale: float | None
-
-
-def load(
-    model: str | os.PathLike[str] | Bundle,
-    *,
-    device: str = "cpu",
-    threads: int = 0,
-    precision: Precision = "float32",
-    **decoding: Unpack[DecodingKeywords],
-) -> Transcriber:
-    """Return what recognises speech with a model.
-
-    Parameters
-    ----------
-    model : path or str
-        A bundle's directory, or the name of one that ships in the package.
-    device : str
-        "cpu" runs ONNX Runtime; "cuda", "cuda:1", … the GPU.
-    threads : int
-        Threads of the CPU; 0 means as many as there are cores.
-    precision : {"float32", "int8"}
-        int8 is faster on the CPU, and for LSTMs.
-    **decoding
-        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; greedy by default.
-
-    Raises
-    ------
-    UsageError
-        If there is no such model, device, precision or option, or options contradict each other.
-    ModelError
-        If the bundle is damaged.
-    DecodingError
-        If the language model or the lexicon cannot be read, or does not fit the model's alphabet.
-
-    Examples
-    --------
-    >>> asr.load("an4").transcribe("call.wav").text  # doctest: +SKIP
-    'two five seven'
-    """
-    known = DecodingKeywords.__annotations__
-    for name in decoding:
-        if name not in known:
-            raise UsageError(f"unknown option {name!r}{did_you_mean(name, known)}; expected one of {', '.join(known)}")
-    bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-    decoder = make_decoder(bundle, DecodingOptions(**decoding))
-    return Transcriber(bundle, device=device, threads=threads, precision=precision, decoder=decoder)
->>>>>>> fb91e14 (Lexicons of 100,000 words are ready in under a second; asr decode reads .npz and pipes; priors and blank scale in DecodingOptions)
 
 
 def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:

@@ -291,6 +291,7 @@ class BeamSearchDecoderCTC:
                 "alpha": float(lm.alpha),
                 "beta": float(lm.beta),
                 "oov_score": oov_score,
+                "empty_score": 0.0,
                 "sentence_end": bool(lm.score_boundary),
             }
         search = self._searches[id(model)].with_options(**options)
