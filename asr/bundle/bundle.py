@@ -10,6 +10,7 @@ model.int8.onnx     the network quantised, for LSTMs (optional)
 lm.arpa.gz          a language model (optional)
 token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
 lexicon.txt.gz      words and their phones (for tokens of kind "phones")
+g2p.npz             a model that guesses the phones of other words (optional)
 tuning.json         what `asr tune` has tried, and tuning.png, a picture of it (optional)
 """
 
@@ -38,9 +39,11 @@ LANGUAGE_MODEL = "lm.arpa.gz"
 
 Precision = Literal["float32", "int8"]
 GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+# What guesses the phones of words that the lexicon lacks.
+G2P_FILE = "g2p.npz"
 # Of `asr tune`: what was tried, and a picture of it.
 TRIALS, PICTURE = "tuning.json", "tuning.png"
-OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, LEXICON, TRIALS, PICTURE)
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, LEXICON, G2P_FILE, TRIALS, PICTURE)
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
 DECODING_KEYS = ("alpha", "beta", "beam_size")

@@ -107,7 +107,8 @@ def onnx_card(bundle: Bundle, precision: Precision) -> str:
         hop=config.hop_samples,
         floor=f"{config.floor:g}",
         features=FEATURES,
-        join="" if bundle.tokenizer.kind == "characters" else '.replace("▁", " ").strip()',
+        between=" " if bundle.tokenizer.kind == "phones" else "",
+        join="" if bundle.tokenizer.kind in ("characters", "phones") else '.replace("▁", " ").strip()',
     )
 
 
@@ -163,7 +164,7 @@ session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionPro
 inputs = {"features": features[None].astype(np.float32), "lengths": np.array([len(features)])}
 log_probs = session.run(["log_probs"], inputs)[0][0]
 best = log_probs.argmax(axis=1)
-text = "".join(tokens[i] for i, before in zip(best, [0, *best]) if i and i != before)$join
+text = "$between".join(tokens[i] for i, before in zip(best, [0, *best]) if i and i != before)$join
 print(text)
 ```
 

@@ -84,6 +84,15 @@ def evaluate(
 def _warn_of_unwritable(store: "Store", bundle: "Bundle") -> None:
     from asr.store.checking import unwritable
 
+    if bundle.tokenizer.kind == "phones":
+        lacking = [text for text in store.texts if bundle.tokenizer.unknown(text)]
+        if lacking:
+            print(
+                f"asr: {len(lacking)} of {len(store)} references hold words that the model's lexicon lacks, as "
+                f"{', '.join(bundle.tokenizer.unknown(lacking[0])[:10])}; each counts as an error",
+                file=sys.stderr,
+            )
+        return
     count, characters = unwritable(store, bundle.tokenizer.tokens[1:])
     if count:
         print(

@@ -70,7 +70,10 @@ def check(
 
         print(missing_from_lm(known, NGramModel.read(lm).words))
     if model:
-        known.check_phones(phones_of(model), f"model {model}")
+        from asr.bundle.bundle import Bundle
+        from asr.transcription.pronouncing import phones_of
+
+        known.check_phones(phones_of(Bundle.load(model)).phones, f"model {model}")
         print(f"all phones are among those of model {model}")
 
 
@@ -124,6 +127,43 @@ def extend(
 
 
 @lexicon_app.command()
+def prefer(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE", help="Prepared stores: data/an4/train.")],
+    model: Annotated[str, typer.Option(help="A model of phones: a bundle's directory, or a name.")],
+    out: Annotated[Path, typer.Option(help=OUT_HELP)],
+    lexicon: Annotated[Path | None, typer.Option(help="Its alternatives; by default the model's own.")] = None,
+    device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
+) -> None:
+    """Weigh each word's pronunciations by how often a model hears them in transcribed speech (forced alignment).
+
+    A recipe that is then trained with the lexicon written takes the pronunciation of the highest weight for each word.
+    """
+    from collections import Counter
+
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.runtime import make_runtime
+    from asr.evaluation.tune_lexicon import count_pronunciations, weigh
+    from asr.lexicon import read_lexicon, write_lexicon
+    from asr.store.store import open_store
+    from asr.transcription.pronouncing import phones_of
+
+    bundle = Bundle.load(model)
+    known = read_lexicon(lexicon) if lexicon else phones_of(bundle).lexicon
+    runtime = make_runtime(bundle, device, 0, "float32")
+    counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for store in stores:
+        found, left_out = count_pronunciations(open_store(store), bundle, runtime, known)
+        counts += found
+        if left_out:
+            print(f"asr: left out {left_out} utterances of {store} that cannot be aligned", file=sys.stderr)
+    weighed = weigh(known, counts)
+    changed = [word for word in known if known.preferred(word) != weighed.preferred(word)]
+    write_lexicon(weighed, out)
+    print(f"asr: another pronunciation is preferred of {len(changed):,} words{shown(changed)}", file=sys.stderr)
+    say_what(weighed, out)
+
+
+@lexicon_app.command()
 def pronounce(
     words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words; - for those of the standard input.")],
     lexicon: Annotated[Path | None, typer.Option(help=LEXICON_HELP)] = None,
@@ -156,23 +196,6 @@ def pronounce(
 def shown(words: list[str]) -> str:
     """Return the first ten words for a message."""
     return f": {', '.join(words[:10])}{', …' if len(words) > 10 else ''}" if words else ""
-
-
-def phones_of(model: str) -> tuple[str, ...]:
-    """Return the phones of a bundle.
-
-    Raises
-    ------
-    UsageError
-        If its tokens are no phones.
-    """
-    from asr.bundle.bundle import Bundle
-    from asr.tokenizer import PhoneTokenizer
-
-    tokenizer = Bundle.load(model).tokenizer
-    if not isinstance(tokenizer, PhoneTokenizer):
-        raise UsageError(f"the tokens of model {model} are {tokenizer.kind}; expected a model of phones")
-    return tokenizer.phones
 
 
 def find_profile(name: str) -> "TextProfile":

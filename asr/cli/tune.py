@@ -98,7 +98,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _print(tuned: "TunedBundle") -> None:
     bootstrap = tuned.comparison.bootstrap()
-    print(f"greedy                 {tuned.before.words.kaldi_line()}")
+    print(f"greedy, no LM          {tuned.before.words.kaldi_line()}")
     for trial in tuned.beams:
         print(f"beam {trial.beam_size:4} {trial.seconds:8.2f} s   {trial.counts.kaldi_line()}")
     print(

@@ -13,14 +13,14 @@ from asr.audio import load_audio
 from asr.audio.interrupts import interrupts_wait
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import Runtime
-from asr.decoder import Word, align
-from asr.errors import AsrError, DecodingError, UsageError
+from asr.decoder import Word
+from asr.errors import AsrError, DataError, DecodingError, UsageError
 from asr.evaluation.results import Evaluation
 from asr.preparation.parsing import audio_in
 from asr.store.checking import Store
 from asr.store.source import Source
 from asr.store.store import AudioStore
-from asr.tokenizer import BLANK
+from asr.transcription.aligning import align_words
 
 # A picture has no more columns than this: frames of long utterances are drawn together, the strongest of each.
 MAX_COLUMNS = 1200
@@ -94,10 +94,9 @@ class Details:
 
     def _align(self, features: NDArray[Any], reference: str) -> tuple[Word, ...]:
         log_probs = self._runtime([features])[0]
-        tokens, seconds = self._bundle.tokenizer.tokens, self._bundle.frame_seconds
         try:
-            return align(log_probs, reference, tokens, blank=BLANK, frame_seconds=seconds).words
-        except DecodingError:
+            return align_words(log_probs, reference, self._bundle.tokenizer, self._bundle.frame_seconds)
+        except (DecodingError, DataError):
             # Characters that the model cannot write, no characters, or more of them than frames.
             return ()
 

@@ -84,7 +84,8 @@ class TunedBundle:
     lm : path
         That of the options.
     before, after : Evaluation
-        The held-out set by greedy decoding, and by beam search with the chosen weights and beam.
+        The held-out set by greedy decoding (of phones, by the lexicon alone), and by beam search with the
+        chosen weights and beam.
     """
 
     weights: Tuned
@@ -212,7 +213,9 @@ def tune_bundle(
     beam, beams = tune_beam(
         log_probs, references, lambda size: recogniser(**best, beam_size=size), options.beam_sizes, advance
     )
-    greedy = make_decoder(bundle, DecodingOptions())
+    # Phones are no words: theirs are the lexicon's, without a language model.
+    alone = DecodingOptions(lm=None) if bundle.tokenizer.kind == "phones" else DecodingOptions()
+    greedy = make_decoder(bundle, alone)
     before = [greedy(rows)[0].text for rows in log_probs]
     ids = [store.ids[index] for index in chosen]
 

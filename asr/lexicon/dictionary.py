@@ -26,6 +26,11 @@ class Pronunciation(NamedTuple):
     phones: tuple[str, ...]
     log_weight: float = 0.0
 
+    @property
+    def probability(self) -> float:
+        """The weight itself, in 0..1."""
+        return math.exp(self.log_weight)
+
 
 class Entry(NamedTuple):
     """A word with one of its pronunciations; the fields of `Pronunciation` after the word."""

@@ -10,6 +10,7 @@ from asr.files import write_text
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, write_stamp
 from asr.settings import digest
+from asr.tokenizer import LEXICON
 
 # Characters of a line in a log file.
 PIPE_WIDTH = 120
@@ -27,6 +28,7 @@ def evaluate(run: Run) -> None:
         "weights": bundle.weights_sha256,
         "decoding": [bundle.decoding, run.recipe.lm.beam_size] if has_lm else None,
         "lm": file_checksum(run.bundle / LANGUAGE_MODEL) if has_lm else None,
+        **({"lexicon": file_checksum(run.bundle / LEXICON)} if bundle.tokenizer.kind == "phones" else {}),
         "data": {split: digest(run.store(split).identity) for split in splits},
     }
     if not bundle.results or not is_current(run.out, "evaluate", stamp):
@@ -49,7 +51,9 @@ def _measure(run: Run, bundle: Any, splits: list[str], *, has_lm: bool) -> Any:
     from asr.transcription.decoding import DecodingOptions, describe, make_decoder
 
     runtime = OnnxRuntime(bundle)
-    plan = [DecodingOptions(), *[DecodingOptions(beam_size=run.recipe.lm.beam_size)] * has_lm]
+    # Phones are no words: without a language model they are those of the lexicon that sound most alike.
+    alone = DecodingOptions(lm=None) if bundle.tokenizer.kind == "phones" else DecodingOptions()
+    plan = [alone, *[DecodingOptions(beam_size=run.recipe.lm.beam_size)] * has_lm]
     results: list[dict[str, Any]] = []
     for decoding in plan:
         decoder = make_decoder(bundle, decoding)

@@ -32,8 +32,11 @@ class TokenizerConfig:
     vocab_size : int
         Number of subwords, the blank among them; 0 for the other kinds.
     lexicon : str
-        For phones: a file of words and their phones, as `asr.lexicon.read_lexicon` reads it. The transcripts' words
-        must be in it; all its words can be recognised.
+        For phones: a file of words and their phones, as `asr.lexicon.read_lexicon` reads it. All its words can be
+        recognised; it may grow after training, as long as the training words' phones stay.
+    g2p : str
+        For phones: a pronunciation model (``asr lexicon train``), which guesses the phones of the transcripts' words
+        that the lexicon lacks, and goes into the bundle to guess those of hotwords. Empty: they must be in it.
     word_boundary : bool
         For phones: whether a token of its own stands between words.
     """
@@ -41,6 +44,7 @@ class TokenizerConfig:
     kind: TokenizerKind = "characters"
     vocab_size: int = 0
     lexicon: str = ""
+    g2p: str = ""
     word_boundary: bool = True
 
     def __post_init__(self) -> None:
@@ -51,10 +55,10 @@ class TokenizerConfig:
                 f"tokenizer: got kind {self.kind!r} and vocab_size {self.vocab_size}; expected a size, such as 500, "
                 "for unigram and bpe, and 0 for the other kinds, which bring their own"
             )
-        if (self.kind == "phones") != bool(self.lexicon):
+        if (self.kind == "phones") != bool(self.lexicon) or (self.g2p and not self.lexicon):
             raise UsageError(
-                f"tokenizer: got kind {self.kind!r} and lexicon {self.lexicon!r}; expected a lexicon's file for "
-                "phones, as asr lexicon build writes it, and none for the other kinds"
+                f"tokenizer: got kind {self.kind!r}, lexicon {self.lexicon!r} and g2p {self.g2p!r}; expected the file "
+                "of a lexicon for phones, as asr lexicon build writes it, and neither for the other kinds"
             )
 
 

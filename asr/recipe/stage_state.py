@@ -43,10 +43,11 @@ def learned_settings(run: Run) -> dict[str, Any]:
     """Return all settings that decide what is learned, nested as in the recipe."""
     values: dict[str, Any] = json.loads(json.dumps(to_dict(run.recipe)))
     settings = {name: values[name] for name in (*FIXED, *MEANT)}
-    if run.recipe.tokenizer.kind != "phones":
-        # Runs that began before there were phones have not noted these.
-        for name in ("lexicon", "word_boundary"):
-            del settings["tokenizer"][name]
+    # A lexicon may grow while the phones of the training words stay: see `targets_digest`. Runs that began before
+    # there were phones have noted none of these.
+    phones = run.recipe.tokenizer.kind == "phones"
+    for name in ("lexicon", "g2p") if phones else ("lexicon", "g2p", "word_boundary"):
+        del settings["tokenizer"][name]
     settings["training"] = {name: value for name, value in values["training"].items() if name not in FREE_SETTINGS}
     return settings
 

@@ -13,6 +13,7 @@ from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.recipe import Run, TokenizerConfig
 from asr.recipe.stage_state import SETTINGS, is_current, write_stamp
 from asr.settings import digest, to_dict
+from asr.store.layout import file_checksum
 from asr.tokenizer import TOKENS, CharTokenizer, PhoneTokenizer, SentencePieceTokenizer, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ def _make_tokenizer(run: Run, name: str, stores: "list[Store]") -> None:
         "init": digest(origin.tokenizer.files()) if origin and config.kind == "init" else "",
     }
     if config.kind == "phones":
-        stamp["lexicon"] = _lexicon_digest(config.lexicon)
+        stamp["lexicon"] = [file_checksum(Path(path)) for path in (config.lexicon, config.g2p) if path]
     folder = run.out / name
     if not is_current(run.out, name, stamp, folder / TOKENS):
         made: Tokenizer
         if config.kind == "init" and origin:
             made = origin.tokenizer
         elif config.kind == "phones":
-            made = PhoneTokenizer.from_lexicon(read_lexicon(config.lexicon), word_boundary=config.word_boundary)
+            made = _phones(config, [text for store in stores for text in store.texts])
         elif config.kind == "unigram" or config.kind == "bpe":
             made = SentencePieceTokenizer.from_texts(texts, config.kind, config.vocab_size)
         else:
@@ -85,8 +86,20 @@ def targets_digest(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
     return digest([tokenizer.tokens, {word: tokenizer.encode(word) for word in words}])
 
 
-def _lexicon_digest(path: str) -> str:
-    return digest(sorted(read_lexicon(path).entries()))
+def _phones(config: TokenizerConfig, texts: Iterable[str]) -> PhoneTokenizer:
+    """Return the tokenizer of a lexicon, with guesses of the words that it lacks where there is a model for them."""
+    lexicon = read_lexicon(config.lexicon)
+    if config.g2p:
+        from asr.lexicon.g2p import G2P, extend
+
+        lexicon, added, _ = extend(lexicon, (word for text in texts for word in text.split()), G2P.read(config.g2p))
+        if added:
+            print(
+                f"tokenizer: guessed the phones of {len(added)} words of the transcripts that the lexicon lacks: "
+                f"{', '.join(added[:10])}{', …' if len(added) > 10 else ''}",
+                file=sys.stderr,
+            )
+    return PhoneTokenizer.from_lexicon(lexicon, word_boundary=config.word_boundary)
 
 
 def transcripts(store: "Store", max_disagreement: float | None = None) -> list[str]:

@@ -1,6 +1,8 @@
 """The stage ``train``: feature stores → bundle."""
 
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
 from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, targets_digest
 from asr.settings import digest
-from asr.tokenizer import PhoneTokenizer
+from asr.tokenizer import LEXICON, PhoneTokenizer
 
 if TYPE_CHECKING:
     from asr.model import AcousticModel
@@ -38,6 +40,7 @@ def train(run: Run) -> None:
     stamp = _stamp(run, stores, [tokenizer, *([middle] if middle else [])])
     # Another run may have left its bundle there: of several seeds, the best one's.
     if is_current(run.out, "train", {**stamp, "weights": _written_weights(run)}, run.bundle):
+        _put_words(run, tokenizer)
         return
 
     from asr.training.batches import BatchSource
@@ -61,6 +64,7 @@ def train(run: Run) -> None:
     if is_first():
         _write_bundle(run, stores[0], tokenizer, best)
         _write_priors(run, label_priors(best, sources[0]))
+        _put_words(run, tokenizer)
         write_stamp(run.out, "train", {**stamp, "weights": _written_weights(run)})
         print(f"wrote {run.bundle}", file=sys.stderr)
 
@@ -90,6 +94,21 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
 def _write_priors(run: Run, priors: NDArray[np.float32]) -> None:
     with atomic_path(run.bundle / PRIORS) as temporary, temporary.open("wb") as file:
         np.save(file, priors)
+
+
+def _put_words(run: Run, tokenizer: "Tokenizer") -> None:
+    """Put the lexicon of phones, which may have grown since, and what guesses other words into the bundle."""
+    from asr.bundle.bundle import G2P_FILE
+
+    if not isinstance(tokenizer, PhoneTokenizer) or not is_first():
+        return
+    copies = [(run.out / "tokenizer" / LEXICON, run.bundle / LEXICON)]
+    if run.recipe.tokenizer.g2p:
+        copies.append((Path(run.recipe.tokenizer.g2p), run.bundle / G2P_FILE))
+    for source, target in copies:
+        if not target.is_file() or target.read_bytes() != source.read_bytes():
+            with atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
 
 
 def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizers: "list[Tokenizer]") -> dict[str, Any]:

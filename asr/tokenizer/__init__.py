@@ -2,7 +2,7 @@
 
 from asr.tokenizer.base import BLANK, BLANK_TOKEN, LEXICON, SCORES, TOKENS, Tokenizer, min_frames
 from asr.tokenizer.characters import CharTokenizer
-from asr.tokenizer.phones import PhoneTokenizer
+from asr.tokenizer.phones import WORD_BOUNDARY, PhoneTokenizer
 from asr.tokenizer.reading import read_tokenizer
 from asr.tokenizer.subwords import SentencePieceTokenizer
 
@@ -12,6 +12,7 @@ __all__ = [
     "LEXICON",
     "SCORES",
     "TOKENS",
+    "WORD_BOUNDARY",
     "CharTokenizer",
     "PhoneTokenizer",
     "SentencePieceTokenizer",

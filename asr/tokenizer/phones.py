@@ -63,9 +63,13 @@ class PhoneTokenizer(Tokenizer):
         return tuple(token for token in self.tokens[1:] if token != WORD_BOUNDARY)
 
     @property
-    def has_word_boundary(self) -> bool:
-        """Whether a token stands between words."""
-        return WORD_BOUNDARY in self._ids
+    def between(self) -> tuple[int, ...]:
+        """The ids between words: the word boundary's, or none."""
+        return (self._ids[WORD_BOUNDARY],) if WORD_BOUNDARY in self._ids else ()
+
+    def ids(self, phones: Iterable[str]) -> tuple[int, ...]:
+        """Return the ids of phones, which must be tokens."""
+        return tuple(self._ids[phone] for phone in phones)
 
     @cached_property
     def alphabet(self) -> frozenset[str]:
@@ -80,7 +84,7 @@ class PhoneTokenizer(Tokenizer):
         DataError
             If the lexicon lacks a word; the message names it.
         """
-        between = [self._ids[WORD_BOUNDARY]] if self.has_word_boundary else []
+        between = self.between
         ids: list[int] = []
         for word in text.split():
             if ids:
@@ -94,7 +98,7 @@ class PhoneTokenizer(Tokenizer):
                 f"transcript {text!r:.200}: the lexicon has no pronunciation of {word!r}; expected words of "
                 "the lexicon: add it (asr lexicon extend), or normalise the transcript"
             )
-        self._words[word] = tuple(self._ids[phone] for phone in self.lexicon.preferred(word))
+        self._words[word] = self.ids(self.lexicon.preferred(word))
         return self._words[word]
 
     def min_frames(self, texts: Iterable[str]) -> NDArray[np.int64]:

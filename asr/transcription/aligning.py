@@ -1,13 +1,16 @@
 """Audio and its transcript → when each word was said."""
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.audio import AudioPart, AudioSource
-from asr.decoder import Word, align
+from asr.decoder import Labels, Word, align
 from asr.errors import AudioError
-from asr.tokenizer import BLANK
+from asr.tokenizer import BLANK, PhoneTokenizer, Tokenizer
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript
 
@@ -53,10 +56,8 @@ def align_audio(
     if not utterances:
         raise AudioError("the recording is silent; expected one in which the text is said")
     log_probs = np.concatenate([utterance.log_probs for utterance in utterances])
-    # A text can be cut into subwords in several ways: that of the tokenizer is the one that the model has learned.
-    transcript = text if bundle.tokenizer.kind == "characters" else bundle.tokenizer.encode(" ".join(text.split()))
     # In frames, because every utterance has a grid of frames of its own.
-    alignment = align(log_probs, transcript, bundle.tokenizer.tokens, blank=BLANK, frame_seconds=1.0)
+    aligned = align_words(log_probs, text, bundle.tokenizer, frame_seconds=1.0)
     first_frames = np.cumsum([0, *(len(utterance.log_probs) for utterance in utterances)])
 
     def seconds(frame: float, *, is_end: bool) -> float:
@@ -73,11 +74,45 @@ def align_audio(
             seconds(word.end_seconds, is_end=True),
             word.confidence,
         )
-        for word in alignment.words
+        for word in aligned
     )
     end = utterances[-1].end_seconds
     segment = Segment(utterances[0].start_seconds, end, " ".join(word.text for word in words), words)
     return Transcript((segment,), ending.duration_seconds, bundle.language, (*ending.warnings, *_doubts(words)))
+
+
+def align_words(
+    log_probs: NDArray[np.float32], text: str, tokenizer: Tokenizer, frame_seconds: float
+) -> tuple[Word, ...]:
+    """Return the words of a text with their times; of several pronunciations, the one that fits best.
+
+    Raises
+    ------
+    DecodingError, DataError
+        If the text has what the tokenizer cannot encode, or is too long for the frames.
+    """
+    labels = Labels(tokenizer.tokens, BLANK)
+    if tokenizer.kind == "characters":
+        return align(log_probs, text, labels, frame_seconds=frame_seconds).words
+    if not isinstance(tokenizer, PhoneTokenizer):
+        # A text can be cut into subwords in several ways: that of the tokenizer is the one that the model has learned.
+        return align(log_probs, tokenizer.encode(" ".join(text.split())), labels, frame_seconds=frame_seconds).words
+    from asr.lexicon.choosing import choose
+
+    words = text.split()
+    tokenizer.encode(text)  # Names a word that the lexicon lacks.
+    alternatives = [[tokenizer.ids(said.phones) for said in tokenizer.lexicon[word]] for word in words]
+    chosen = choose(log_probs, alternatives, BLANK, tokenizer.between)
+    said = [known[which] for known, which in zip(alternatives, chosen, strict=True)]
+    ids = [*said[0], *(label for phones in said[1:] for label in (*tokenizer.between, *phones))] if said else []
+    tokens = iter(align(log_probs, ids, labels, frame_seconds=frame_seconds).tokens)
+    aligned = []
+    for number, (word, phones) in enumerate(zip(words, said, strict=True)):
+        skipped = len(tokenizer.between) if number else 0
+        own = list(itertools.islice(tokens, skipped, skipped + len(phones)))
+        confidence = math.exp(math.fsum(math.log(max(token.confidence, 1e-300)) for token in own) / len(own))
+        aligned.append(Word(word, own[0].start_seconds, own[-1].end_seconds, confidence))
+    return tuple(aligned)
 
 
 def _doubts(words: Sequence[Word]) -> list[str]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from numpy.typing import NDArray
 
 from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
-from asr.decoder import GreedyDecoder, Hypothesis
+from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import DecodingError, UsageError
-from asr.tokenizer import BLANK
+from asr.tokenizer import BLANK, PhoneTokenizer
+from asr.transcription.pronouncing import own_lexicon, phone_labels
 
 if TYPE_CHECKING:
-    from asr.decoder import Hotwords, NGramModel
+    from asr.decoder import Hotwords, Lexicon, NGramModel
 
 # From log-probabilities (T, V) to readings, best first.
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
@@ -36,8 +37,9 @@ class DecodingOptions:
     Parameters
     ----------
     beam_size : int, optional
-        1 is greedy decoding, more a beam search. None is greedy, or, if another option asks for a beam search, one of
-        the size that was tuned for the bundle, or of 100.
+        1 is greedy decoding, more a beam search. None is greedy, or, if another option asks for a beam search or the
+        model's tokens are phones, one of the size that was tuned for the bundle, or of 100. Greedy decoding of phones
+        gives phones, not words.
     lm : path, NGramModel or None
         An n-gram model for the beam search, or its file (ARPA, or our binary); "own" is that of the bundle, where it
         has one; None is none.
@@ -47,9 +49,10 @@ class DecodingOptions:
     nbest : int
         Readings of each segment that are kept.
     hotwords : sequence of str, or mapping
-        Expected phrases; or phrase → weight in nats.
+        Expected phrases; or phrase → weight in nats. A model of phones guesses how they are said.
     lexicon : str
-        A file with the only words allowed, one a line, or ``WORD SPELLING``; empty for none.
+        A file with the only words allowed, one a line, or ``WORD SPELLING``; empty for none, or for that of a model
+        of phones.
     oov : {"allow", "penalise", "forbid"}, optional
         What becomes of words that the language model does not know; None penalises them.
     label_priors : sequence of float, optional
@@ -109,8 +112,11 @@ class DecodingOptions:
 
     def beam_size_for(self, bundle: Bundle) -> int:
         """Return the beam size that is meant; 1 is greedy decoding."""
-        if self.beam_size is not None or not self.needs_beam:
-            return self.beam_size or 1
+        if self.beam_size is not None:
+            return self.beam_size
+        # Phones become words by a search with the lexicon alone.
+        if not self.needs_beam and bundle.tokenizer.kind != "phones":
+            return 1
         return int(bundle.decoding.get("beam_size", BEAM_SIZE))
 
 
@@ -147,13 +153,12 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     scales = {name: value for name, value in asked.items() if value is not None}
     if beam_size == 1:
         return GreedyDecoder(
-            tokens,
-            blank=BLANK,
+            phone_labels(bundle.tokenizer) if isinstance(bundle.tokenizer, PhoneTokenizer) else Labels(tokens, BLANK),
             frame_seconds=bundle.frame_seconds,
             label_priors=options.label_priors,
             **scales,  # type: ignore[arg-type]
         )
-    from asr.decoder import BeamOptions, BeamSearchDecoder, Lexicon, NGramModel
+    from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
 
     path = _language_model(bundle, options)
     tuned = bundle.decoding if path and options.lm == OWN else {}
@@ -165,6 +170,7 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
         raise UsageError(
             f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by lm"
         )
+    hotwords = _hotwords(bundle, options)
     weights = {name: tuned[name] for name in ("alpha", "beta") if name in tuned} | given | scales
     try:
         beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **weights)  # type: ignore[arg-type]
@@ -183,12 +189,20 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
                 options=beam,
                 lm=lm,
                 lm_level=level,
-                lexicon=Lexicon.read(options.lexicon) if options.lexicon else None,
-                hotwords=_hotwords(bundle, options),
+                lexicon=_lexicon(bundle, options, hotwords),
+                hotwords=hotwords,
                 label_priors=options.label_priors,
             )
         except UserWarning as warning:
             raise DecodingError(f"{path}: does not fit model {bundle.name}: {warning}") from None
+
+
+def _lexicon(bundle: Bundle, options: DecodingOptions, hotwords: "Hotwords") -> "Lexicon | None":
+    from asr.decoder import Lexicon
+
+    if isinstance(bundle.tokenizer, PhoneTokenizer):
+        return own_lexicon(bundle, hotwords.words, options.lexicon)
+    return Lexicon.read(options.lexicon) if options.lexicon else None
 
 
 def _hotwords(bundle: Bundle, options: DecodingOptions) -> "Hotwords":
@@ -198,6 +212,8 @@ def _hotwords(bundle: Bundle, options: DecodingOptions) -> "Hotwords":
         hotwords = Hotwords(options.hotwords)
     except DecodingError as error:
         raise UsageError(str(error)) from None
+    if isinstance(bundle.tokenizer, PhoneTokenizer):
+        return hotwords
     letters = {letter for token in bundle.tokenizer.tokens[1:] for letter in token}
     for phrase in hotwords.weights:
         if unknown := sorted(set("".join(phrase)) - letters):

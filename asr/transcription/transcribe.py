@@ -72,10 +72,10 @@ class Transcriber:
         # What it is opened with again where it is unpickled.
         self._opened_with = None if runtime else (self.bundle, device, threads, precision, decoder)
         labels = Labels(self.bundle.tokenizer.tokens, BLANK)
-        if isinstance(decoder, DecodingOptions):
-            self._decoder = make_decoder(self.bundle, decoder)
-        else:
-            self._decoder = decoder or GreedyDecoder(labels, frame_seconds=self.bundle.frame_seconds)
+        if decoder is None or isinstance(decoder, DecodingOptions):
+            # Of phones, words come of a search by default.
+            decoder = make_decoder(self.bundle, decoder or DecodingOptions())
+        self._decoder = decoder
         features = self.bundle.features
         frame_samples = features.hop_samples * self.bundle.model.time_reduction
         self._recogniser = Recogniser(

@@ -1,19 +1,31 @@
 """Models of phones, from recipe to words."""
 
 import importlib
+import itertools
+import math
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.runtime import OnnxRuntime
+from asr.decoder import Lexicon
 from asr.errors import DataError, UsageError
+from asr.evaluation.tune_lexicon import weigh
+from asr.lexicon import G2P, Pronunciation, read_lexicon
 from asr.recipe.recipe import Run
 from asr.recipe.stages import prepare
 from asr.recipe.tokens import load_tokenizer, targets_digest, tokenizer
 from asr.settings import override
+from asr.store.store import FeatureStore
+from asr.transcription.aligning import align_words
+from asr.transcription.decoding import DecodingOptions, make_decoder
+from asr.transcription.pronouncing import own_lexicon, pronounced
+from asr.transcription.transcribe import load
 
 ROOT = Path(__file__).parent.parent.parent
 DIGITS = """\
@@ -30,6 +42,7 @@ seven S EH V AH N
 eight EY T
 nine N AY N
 """
+WITHOUT_NINE = DIGITS.replace("nine N AY N\n", "")
 SMALL = (
     "tokenizer.kind=phones",
     "training.epochs=1",
@@ -66,7 +79,7 @@ def test_the_stage_makes_the_tokens_of_the_lexicon(folder):
 
 
 def test_words_that_the_lexicon_lacks_are_counted_before_training(folder):
-    (folder / "short.txt").write_text("".join(line for line in DIGITS.splitlines(True) if not line.startswith("nine")))
+    (folder / "short.txt").write_text(WITHOUT_NINE)
     with pytest.raises(DataError, match=r"1 words of train:\n  'nine' 295 times, as in .*\nand of 1 words of dev:\n"):
         tokenizer(digits(folder, lexicon="short.txt", out="short"))
     assert not (folder / "short" / "tokenizer").exists()
@@ -97,27 +110,93 @@ def test_more_words_leave_what_was_trained_as_it_is(folder):
     assert "fees" in load_tokenizer(more).lexicon
 
 
-def test_a_model_of_phones_is_trained(folder):
+def asr(*arguments, status=0):
+    ran = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == status, ran.stderr
+    assert "Traceback" not in ran.stderr
+    return ran.stdout, ran.stderr
+
+
+@pytest.fixture(scope="module")
+def bundle(folder) -> Bundle:
+    """A small model, from recipe to table, whose lexicon lacks a word that is guessed."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    changed = [
-        part for setting in (*SMALL, f"tokenizer.lexicon={folder / 'lexicon.txt'}") for part in ("--set", setting)
-    ]
-    arguments = [
-        "--data",
-        folder / "data",
-        "--out",
-        folder / "exp",
-        "--stage",
-        "tokenizer",
-        "--stage",
-        "train",
-        *changed,
-    ]
-    ran = subprocess.run(
-        [sys.executable, "recipes/digits.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "WER is the error rate of phones" in ran.stderr
-    bundle = Bundle.load(folder / "exp" / "bundle")
+    (folder / "short.txt").write_text(WITHOUT_NINE)
+    G2P.train(read_lexicon(folder / "lexicon.txt"), order=4).write(folder / "g2p.npz")
+    changes = (
+        f"tokenizer.lexicon={folder / 'short.txt'}", f"tokenizer.g2p={folder / 'g2p.npz'}", "training.epochs=4",
+        "model.hidden_size=64", "model.conv_channels=32", "lm.order=2", "lm.beam_size=8", "lm.tune_utterances=20",
+    )  # fmt: skip
+    changed = [part for setting in (*SMALL, *changes) for part in ("--set", setting)]
+    recipe = ("recipes/digits.py", "--data", folder / "data", "--out", folder / "exp", *changed)
+    out, err = asr(*recipe)
+    assert "WER is the error rate of phones" in err
+    assert "guessed the phones of 1 words of the transcripts that the lexicon lacks: nine" in err
+    assert "test, beam 8, no LM: %WER" in out
+    assert "test, beam 8, own LM: %WER" in out
+    written = {path: path.stat().st_mtime_ns for path in (folder / "exp").rglob("*") if path.is_file()}
+    asr(*recipe)
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    return Bundle.load(folder / "exp" / "bundle")
+
+
+def test_a_bundle_holds_what_words_need(folder, bundle):
     assert bundle.tokenizer.kind == "phones"
-    assert list(bundle.tokenizer.lexicon.entries()) == list(load_tokenizer(digits(folder)).lexicon.entries())
+    assert bundle.tokenizer.lexicon.preferred("nine") == ("N", "AY", "N")
+    assert {"lexicon.txt.gz", "g2p.npz"} <= {path.name for path in bundle.files}
+    rates = {(row["split"], row["decoder"]): row["wer"] for row in bundle.results}
+    assert rates["test", "beam 8, own LM"] < 60
+    assert "phones" in asr("-m", "asr", "info", bundle.directory)[0]
+
+
+def test_words_come_by_search_and_phones_by_greedy_decoding(bundle):
+    example = ROOT / "data_prep" / "digits" / "example.wav"
+    spoken = load(bundle).transcribe(example)
+    assert spoken.text
+    assert {word.text for word in spoken.words} <= set(bundle.tokenizer.lexicon)
+    phones = load(bundle, beam_size=1).transcribe(example)
+    assert {word.text for word in phones.words} <= set(bundle.tokenizer.phones)
+
+
+def test_words_that_the_bundle_lacks_are_pronounced_by_its_model(tmp_path, bundle):
+    assert [entry.phones for entry in pronounced(bundle, ["zero"])] == [("Z", "IH", "R", "OW"), ("Z", "IY", "R", "OW")]
+    assert pronounced(bundle, ["vetno"])[0] == pronounced(bundle, ["zero", "vetno"])[2]
+    decoder = make_decoder(bundle, DecodingOptions(hotwords=["Vetno five"]))
+    decoder.add_words(Lexicon.from_entries(pronounced(bundle, ["fithen"])))
+    with pytest.raises(UsageError, match=r"'łan' is pronounced: 'ł'"):
+        make_decoder(bundle, DecodingOptions(hotwords=["łan"]))
+    (tmp_path / "own.txt").write_text("zero\nvetno\nnoughts\tN OW T S\n")
+    (tmp_path / "wrong.txt").write_text("zero\tZ UH R OW\n")
+    with pytest.raises(UsageError, match=r"phones that model digits lacks: 'UH' \(in 'zero'\)"):
+        own_lexicon(bundle, path=str(tmp_path / "wrong.txt"))
+    own = own_lexicon(bundle, path=str(tmp_path / "own.txt"))
+    assert set(own) == {"zero", "vetno", "noughts"}
+    without = replace(bundle, directory=tmp_path)
+    with pytest.raises(UsageError, match=r"no pronunciation of 'vetno', and no g2p.npz"):
+        pronounced(without, ["zero", "vetno"])
+
+
+def test_words_are_aligned_by_the_pronunciation_that_fits(folder, bundle):
+    store = FeatureStore.open(folder / "data" / "dev")
+    index = next(i for i, text in enumerate(store.texts) if "zero" in text and len(text.split()) > 3)
+    (log_probs,) = OnnxRuntime(bundle)([bundle.front_end.stored(store, index)])
+    words = align_words(log_probs, store.texts[index], bundle.tokenizer, 0.02)
+    assert [word.text for word in words] == store.texts[index].split()
+    assert all(a.end_seconds <= b.start_seconds for a, b in itertools.pairwise(words))
+    assert all(0 <= word.confidence <= 1 for word in words)
+
+
+def test_preferred_pronunciations_become_weights(folder, bundle):
+    out = folder / "weighed.txt"
+    _, err = asr("-m", "asr", "lexicon", "prefer", folder / "data" / "dev", "--model", bundle.directory, "--out", out)
+    assert "another pronunciation is preferred of" in err
+    weighed = read_lexicon(out)
+    assert sorted(said.log_weight for said in weighed["zero"])[-1] == 0.0
+    assert weighed.is_weighted
+    counts = Counter({("zero", ("Z", "IY", "R", "OW")): 3, ("zero", ("Z", "IH", "R", "OW")): 1})
+    again = weigh(bundle.tokenizer.lexicon, counts)
+    assert again["zero"] == (
+        Pronunciation(("Z", "IY", "R", "OW"), 0.0),
+        Pronunciation(("Z", "IH", "R", "OW"), math.log(2 / 4)),
+    )
+    assert again["oh"] == bundle.tokenizer.lexicon["oh"]
