@@ -25,11 +25,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.front_end import FrontEnd
+from asr.bundle.front_end import FRONT_ENDS, FrontEnd, LogMelFrontEnd, WaveformConfig, WaveformFrontEnd
+from asr.bundle.weights import to_torch
 from asr.errors import AsrError, ModelError, UsageError, did_you_mean, first_line
 from asr.features import LogMel, LogMelConfig
-from asr.model_config import ModelConfig
+from asr.model_config import ModelConfig, Normalisation
 from asr.settings import from_dict, to_dict
+from asr.store.layout import file_checksum
 from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
 
 FORMAT_VERSION = 2
@@ -43,7 +45,8 @@ GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onn
 G2P_FILE = "g2p.npz"
 # Of `asr tune`: what was tried, and a picture of it.
 TRIALS, PICTURE = "tuning.json", "tuning.png"
-OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, LEXICON, G2P_FILE, TRIALS, PICTURE)
+LABEL_PRIORS = "label_priors.npy"
+OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, LEXICON, G2P_FILE, LABEL_PRIORS, TRIALS, PICTURE)
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
 DECODING_KEYS = ("alpha", "beta", "beam_size")
@@ -63,9 +66,12 @@ class Bundle:
     name : str
     description : str
         One sentence: what the model knows, and what it does not.
-    features : LogMelConfig
-    filterbank : ndarray, shape (n_mels, frequencies), float32
-    model : ModelConfig
+    features : LogMelConfig or WaveformConfig
+        What the network takes.
+    filterbank : ndarray, shape (n_mels, frequencies), float32, or None
+        None where the network takes the waveform.
+    model : ModelConfig or None
+        None of a network that was trained elsewhere: there is a graph of it, and nothing for torch.
     tokenizer : Tokenizer
     dataset, licence, language : str
         What it was trained on, the licence of the weights, and the language's code.
@@ -80,6 +86,8 @@ class Bundle:
         The digest of ``model.safetensors`` of which the graphs were made; empty in bundles that do not say.
     format_version : int
         1 or 2.
+    stated_frame_seconds : float
+        Seconds from one output frame to the next, where `model` is None.
     statistics : dict
         Of format 1 with global normalisation: ``normalisation.mean`` and ``normalisation.std``, each ``(n_mels,)``
         float32; format 2 has them in ``model.safetensors``.
@@ -88,9 +96,9 @@ class Bundle:
     directory: Path
     name: str
     description: str
-    features: LogMelConfig
-    filterbank: NDArray[np.float32]
-    model: ModelConfig
+    features: LogMelConfig | WaveformConfig
+    filterbank: NDArray[np.float32] | None
+    model: ModelConfig | None
     tokenizer: Tokenizer
     dataset: str = "unknown"
     licence: str = "unknown"
@@ -100,32 +108,100 @@ class Bundle:
     results: list[dict[str, Any]] = field(default_factory=list)
     weights_sha256: str = ""
     format_version: int = FORMAT_VERSION
+    stated_frame_seconds: float = 0.0
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def frame_seconds(self) -> float:
         """Seconds from one output frame to the next: of whole samples, which ``hop_seconds`` need not be."""
-        return self.features.hop_samples * self.model.time_reduction / self.features.sample_rate
+        return self.frame_samples / self.features.sample_rate
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples from one output frame to the next."""
+        if self.model is None or isinstance(self.features, WaveformConfig):
+            return round(self.stated_frame_seconds * self.features.sample_rate)
+        return self.features.hop_samples * self.model.time_reduction
 
     @cached_property
     def front_end(self) -> FrontEnd:
         """What makes of samples, or of a store's utterance, what the network takes."""
+        if isinstance(self.features, WaveformConfig):
+            return WaveformFrontEnd(self.features)
         log_mel = LogMel(self.features, self.filterbank)
-        fills = self.model.normalisation == "utterance"
+        fills = self.normalisation == "utterance"
         if self.format_version == 1:
-            return FrontEnd(log_mel, self.model.normalisation, *self.statistics.values(), fills_dead_air=fills)
-        return FrontEnd(log_mel, fills_dead_air=fills)
+            return LogMelFrontEnd(log_mel, self.normalisation, *self.statistics.values(), fills_dead_air=fills)
+        return LogMelFrontEnd(log_mel, fills_dead_air=fills)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How the model normalises its features; "none" of one that was trained elsewhere."""
+        return self.model.normalisation if self.model else "none"
 
     @property
     def network(self) -> ModelConfig:
-        """What the bundle's graphs compute: in format 1 the front end normalises, and not they."""
-        return replace(self.model, normalisation="none") if self.format_version == 1 else self.model
+        """What the graphs compute: in format 1 the front end normalises, and not they; raises as `described`."""
+        model = self.described()
+        return replace(model, normalisation="none") if self.format_version == 1 else model
+
+    def described(self) -> ModelConfig:
+        """Return `model`.
+
+        Raises
+        ------
+        UsageError
+            If it is None.
+        """
+        if self.model is None:
+            raise UsageError(
+                f"model {self.name!r} was trained elsewhere and has no weights for torch; expected one that a recipe "
+                "made: this one runs as it is, by ONNX Runtime"
+            )
+        return self.model
+
+    def label_priors(self) -> NDArray[np.float32] | None:
+        """Return the natural logarithm of each token's share of the frames ``(V,)``; None where the bundle has none.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged, or of other tokens.
+        """
+        path = self.directory / LABEL_PRIORS
+        if not path.is_file():
+            return None
+        try:
+            priors = np.load(path, allow_pickle=False).astype(np.float32)
+        except (ValueError, TypeError, EOFError, OSError) as error:
+            raise ModelError(f"{path}: cannot be read ({error}); export or install the bundle again") from None
+        if priors.shape != (len(self.tokenizer),) or not (priors <= 0).all():
+            raise ModelError(
+                f"{path}: has the shape {priors.shape}; expected natural logarithms of {len(self.tokenizer)} shares, "
+                "none above 0: export or install the bundle again"
+            )
+        return np.asarray(priors)
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not those the graphs were made of.
+
+        Raises
+        ------
+        ModelError
+        """
+        path = self.directory / WEIGHTS
+        if self.format_version == 1 or not self.weights_sha256 or not path.is_file():
+            return
+        if (digest := file_checksum(path)) != self.weights_sha256:
+            raise ModelError(
+                f"{path}: is damaged or another model's: its digest is {digest[:12]}…, config.json names "
+                f"{self.weights_sha256[:12]}…; export or install the bundle again"
+            )
 
     @property
     def files(self) -> list[Path]:
         """The bundle's files, those that are optional where they exist."""
-        optional = [self.directory / name for name in OPTIONAL_FILES]
-        return [self.directory / name for name in FILES] + [path for path in optional if path.is_file()]
+        return [self.directory / name for name in (*FILES, *OPTIONAL_FILES) if (self.directory / name).is_file()]
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -139,25 +215,37 @@ class Bundle:
         ------
         ModelError
             If the file is damaged.
+        UsageError
+            As `described`.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        model = self.described()
         path = self.directory / WEIGHTS
         try:
             weights = load_file(path)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
-        return {**weights, **self.statistics}
+        if self.format_version == 1:
+            return {**weights, **self.statistics}
+        try:
+            return to_torch(weights, model)
+        except (KeyError, ValueError, IndexError) as error:
+            raise ModelError(
+                f"{path}: holds other weights than config.json says ({error!r}); export or install the bundle again"
+            ) from None
 
     def config_json(self) -> str:
         """Return the content of ``config.json``."""
+        kind = next(name for name, config in FRONT_ENDS.items() if isinstance(self.features, config))
         values: dict[str, Any] = {
             "format_version": self.format_version,
             "name": self.name,
             "description": self.description,
-            "features": to_dict(self.features),
-            "model": to_dict(self.model),
+            "front_end": {"kind": kind, **to_dict(self.features)},
+            "network": to_dict(self.model) if self.model else None,
+            "frame_seconds": self.frame_seconds,
             "tokenizer": self.tokenizer.kind,
             "dataset": self.dataset,
             "licence": self.licence,
@@ -168,10 +256,14 @@ class Bundle:
             WEIGHTS_SHA256: self.weights_sha256,
         }
         if self.format_version == 1:
+            del values["frame_seconds"]
+            features, model = values.pop("front_end"), values.pop("network")
+            del features["kind"]
             mean, std = (value.tolist() for value in self.statistics.values()) if self.statistics else ([], [])
             # Models of that format do not look ahead.
-            values["model"].pop("lookahead_frames")
-            values["features"] |= {"normalisation": values["model"].pop("normalisation"), "mean": mean, "std": std}
+            del model["lookahead_frames"]
+            features |= {"normalisation": model.pop("normalisation"), "mean": mean, "std": std}
+            values |= {"features": features, "model": model}
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -191,12 +283,7 @@ class Bundle:
             If a file is missing or damaged.
         """
         directory = find_bundle(model)
-        missing = [name for name in FILES if not (directory / name).is_file()]
-        if missing:
-            raise ModelError(
-                f"{directory}: is not a whole model bundle: {', '.join(missing)} missing; "
-                f"expected {', '.join(FILES)}, as a recipe writes them"
-            )
+        _check_files(directory, ("config.json",))
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
             version = config["format_version"]
@@ -206,13 +293,19 @@ class Bundle:
                     f"{FORMAT_VERSION}: upgrade ctc-asr, or export the model again"
                 )
             statistics = _from_format_1(config) if version == 1 else {}
+            if version == 1:
+                config |= {"front_end": {"kind": "log-mel", **config["features"]}, "network": config["model"]}
+            features = _front_end_config(config["front_end"])
+            network = config["network"]
+            unneeded = [*["filterbank.npy"] * isinstance(features, WaveformConfig), *[WEIGHTS] * (network is None)]
+            _check_files(directory, tuple(name for name in FILES if name not in unneeded))
             bundle = cls(
                 directory=directory,
                 name=config["name"],
                 description=config["description"],
-                features=from_dict(LogMelConfig, config["features"], "features"),
-                filterbank=_read_filterbank(directory / "filterbank.npy"),
-                model=from_dict(ModelConfig, config["model"], "model"),
+                features=features,
+                filterbank=_read_filterbank(directory) if isinstance(features, LogMelConfig) else None,
+                model=None if network is None else from_dict(ModelConfig, network, "network"),
                 tokenizer=read_tokenizer(directory, config.get("tokenizer", "characters")),
                 dataset=config["dataset"],
                 licence=config["licence"],
@@ -222,6 +315,7 @@ class Bundle:
                 results=list(config["results"]),
                 weights_sha256=str(config.get(WEIGHTS_SHA256, "")),
                 format_version=version,
+                stated_frame_seconds=float(config.get("frame_seconds", 0.0)),
                 statistics=statistics,
             )
             _check_sections(bundle)
@@ -232,6 +326,25 @@ class Bundle:
             raise ModelError(f"{directory}: config.json has no {error}; expected it, as a recipe writes it") from None
         except (ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, AsrError) as error:
             raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
+
+
+def _check_files(directory: Path, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{directory}: is not a whole model bundle: {', '.join(missing)} missing; expected {', '.join(FILES)}, "
+            "as a recipe writes them"
+        )
+
+
+def _front_end_config(section: dict[str, Any]) -> LogMelConfig | WaveformConfig:
+    kind = section["kind"]
+    if kind not in FRONT_ENDS:
+        raise ModelError(
+            f"config.json has the front end {kind!r}; this program knows {', '.join(FRONT_ENDS)}: upgrade ctc-asr"
+        )
+    values = {name: value for name, value in section.items() if name != "kind"}
+    return from_dict(FRONT_ENDS[kind], values, "front_end")
 
 
 def _from_format_1(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
@@ -250,7 +363,12 @@ def _from_format_1(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
 
 def _check_sections(bundle: Bundle) -> None:
     """Refuse a filterbank, decoding weights or results that their users would stumble over."""
-    LogMel(bundle.features, bundle.filterbank)
+    bundle.front_end  # noqa: B018  # Checks the filterbank.
+    if bundle.frame_samples < 1:
+        raise ModelError(
+            f"{bundle.directory}: config.json has a frame_seconds of {bundle.stated_frame_seconds}; expected the "
+            "seconds from one output frame to the next"
+        )
     numbers, words = (int, float), ("split", "decoder")
     if not isinstance(bundle.decoding, dict) or not all(
         name in DECODING_KEYS and isinstance(value, numbers) for name, value in bundle.decoding.items()
@@ -296,9 +414,9 @@ def find_bundle(model: str | os.PathLike[str]) -> Path:
     raise UsageError(f"model {str(model)!r} {problem}{did_you_mean(str(model), shipped)}; {list_shipped()}")
 
 
-def _read_filterbank(path: Path) -> NDArray[np.float32]:
+def _read_filterbank(directory: Path) -> NDArray[np.float32]:
     try:
-        filterbank: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        filterbank: NDArray[np.float32] = np.load(directory / "filterbank.npy", allow_pickle=False)
     except OSError:
         raise
     # NumPy evaluates the header of a damaged file, and raises whatever that does.

@@ -5,6 +5,8 @@ from string import Template
 from typing import Any
 
 from asr.bundle.bundle import Bundle, Precision
+from asr.bundle.front_end import WaveformConfig
+from asr.features import LogMelConfig
 
 # The features' settings beside an exported graph.
 FEATURES = "features.json"
@@ -12,8 +14,6 @@ FEATURES = "features.json"
 
 def model_card(bundle: Bundle) -> str:
     """Return ``README.md`` of a bundle, Markdown with a YAML header; its results are those measured so far."""
-    features, model = bundle.features, bundle.model
-    cell = ("bidirectional " if model.bidirectional else "") + model.cell.upper().replace("_", " ")
     return f"""{_header(bundle)}
 # {bundle.name}
 
@@ -21,10 +21,8 @@ def model_card(bundle: Bundle) -> str:
 
 {_provenance(bundle)}
 
-- **Features:** {features.n_mels} log-mel bands at {features.sample_rate} Hz, a frame every \
-{1000 * features.hop_seconds:g} ms
-- **Network:** two convolutions (time reduced {model.time_reduction}-fold), {model.num_layers} × \
-{model.hidden_size} {cell}, trained with CTC
+- **Features:** {_features(bundle)}
+- **Network:** {_network(bundle)}
 - **Output:** {len(bundle.tokenizer)} tokens ({bundle.tokenizer.kind}), one frame every \
 {1000 * bundle.frame_seconds:g} ms
 
@@ -36,6 +34,25 @@ FOLDER is the one that this file is in, and the program that of the Python packa
 {_results_table(bundle)}"""
 
 
+def _features(bundle: Bundle) -> str:
+    features = bundle.features
+    if isinstance(features, WaveformConfig):
+        return f"the waveform at {features.sample_rate} Hz"
+    hop_ms = 1000 * features.hop_seconds
+    return f"{features.n_mels} log-mel bands at {features.sample_rate} Hz, a frame every {hop_ms:g} ms"
+
+
+def _network(bundle: Bundle) -> str:
+    model = bundle.model
+    if model is None:
+        return "trained elsewhere, with CTC"
+    cell = ("bidirectional " if model.bidirectional else "") + model.cell.upper().replace("_", " ")
+    return (
+        f"two convolutions (time reduced {model.time_reduction}-fold), {model.num_layers} × {model.hidden_size} {cell}"
+        ", trained with CTC"
+    )
+
+
 def _header(bundle: Bundle) -> str:
     """Return the YAML between two lines of dashes; JSON's strings are YAML's, whatever they hold."""
     fields: dict[str, Any] = {
@@ -44,7 +61,7 @@ def _header(bundle: Bundle) -> str:
         "library_name": "ctc-asr",
         "pipeline_tag": "automatic-speech-recognition",
         "datasets": [bundle.dataset],
-        "tags": ["automatic-speech-recognition", "ctc", bundle.model.cell, "onnx"],
+        "tags": ["automatic-speech-recognition", "ctc", *([bundle.model.cell] if bundle.model else []), "onnx"],
         "metrics": ["wer", "cer"],
     }
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
@@ -91,7 +108,8 @@ def _results_table(bundle: Bundle) -> str:
 
 def onnx_card(bundle: Bundle, precision: Precision) -> str:
     """Return the ``README.md`` beside an exported graph: its inputs, outputs and features, and how to use it."""
-    config = bundle.features
+    config, model = bundle.features, bundle.described()
+    assert isinstance(config, LogMelConfig)
     return _ONNX_CARD.substitute(
         name=bundle.name,
         precision=precision,
@@ -99,7 +117,7 @@ def onnx_card(bundle: Bundle, precision: Precision) -> str:
         provenance=_provenance(bundle),
         n_mels=config.n_mels,
         vocabulary=len(bundle.tokenizer),
-        reduction=bundle.model.time_reduction,
+        reduction=model.time_reduction,
         alone=_ALONE if precision == "int8" else "",
         frame_ms=f"{1000 * bundle.frame_seconds:g}",
         rate=config.sample_rate,

@@ -4,24 +4,22 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from asr.bundle.bundle import FORMAT_VERSION, GRAPHS, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
-from asr.bundle.graph import build_onnx
+from asr.bundle.graph import build_onnx, store_outside
 from asr.bundle.quantise import quantise
+from asr.bundle.weights import Weights, to_onnx
 from asr.files import atomic_directory, write_text
 from asr.model_config import ModelConfig
 from asr.settings import to_dict
 
 if TYPE_CHECKING:
     from asr.model import AcousticModel
-
-Weights = dict[str, NDArray[Any]]
 
 
 def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: Path) -> Bundle:
@@ -45,7 +43,8 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
         name: np.ascontiguousarray((value if name.startswith("normalisation.") else value.half()).cpu().numpy())
         for name, value in state.items()
     }
-    saved = save(weights)
+    network = bundle.described()
+    saved = save(to_onnx(weights, network))
     bundle = replace(
         bundle,
         directory=directory,
@@ -55,10 +54,13 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
     )
     with atomic_directory(directory) as new:
         (new / WEIGHTS).write_bytes(saved)
-        onnx.save(make_graph(bundle, bundle.model, weights, "float32"), str(new / GRAPHS["float32"]))
-        if bundle.model.cell == "lstm":
-            onnx.save(make_graph(bundle, bundle.model, weights, "int8"), str(new / GRAPHS["int8"]))
-        np.save(new / "filterbank.npy", bundle.filterbank)
+        precisions: list[Precision] = ["float32", "int8"] if network.cell == "lstm" else ["float32"]
+        for precision in precisions:
+            graph = make_graph(bundle, network, weights, precision)
+            store_outside(graph, saved, WEIGHTS)
+            onnx.save(graph, str(new / GRAPHS[precision]))
+        if bundle.filterbank is not None:
+            np.save(new / "filterbank.npy", bundle.filterbank)
         for name, text in bundle.tokenizer.files().items():
             write_text(new / name, text)
         write_text(new / "config.json", bundle.config_json())
@@ -75,7 +77,7 @@ def make_graph(bundle: Bundle, network: ModelConfig, weights: Weights, precision
     network : ModelConfig
         What the graph computes: the bundle's `network`, or its `model`.
     weights : dict
-        In the graph for float32 they are of the type they are given in.
+        By their names in `asr.model.AcousticModel`; all but those that are quantised stay of the type they are of.
     precision : {"float32", "int8"}
 
     Raises
@@ -84,9 +86,11 @@ def make_graph(bundle: Bundle, network: ModelConfig, weights: Weights, precision
         If the precision is int8, and the model no LSTM.
     """
     if precision == "float32":
-        return _annotated(build_onnx(weights, network, bundle.features.n_mels), bundle, precision)
-    widened = {name: value.astype(np.float32) for name, value in weights.items()}
-    return _annotated(quantise(build_onnx(widened, network, bundle.features.n_mels)), bundle, precision)
+        return _annotated(build_onnx(weights, network, bundle.front_end.width), bundle, precision)
+    # ONNX Runtime quantises nothing that stands behind a cast.
+    recurrent = {name: value.astype(np.float32) for name, value in weights.items() if ".directions." in name}
+    graph = build_onnx({**weights, **recurrent}, network, bundle.front_end.width)
+    return _annotated(quantise(graph), bundle, precision)
 
 
 def _annotated(graph: onnx.ModelProto, bundle: Bundle, precision: Precision) -> onnx.ModelProto:

@@ -26,7 +26,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
         "licence": bundle.licence,
         "origin": bundle.origin,
         "features": to_dict(bundle.features),
-        "network": to_dict(bundle.model),
+        "network": to_dict(bundle.model) if bundle.model else None,
         "parameters": num_parameters(bundle),
         "frame_seconds": bundle.frame_seconds,
         "tokens": {
@@ -42,7 +42,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
 
 
 def num_parameters(bundle: Bundle) -> int:
-    """Return how many numbers the weights are; only the file's header is read.
+    """Return how many numbers the weights are, 0 where there are none for torch; only the file's header is read.
 
     Raises
     ------
@@ -51,6 +51,8 @@ def num_parameters(bundle: Bundle) -> int:
     """
     from safetensors import SafetensorError, safe_open
 
+    if bundle.model is None:
+        return 0
     path = bundle.directory / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as file:

@@ -1,15 +1,18 @@
 """Samples → what the network takes; and what a store holds → the same."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.levels import FAINT_DB, SILENCE_DB, fill_dead_air
-from asr.features import LogMel
+from asr.errors import DataError, UsageError
+from asr.features import LogMel, LogMelConfig
 from asr.model_config import MIN_STD, Normalisation
-from asr.store.checking import Store
-from asr.store.store import FeatureStore
+from asr.settings import check_types
+from asr.store.checking import Store, check_store
+from asr.store.store import AudioStore, FeatureStore
 
 # Frames whose sum is taken in the type of the features; the sums of these blocks are added in float64.
 SUM_FRAMES = 1024
@@ -18,7 +21,95 @@ SUM_FRAMES = 1024
 NATS_A_DB = np.log(10) / 10
 
 
-class FrontEnd:
+# What networks trained by Hugging Face's feature extractor add to the variance before they divide by its root.
+WAVEFORM_EPSILON = 1e-7
+
+
+@dataclass(frozen=True)
+class WaveformConfig:
+    """A network that takes the waveform itself.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    normalise : bool
+        Whether each recording gets zero mean and unit variance, as wav2vec 2.0 has it.
+    """
+
+    sample_rate: int = 16_000
+    normalise: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self, "front_end")
+        if self.sample_rate <= 0:
+            raise UsageError(f"front_end.sample_rate is {self.sample_rate}; expected a positive number")
+
+
+class FrontEnd(Protocol):
+    """What makes of samples, or of a store's utterance, what the network takes.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    width : int
+        Values of a frame: bands, or 1 of a waveform.
+    """
+
+    sample_rate: int
+    width: int
+
+    def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Return the frames ``(T, width)`` of samples ``(num_samples,)``."""
+        ...
+
+    def stored(self, store: Store, index: int) -> NDArray[np.floating[Any]]:
+        """Return the frames ``(T, width)`` of an utterance of a store."""
+        ...
+
+    def check_store(self, store: Store, owner: str) -> None:
+        """Refuse a store that has not what the network of `owner` takes; raises ``DataError``."""
+        ...
+
+
+class WaveformFrontEnd:
+    """The waveform, ``(num_samples, 1)`` float32; see `FrontEnd`.
+
+    Parameters
+    ----------
+    config : WaveformConfig
+    """
+
+    width = 1
+
+    def __init__(self, config: WaveformConfig) -> None:
+        self.sample_rate = config.sample_rate
+        self._normalise = config.normalise
+
+    def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return ``(num_samples, 1)``."""
+        x = samples.astype(np.float32)
+        if self._normalise:
+            x = (x - x.mean(dtype=np.float64)) / np.sqrt(x.var(dtype=np.float64) + WAVEFORM_EPSILON)
+        return x.astype(np.float32)[:, None]
+
+    def stored(self, store: Store, index: int) -> NDArray[np.float32]:
+        """Return ``(num_samples, 1)`` of an utterance of an audio store."""
+        assert isinstance(store, AudioStore)
+        return self(store[index].samples.astype(np.float32) / 32768)
+
+    def check_store(self, store: Store, owner: str) -> None:
+        """Refuse features, and waveforms at another rate."""
+        if not isinstance(store, AudioStore) or store.config.sample_rate != self.sample_rate:
+            raise DataError(
+                f"{store.path}: holds {store.kind} at {store.config.sample_rate} Hz; expected waveforms at "
+                f"{self.sample_rate} Hz, as {owner} takes them: prepare the corpus with --store audio --features "
+                f"sample_rate={self.sample_rate}"
+            )
+
+
+class LogMelFrontEnd:
     """Log-mel features as a model takes them: float16, as stores keep them, so that both give the same words.
 
     Parameters
@@ -44,7 +135,7 @@ class FrontEnd:
         fills_dead_air: bool = False,
     ) -> None:
         self.log_mel = log_mel
-        self.sample_rate = log_mel.config.sample_rate
+        self.sample_rate, self.width = log_mel.config.sample_rate, log_mel.config.n_mels
         self._normalisation = normalisation
         self._mean, self._std = mean, std
         self._fills_dead_air = fills_dead_air
@@ -85,6 +176,10 @@ class FrontEnd:
         filled[dead] = np.minimum(low, high - FAINT_DB * NATS_A_DB)
         return filled
 
+    def check_store(self, store: Store, owner: str) -> None:
+        """Refuse a store of other features; see `asr.store.checking.check_store`."""
+        check_store(store, self.log_mel.config, owner)
+
     def _normalised(self, features: NDArray[Any]) -> NDArray[Any]:
         if self._normalisation == "utterance":
             normalise_utterance(features)
@@ -94,6 +189,10 @@ class FrontEnd:
             features -= self._mean
             features /= np.maximum(self._std, np.float32(MIN_STD))
         return features
+
+
+# What ``front_end.kind`` may be in config.json.
+FRONT_ENDS: dict[str, type[LogMelConfig | WaveformConfig]] = {"log-mel": LogMelConfig, "waveform": WaveformConfig}
 
 
 def normalise_utterance(features: NDArray[Any]) -> None:

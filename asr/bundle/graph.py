@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import asr
+from asr.bundle.weights import KINDS, MATRIX, Weights, places, to_onnx
 from asr.model_config import MIN_STD, ModelConfig
 
 OPSET = 17
-# The gates of ONNX's cells in terms of the order in which torch keeps them.
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn_tanh": (0,), "rnn_relu": (0,)}
 OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
 
 
-def build_onnx(weights: dict[str, NDArray[Any]], config: ModelConfig, n_mels: int) -> onnx.ModelProto:
+def build_onnx(weights: Weights, config: ModelConfig, n_mels: int) -> onnx.ModelProto:
     """Return the network of `asr.model.AcousticModel` as an ONNX graph.
 
     Inputs are ``features (B, T, F)`` float32 and ``lengths (B,)`` int64; outputs ``log_probs (B, T', V)`` float32
@@ -34,14 +33,21 @@ def build_onnx(weights: dict[str, NDArray[Any]], config: ModelConfig, n_mels: in
     config : ModelConfig
     n_mels : int
     """
-    return GraphBuilder(weights, config).build(n_mels)
+    return GraphBuilder(to_onnx(weights, config), config).build(n_mels)
 
 
 class GraphBuilder:
-    """Collects nodes and initialisers; each method adds some and returns the name of their output."""
+    """Collects nodes and initialisers; each method adds some and returns the name of their output.
 
-    def __init__(self, weights: dict[str, NDArray[Any]], config: ModelConfig) -> None:
-        self.weights = weights
+    Parameters
+    ----------
+    tensors : dict
+        As `asr.bundle.weights.to_onnx` returns them.
+    config : ModelConfig
+    """
+
+    def __init__(self, tensors: Weights, config: ModelConfig) -> None:
+        self.tensors = tensors
         self.config = config
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
@@ -68,7 +74,7 @@ class GraphBuilder:
         ]
         outputs = [
             helper.make_tensor_value_info(
-                "log_probs", TensorProto.FLOAT, ["B", "T'", len(self.weights["output.bias"])]
+                "log_probs", TensorProto.FLOAT, ["B", "T'", len(self.tensors["output.bias"])]
             ),
             helper.make_tensor_value_info("output_lengths", TensorProto.INT64, ["B"]),
         ]
@@ -86,8 +92,7 @@ class GraphBuilder:
 
     def log_probs(self, x: str) -> None:
         """Add the output layer, ``(T, B, D)`` → ``log_probs (B, T, V)``."""
-        matrix = self.add("output.weight", self.weights["output.weight"].T)
-        x = self.node("Add", self.node("MatMul", x, matrix), self.weight("output.bias"))
+        x = self.node("Add", self.node("MatMul", x, self.weight(MATRIX)), self.weight("output.bias"))
         x = self.node("Transpose", x, perm=[1, 0, 2])
         self.nodes.append(helper.make_node("LogSoftmax", [x], ["log_probs"], axis=-1))
 
@@ -176,26 +181,13 @@ class GraphBuilder:
             options["activations"] = ["Relu"] * (2 if self.config.bidirectional else 1)
         return options
 
-    def recurrent_weights(self, name: str) -> tuple[str, str, str]:
-        """Add the weights and biases of a layer, those of all directions together, gates in ONNX's order."""
-        directions = 2 if self.config.bidirectional else 1
-        gates = _GATES[self.config.cell]
-
-        def stacked(kind: str) -> NDArray[Any]:
-            """Weights of all directions, ``(directions, gates · H, …)``."""
-            parts = [self.weights[f"{name}.directions.{d}.{kind}_l0"] for d in range(directions)]
-            return np.stack([np.concatenate([np.split(p, len(gates))[g] for g in gates]) for p in parts])
-
-        biases = np.concatenate((stacked("bias_ih"), stacked("bias_hh")), axis=1)
-        return (
-            self.add(f"{name}.W", stacked("weight_ih")),
-            self.add(f"{name}.R", stacked("weight_hh")),
-            self.add(f"{name}.B", biases),
-        )
+    def recurrent_weights(self, name: str) -> list[str]:
+        """Add the weights and biases of a layer, those of all directions together."""
+        return [self.weight(f"{name}.{letter}") for letter in KINDS]
 
     def weight(self, name: str) -> str:
-        """Return a weight of the model, by its name there."""
-        return self.add(name, self.weights[name])
+        """Add a weight, by its name among the tensors."""
+        return self.add(name, self.tensors[name])
 
     def add(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser, and for float16 a cast, which ONNX Runtime folds away when it loads the graph."""
@@ -213,3 +205,24 @@ class GraphBuilder:
         output = f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
         return output
+
+
+def store_outside(graph: onnx.ModelProto, saved: bytes, name: str) -> None:
+    """Have a graph read its tensors from a safetensors file beside it, where the file has the same.
+
+    Parameters
+    ----------
+    graph : ModelProto
+    saved : bytes
+        The content of the file.
+    name : str
+        Of the file.
+    """
+    found = places(saved)
+    for tensor in graph.graph.initializer:
+        first, length = found.get(tensor.name, (0, 0))
+        if length and tensor.raw_data == saved[first : first + length]:
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", name), ("offset", first), ("length", length)):
+                tensor.external_data.add(key=key, value=str(value))

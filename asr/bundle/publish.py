@@ -45,10 +45,11 @@ def export_onnx(bundle: Bundle, directory: Path, precision: Precision = "float32
             f"{directory} is the model's own folder, whose weights an ONNX export would replace; give another folder"
         )
     _check_free(directory, force)
-    graph = _build(bundle, bundle.model, precision)
+    graph = _build(bundle, bundle.described(), precision)
     with atomic_directory(directory) as new:
         (new / "model.onnx").write_bytes(graph)
-        np.save(new / "filterbank.npy", bundle.filterbank)
+        if bundle.filterbank is not None:
+            np.save(new / "filterbank.npy", bundle.filterbank)
         write_text(new / "tokens.json", json.dumps(bundle.tokenizer.tokens, ensure_ascii=False) + "\n")
         write_text(new / FEATURES, json.dumps(to_dict(bundle.features), indent=2) + "\n")
         write_text(new / "README.md", onnx_card(bundle, precision))
@@ -77,32 +78,43 @@ def export_huggingface(
     """
     check_precision(bundle, precision or "float32")
     _check_free(directory, force)
-    weights = (bundle.directory / WEIGHTS).read_bytes()
-    bundle = dataclasses.replace(bundle, weights_sha256=bundle.weights_sha256 or hashlib.sha256(weights).hexdigest())
+    weights = (bundle.directory / WEIGHTS).read_bytes() if bundle.model else b""
+    digest = bundle.weights_sha256 or (hashlib.sha256(weights).hexdigest() if weights else "")
+    bundle = dataclasses.replace(bundle, weights_sha256=digest)
     int8 = bundle.directory / GRAPHS["int8"]
     with atomic_directory(directory) as new:
         for path in bundle.files:
             if path != int8 or precision != "float32":
                 shutil.copyfile(path, new / path.name)
         if precision == "int8" and not int8.is_file():
-            (new / int8.name).write_bytes(_build(bundle, bundle.network, "int8"))
+            (new / int8.name).write_bytes(_build(bundle, bundle.network, "int8", weights))
         write_text(new / "config.json", bundle.config_json())
         write_text(new / "README.md", model_card(bundle))
         # What is published can be loaded: files that are damaged, or another model's, are found here.
         copy = Bundle.load(new)
-        copy.weights()
+        if copy.model:
+            copy.weights()
         for name in copy.precisions:
             make_runtime(copy, threads=1, precision=name)
 
 
-def _build(bundle: Bundle, network: ModelConfig, precision: Precision) -> bytes:
-    """Return the graph that computes `network` in `precision`, as the content of a file."""
+def _build(bundle: Bundle, network: ModelConfig, precision: Precision, saved: bytes = b"") -> bytes:
+    """Return the graph that computes `network` in `precision`, as the content of a file.
+
+    With `saved`, the content of the bundle's weights, the graph reads from there what it can; without, it has them all.
+    """
     try:
         from asr.bundle.export import make_graph
+        from asr.bundle.graph import store_outside
     except ImportError as error:
         raise MissingExtraError(error.name or "onnx", "train", "building an ONNX graph") from None
-    weights = {name: value.astype(np.float32) for name, value in bundle.weights().items()}
-    return bytes(make_graph(bundle, network, weights, precision).SerializeToString())
+    weights = bundle.weights()
+    if saved and bundle.format_version > 1:
+        graph = make_graph(bundle, network, weights, precision)
+        store_outside(graph, saved, WEIGHTS)
+    else:
+        graph = make_graph(bundle, network, {name: x.astype(np.float32) for name, x in weights.items()}, precision)
+    return bytes(graph.SerializeToString())
 
 
 def _check_free(directory: Path, force: bool) -> None:

@@ -110,12 +110,13 @@ class OnnxRuntime:
     def _check(self, bundle: Bundle) -> None:
         """Refuse a graph that is not that of the bundle's configuration, tokens and weights."""
         got = [self._session.get_inputs()[0].shape[-1], self._session.get_outputs()[0].shape[-1]]
-        expected = [bundle.features.n_mels, len(bundle.tokenizer)]
+        expected = [bundle.front_end.width, len(bundle.tokenizer)]
         if got != expected:
             raise ModelError(
-                f"{self._path}: takes {got[0]} mel bands and gives {got[1]} tokens; config.json and tokens.json say "
-                f"{expected[0]} and {expected[1]}: export or install the bundle again"
+                f"{self._path}: takes {got[0]} values a frame and gives {got[1]} tokens; config.json and tokens.json "
+                f"say {expected[0]} and {expected[1]}: export or install the bundle again"
             )
+        bundle.check_weights()
         made_of = self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_SHA256, "")
         if made_of and bundle.weights_sha256 and made_of != bundle.weights_sha256:
             raise ModelError(
@@ -150,9 +151,11 @@ class TorchRuntime:
             raise MissingExtraError("torch", "train", f"device {device!r}") from None
         from asr.model import AcousticModel
 
+        network = bundle.network
+        bundle.check_weights()
         try:
             self._device = torch.device(device)
-            model = AcousticModel(bundle.network, bundle.features.n_mels, len(bundle.tokenizer)).to(self._device)
+            model = AcousticModel(network, bundle.front_end.width, len(bundle.tokenizer)).to(self._device)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"device {device!r} cannot be used ({error}); expected cpu, cuda or cuda:N") from None
         try:
@@ -227,7 +230,7 @@ def check_precision(bundle: Bundle, precision: str) -> Precision:
     known = get_args(Precision)
     if precision not in known:
         raise UsageError(f"precision is {precision!r}; expected {' or '.join(known)}{did_you_mean(precision, known)}")
-    if precision == "int8" and bundle.model.cell != "lstm":
+    if precision == "int8" and bundle.model and bundle.model.cell != "lstm":
         raise UsageError(
             f"precision int8 is for LSTMs: ONNX Runtime does not quantise the {bundle.model.cell} of model "
             f"{bundle.name!r}; use float32"

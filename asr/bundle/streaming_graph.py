@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from asr.bundle.graph import OPERATORS, GraphBuilder
+from asr.bundle.weights import Weights, to_onnx
 from asr.errors import UsageError
 from asr.model_config import ModelConfig
 
 
-def build_streaming_onnx(weights: dict[str, NDArray[Any]], config: ModelConfig, n_mels: int) -> onnx.ModelProto:
+def build_streaming_onnx(weights: Weights, config: ModelConfig, n_mels: int) -> onnx.ModelProto:
     """Return the network of `asr.model.AcousticModel.stream` as an ONNX graph.
 
     Inputs are ``features (B, T, F)`` float32, of which T is a multiple of the time reduction, ``lengths (B,)`` int64,
@@ -37,7 +37,7 @@ def build_streaming_onnx(weights: dict[str, NDArray[Any]], config: ModelConfig, 
     """
     if config.why_not_streaming:
         raise UsageError(f"the model cannot stream: {config.why_not_streaming}")
-    return _StreamingBuilder(weights, config).build(n_mels)
+    return _StreamingBuilder(to_onnx(weights, config), config).build(n_mels)
 
 
 class _StreamingBuilder(GraphBuilder):
@@ -81,7 +81,7 @@ class _StreamingBuilder(GraphBuilder):
         ]
         if config.bidirectional:
             inputs.append(helper.make_tensor_value_info("context", TensorProto.INT64, [1]))
-        vocabulary = len(self.weights["output.bias"])
+        vocabulary = len(self.tensors["output.bias"])
         outputs = [
             helper.make_tensor_value_info("log_probs", TensorProto.FLOAT, ["B", "T'", vocabulary]),
             helper.make_tensor_value_info("next_state", TensorProto.FLOAT, state),

@@ -39,11 +39,11 @@ class OnnxStreamingRuntime:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        config = bundle.model
+        config = bundle.described()
         if config.why_not_streaming:
             raise UsageError(f"model {bundle.name!r} cannot stream: {config.why_not_streaming}")
         self.time_reduction, self.delay_frames = config.time_reduction, config.lookahead_frames
-        self.is_bidirectional, self.n_mels = config.bidirectional, bundle.features.n_mels
+        self.is_bidirectional, self.n_mels = config.bidirectional, bundle.front_end.width
         self.state_size = sum(config.state_sizes(self.n_mels))
         path = bundle.directory / STREAMING_GRAPH
         graph = str(path) if path.is_file() else _build(bundle)
@@ -87,4 +87,4 @@ def _build(bundle: Bundle) -> bytes:
         lacking = f"{bundle.directory}: building its graph for streams, which it lacks"
         raise MissingExtraError(error.name or "onnx", "train", lacking) from None
     weights = {name: value.astype(np.float32) for name, value in bundle.weights().items()}
-    return bytes(build_streaming_onnx(weights, bundle.model, bundle.features.n_mels).SerializeToString())
+    return bytes(build_streaming_onnx(weights, bundle.described(), bundle.front_end.width).SerializeToString())

@@ -48,11 +48,13 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         "trained on": f"{facts['dataset']}, language {facts['language']}"
         f"{', from ' + facts['origin'] if facts['origin'] else ''}",
         "licence": facts["licence"],
-        "features": f"{features['n_mels']} log-mel bands, {features['sample_rate']} Hz, "
-        f"a frame every {1000 * features['hop_seconds']:g} ms",
-        "network": f"{network['num_layers']} × {network['hidden_size']} {network['cell']}"
-        f"{', both directions' if network['bidirectional'] else ''}, {facts['parameters'] / 1e6:.1f} M parameters, "
-        f"an output every {1000 * facts['frame_seconds']:g} ms",
+        "features": (
+            f"{features['n_mels']} log-mel bands, {features['sample_rate']} Hz, a frame every "
+            f"{1000 * features['hop_seconds']:g} ms"
+            if "n_mels" in features
+            else f"the waveform at {features['sample_rate']} Hz"
+        ),
+        "network": f"{_network(network, facts['parameters'])}, an output every {1000 * facts['frame_seconds']:g} ms",
         "tokens": f"{tokens['count']} {tokens['kind']}: {tokens['alphabet']!r}",
         "precisions": ", ".join(facts["precisions"]),
         "language model": f"{lm['file']}{_weights(lm['decoding'])}" if lm else "none",
@@ -64,6 +66,14 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
             f"{row['wer']:.2f} % ({row['low']:.1f}–{row['high']:.1f}), {row['words']} words"
         )
     return lines
+
+
+def _network(network: dict[str, Any] | None, parameters: int) -> str:
+    if network is None:
+        return "trained elsewhere"
+    both = ", both directions" if network["bidirectional"] else ""
+    layers = f"{network['num_layers']} × {network['hidden_size']} {network['cell']}"
+    return f"{layers}{both}, {parameters / 1e6:.1f} M parameters"
 
 
 def _weights(decoding: dict[str, float]) -> str:

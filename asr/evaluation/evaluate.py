@@ -9,7 +9,7 @@ import numpy as np
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import Runtime
 from asr.evaluation.results import Evaluation, Timing, UtteranceResult
-from asr.store.checking import Store, check_store
+from asr.store.checking import Store
 from asr.transcription.decoding import Decoder
 from asr.transcription.recognition import batches_by_length
 
@@ -43,7 +43,7 @@ def evaluate(
     DataError
         If the store's features are not those of the model, or it has no utterance.
     """
-    check_store(store, bundle.features, f"model {bundle.name}")
+    bundle.front_end.check_store(store, f"model {bundle.name}")
     results: dict[int, UtteranceResult] = {}
     network_seconds = decoder_seconds = 0.0
     # First calls compile and allocate, which is no part of the speed.

@@ -22,7 +22,7 @@ from asr.evaluation.compare import Comparison, Pair
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
 from asr.files import atomic_directory, write_text
-from asr.store.checking import Store, check_store
+from asr.store.checking import Store
 from asr.transcription.decoding import OWN, OWN_LM, DecodingOptions, make_decoder
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
@@ -163,7 +163,7 @@ def cached_log_probs(
     DataError
         As `evaluate`.
     """
-    check_store(store, bundle.features, f"model {bundle.name}")
+    bundle.front_end.check_store(store, f"model {bundle.name}")
     log_probs = []
     for index in indices:
         log_probs += runtime([bundle.front_end.stored(store, index)])

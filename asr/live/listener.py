@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asr.audio.stream import check_rate
 from asr.bundle.bundle import Bundle
+from asr.bundle.front_end import LogMelFrontEnd
 from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.decoder import Labels
 from asr.errors import UsageError
@@ -62,6 +63,10 @@ class LiveModel:
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
         runtime = OnnxStreamingRuntime(self.bundle, threads)
+        front_end = self.bundle.front_end
+        if not isinstance(front_end, LogMelFrontEnd):
+            raise UsageError(f"model {self.bundle.name!r} takes the waveform; expected one that takes log-mel features")
+        self.log_mel = front_end.log_mel
         self.frame_seconds = self.bundle.frame_seconds
         default = CHUNK_SECONDS_BIDIRECTIONAL if runtime.is_bidirectional else CHUNK_SECONDS
         chunk = self._frames("chunk_seconds", default if chunk_seconds is None else chunk_seconds)
@@ -75,7 +80,7 @@ class LiveModel:
     def latency_seconds(self) -> float:
         """How long after a sound its log-probs are there, at most: a chunk, its context and the look-ahead."""
         frames = self.network.chunk_frames + self.network.context_frames + self.network.delay_frames
-        return frames * self.frame_seconds + self.bundle.features.window_seconds / 2
+        return frames * self.frame_seconds + self.log_mel.config.window_seconds / 2
 
     def _frames(self, name: str, seconds: float) -> int:
         frames = round(seconds / self.frame_seconds)
@@ -90,7 +95,7 @@ class _Stream:
     def __init__(self, model: LiveModel, source_rate: int, origin_seconds: float = 0.0) -> None:
         self.model = model
         self.origin_seconds = origin_seconds
-        self.features = FeatureStream(model.bundle.front_end.log_mel, source_rate)
+        self.features = FeatureStream(model.log_mel, source_rate)
         self.network: NetworkStream = model.network.open()
         # Frames of log-probs since the stream began; where the utterance begins, and where something was said last.
         self.num_frames = 0

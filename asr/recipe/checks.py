@@ -62,11 +62,11 @@ def check_origin(run: Run) -> "Bundle | None":
     origin = run.origin
     if origin is None:
         return None
-    pairs = (("features", run.recipe.features, origin.features), ("model", run.recipe.model, origin.model))
+    pairs = (("features", run.recipe.features, origin.features), ("model", run.recipe.model, origin.described()))
     different = []
     for section, ours, theirs in pairs:
         for field in fields(ours):
-            got, expected = getattr(ours, field.name), getattr(theirs, field.name)
+            got, expected = getattr(ours, field.name), getattr(theirs, field.name, None)
             if got != expected and field.name not in SHAPELESS:
                 different.append(f"{section}.{field.name} is {got!r:.40}, expected {expected!r:.40}")
     if different:

@@ -5,6 +5,7 @@ Many recordings pass through together: pieces of similar length share a batch, w
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class RecognisedPiece:
     Parameters
     ----------
     piece : Piece
-    features : ndarray, shape (T, F), float16
+    features : ndarray, shape (T, F), float16; or (num_samples, 1), float32
     total_seconds : float
         An estimate of the whole recording's duration; 0 where there is none.
     is_tone : bool
@@ -42,7 +43,7 @@ class RecognisedPiece:
     """
 
     piece: Piece
-    features: NDArray[np.float16]
+    features: NDArray[np.floating[Any]]
     total_seconds: float
     is_tone: bool
 
@@ -82,7 +83,7 @@ class Recogniser:
     frame_samples: int
     fills_dead_air: bool
 
-    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
         """Return the features ``(T, F)`` of samples ``(num_samples,)`` that are recognised as they are."""
         # Evaluation gives the same words, where transcription neither cuts the recording nor leaves silence out.
         return self.front_end(fill_dead_air(samples, self.front_end.sample_rate) if self.fills_dead_air else samples)
@@ -147,7 +148,7 @@ class Recogniser:
             yield done
 
 
-def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.float16]]) -> list[NDArray[np.float32]]:
+def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.floating[Any]]]) -> list[NDArray[np.float32]]:
     """Return the log-probabilities ``(T', V)`` of each of `features`, those of similar length run together.
 
     Parameters

@@ -76,14 +76,13 @@ class Transcriber:
             # Of phones, words come of a search by default.
             decoder = make_decoder(self.bundle, decoder or DecodingOptions())
         self._decoder = decoder
-        features = self.bundle.features
-        frame_samples = features.hop_samples * self.bundle.model.time_reduction
+        frame_samples = self.bundle.frame_samples
         self._recogniser = Recogniser(
             self.bundle.front_end,
             self._runtime,
-            lambda: Stitcher(labels, frame_samples, features.sample_rate),
+            lambda: Stitcher(labels, frame_samples, self.bundle.features.sample_rate),
             frame_samples,
-            fills_dead_air=self.bundle.model.normalisation == "utterance",
+            fills_dead_air=self.bundle.normalisation == "utterance",
         )
 
     def with_decoder(self, decoder: Decoder) -> Self:

@@ -19,6 +19,7 @@ from asr.errors import DataError, UsageError
 from asr.evaluation.evaluate import evaluate
 from asr.evaluation.hypotheses import read_evaluation
 from asr.evaluation.results import Evaluation, UtteranceResult
+from asr.features import mel_filterbank
 from asr.preparation.manifests import manifest_corpus
 from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
@@ -45,7 +46,8 @@ def test_a_store_gives_the_words_that_its_recordings_give(digits, bundle):
     assert result.words == word_errors(store.texts, texts)
     waveforms = AudioStore.open(digits / "audio" / "dev")
     assert [u.hypothesis for u in evaluate(waveforms, bundle, runtime, decoder).utterances] == texts
-    other = replace(bundle, features=replace(bundle.features, sample_rate=8000))
+    features = replace(bundle.features, sample_rate=8000)
+    other = replace(bundle, features=features, filterbank=mel_filterbank(features))
     with pytest.raises(DataError, match="sampled at 16000 Hz; expected 8000 Hz"):
         evaluate(waveforms, other, runtime, decoder)
 
