@@ -42,6 +42,8 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
     weights = {
         name: np.ascontiguousarray((value if name.startswith("normalisation.") else value.half()).cpu().numpy())
         for name, value in state.items()
+        # That layer is for training alone.
+        if not name.startswith("intermediate.")
     }
     network = bundle.described()
     saved = save(to_onnx(weights, network))

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # Ids of utterances that cannot be trained on.
 LEFT_OUT = "left_out.txt"
-# In the bundle: see `label_priors`.
-PRIORS = "label_priors.npy"
 
 
 def train(run: Run) -> None:
@@ -92,7 +90,9 @@ def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "Acou
 
 
 def _write_priors(run: Run, priors: NDArray[np.float32]) -> None:
-    with atomic_path(run.bundle / PRIORS) as temporary, temporary.open("wb") as file:
+    from asr.bundle.bundle import LABEL_PRIORS
+
+    with atomic_path(run.bundle / LABEL_PRIORS) as temporary, temporary.open("wb") as file:
         np.save(file, priors)
 
 
