@@ -9,7 +9,7 @@ from asr.bundle.runtime import Runtime
 from asr.errors import DataError, DecodingError
 from asr.lexicon import PronouncingDictionary
 from asr.lexicon.choosing import choose
-from asr.store.checking import Store, check_store
+from asr.store.checking import Store
 from asr.tokenizer import BLANK
 from asr.transcription.pronouncing import phones_of
 
@@ -48,7 +48,7 @@ def count_pronunciations(
         If the store's features are not the bundle's, or no utterance could be aligned.
     """
     tokenizer = phones_of(bundle)
-    check_store(store, bundle.features, f"model {bundle.name}")
+    bundle.front_end.check_store(store, f"model {bundle.name}")
     lexicon.check_phones(tokenizer.phones, f"model {bundle.name}")
     counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
     left_out = 0
