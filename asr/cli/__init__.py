@@ -5,7 +5,22 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, compare, data, decode, evaluate, export, info, lexicon, lm, recipe, serve, transcribe, tune
+from asr.cli import (
+    align,
+    compare,
+    data,
+    decode,
+    evaluate,
+    export,
+    info,
+    lexicon,
+    listen,
+    lm,
+    recipe,
+    serve,
+    transcribe,
+    tune,
+)
 from asr.console import run
 
 app = typer.Typer(
@@ -33,6 +48,7 @@ def _options(
 
 
 app.command()(transcribe.transcribe)
+app.command()(listen.listen)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(tune.tune)

@@ -9,6 +9,7 @@ import typer
 from asr.errors import UsageError
 
 if TYPE_CHECKING:
+    from asr.live import LiveModel
     from asr.transcription.decoding import DecodingOptions
 
 MODEL_HELP = "The folder of a model, or the name of one that ships."
@@ -37,6 +38,17 @@ LmLevel = Annotated[
 ]
 Hotword = Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")]
 Lexicon = Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")]
+
+Chunk = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that go through the network at once.", show_default="0.16; of bidirectional models 0.32"
+    ),
+]
+Context = Annotated[float, typer.Option(help="Seconds after a chunk that a bidirectional model sees too.")]
+Pause = Annotated[float, typer.Option(min=0, help="An utterance ends after so many seconds without words.")]
+Longest = Annotated[float, typer.Option(min=0, help="An utterance ends after so many seconds without a pause.")]
+CONTEXT_SECONDS, PAUSE_SECONDS, LONGEST_SECONDS = 0.6, 1.2, 20.0
 
 
 def require_model(model: str, option: str = "--model") -> str:
@@ -107,3 +119,39 @@ def hotword_weights(hotwords: list[str]) -> dict[str, float]:
                 f"--hotword {hotword!r}: {weight!r} is not a number; expected PHRASE or PHRASE=WEIGHT"
             ) from None
     return weights
+
+
+def live_model(
+    model: str,
+    decoding: "DecodingOptions",
+    chunk: float | None = None,
+    context: float = CONTEXT_SECONDS,
+    pause: float = PAUSE_SECONDS,
+    longest: float = LONGEST_SECONDS,
+    threads: int = 1,
+) -> "LiveModel":
+    """Return a model that hears streams as the options say.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot stream, or an option is out of its range.
+    """
+    from dataclasses import replace
+
+    from asr.live import EndpointRules, LiveModel
+
+    rules = EndpointRules()
+    rules = replace(
+        rules,
+        rule2=replace(rules.rule2, min_trailing_silence=pause),
+        rule3=replace(rules.rule3, min_utterance_length=longest),
+    )
+    return LiveModel(
+        model,
+        chunk_seconds=chunk,
+        context_seconds=context,
+        threads=threads,
+        endpoint=rules,
+        decoder=decoding,
+    )

@@ -42,8 +42,10 @@ class LiveModel:
     threads : int
         Threads of the CPU; 0: as many as there are cores.
     endpoint : EndpointRules
+    decoder : DecodingOptions, optional
+        How log-probabilities become words.
     **decoding
-        The fields of `asr.DecodingOptions`.
+        Or its fields, one by one.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class LiveModel:
         context_seconds: float = CONTEXT_SECONDS,
         threads: int = 1,
         endpoint: EndpointRules | None = None,
+        decoder: DecodingOptions | None = None,
         **decoding: Unpack[DecodingKeywords],
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
@@ -73,7 +76,9 @@ class LiveModel:
         context = self._frames("context_seconds", context_seconds)
         self.network = StreamingNetwork(runtime, chunk, context)
         self.endpoint = endpoint or EndpointRules()
-        self.decoder = make_decoder(self.bundle, DecodingOptions(**decoding))
+        if decoder is not None and decoding:
+            raise UsageError(f"{', '.join(decoding)}: decoder has them already; give one or the other")
+        self.decoder = make_decoder(self.bundle, decoder or DecodingOptions(**decoding))
         self.labels = Labels(self.bundle.tokenizer.tokens, BLANK)
 
     @property
@@ -131,7 +136,7 @@ class _Stream:
 
     def end(self, reason: Reason) -> list[Event]:
         """End the utterance here."""
-        seconds, start = self.model.frame_seconds, self._start_seconds
+        seconds, start = self.model.frame_seconds, self.start_seconds
         rest = self._utterance.finish()
         events: list[Event] = [Stable(shifted(rest, start))] if rest else []
         words = tuple(self._words) + rest
@@ -146,14 +151,15 @@ class _Stream:
         return events
 
     @property
-    def _start_seconds(self) -> float:
+    def start_seconds(self) -> float:
+        """Where the utterance begins, in seconds from the start of the stream."""
         return self.origin_seconds + self._start * self.model.frame_seconds
 
     def _news(self) -> list[Event]:
         events: list[Event] = []
         if words := self._utterance.take_stable():
             self._words += words
-            events.append(Stable(shifted(words, self._start_seconds)))
+            events.append(Stable(shifted(words, self.start_seconds)))
         partial = self._utterance.partial_text
         if partial != self._partial:
             self._partial = partial
@@ -233,6 +239,11 @@ class Listeners:
             del self._streams[number], self._rates[number]
             return events
 
+    def utterance_start(self, number: int) -> float:
+        """Return where the utterance that a stream is in begins, in seconds from the start of the stream."""
+        with self._lock:
+            return self._stream(number).start_seconds
+
     def _stream(self, number: int) -> _Stream:
         if number not in self._streams:
             raise UsageError(f"stream {number} is not open; expected one that open() gave and close() did not end")
@@ -291,6 +302,11 @@ class Listener:
         self.model = model if isinstance(model, LiveModel) else LiveModel(model, **options)
         self._listeners = Listeners(self.model)
         self._number: int | None = self._listeners.open(sample_rate)
+
+    @property
+    def utterance_start(self) -> float:
+        """Where the utterance that is being said begins, in seconds; nothing to come has to do with what is before."""
+        return self._listeners.utterance_start(self._open())
 
     def push(self, samples: NDArray[Any]) -> list[Event]:
         """Add samples ``(N,)``, and return what is new.

@@ -12,10 +12,15 @@ Array = NDArray[np.float32]
 
 @dataclass
 class NetworkStream:
-    """Where one stream is: its cells, the features that wait, and how much of what comes is to be dropped."""
+    """Where one stream is.
+
+    Its cells, the features that wait, those that the look-ahead still holds back, and how many frames of what comes
+    next are to be dropped.
+    """
 
     state: Array
     waiting: Array
+    held: Array
     late: int
     is_ended: bool = False
 
@@ -47,12 +52,14 @@ class StreamingNetwork:
     def open(self) -> NetworkStream:
         """Return a stream at its beginning."""
         runtime = self._runtime
-        state = np.zeros(runtime.state_size, np.float32)
-        return NetworkStream(state, np.zeros((0, runtime.n_mels), np.float32), runtime.delay_frames)
+        state, nothing = np.zeros(runtime.state_size, np.float32), np.zeros((0, runtime.n_mels), np.float32)
+        return NetworkStream(state, nothing, nothing, runtime.delay_frames)
 
     def restart(self, stream: NetworkStream) -> None:
-        """Forget what was said; features that wait go on."""
+        """Forget what was said; features whose log-probs are not there yet go on."""
         stream.state = np.zeros_like(stream.state)
+        stream.waiting = np.concatenate((stream.held, stream.waiting))
+        stream.held = stream.held[:0]
         stream.late = self._runtime.delay_frames
 
     def is_due(self, stream: NetworkStream) -> bool:
@@ -67,7 +74,10 @@ class StreamingNetwork:
         features = np.stack([stream.waiting[:taken] for stream in streams])
         lengths = np.full(len(streams), taken, np.int64)
         results = self._call(streams, features, lengths, self.context_frames)
+        held = self._runtime.delay_frames * reduction
         for stream in streams:
+            taken_in = np.concatenate((stream.held, stream.waiting[: chunk * reduction]))
+            stream.held = taken_in[len(taken_in) - min(held, len(taken_in)) :]
             stream.waiting = stream.waiting[chunk * reduction :]
         return results
 

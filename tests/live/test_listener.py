@@ -5,13 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="making a bundle needs the [train] extra")
-
-from asr.bundle.bundle import Bundle  # noqa: E402
-from asr.bundle.export import write_bundle  # noqa: E402
-from asr.errors import AudioError, UsageError  # noqa: E402
-from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
-from asr.live import (  # noqa: E402
+from asr.errors import AudioError, UsageError
+from asr.live import (
     EndOfUtterance,
     EndpointRule,
     EndpointRules,
@@ -23,37 +18,10 @@ from asr.live import (  # noqa: E402
     listen,
     transcript_of,
 )
-from asr.model import AcousticModel  # noqa: E402
-from asr.model_config import ModelConfig  # noqa: E402
-from asr.tokenizer import CharTokenizer  # noqa: E402
 
 RATE = 8000
-FEATURES = LogMelConfig(n_mels=12, sample_rate=RATE)
-TOKENIZER = CharTokenizer.from_texts(["one two"])
 # Utterances of a second or so, of what a network with random weights takes for speech.
 RULES = EndpointRules(EndpointRule(False, 0.5, 0.0), EndpointRule(True, 0.2, 0.5), EndpointRule(False, 0.0, 2.0))
-
-
-def make_bundle(directory, **options):
-    torch.manual_seed(2)
-    options = {"normalisation": "global", "num_layers": 2, "hidden_size": 16, "conv_channels": 3, **options}
-    config = ModelConfig(**options)
-    model = AcousticModel(config, FEATURES.n_mels, len(TOKENIZER)).eval()
-    model.set_statistics(torch.full((12,), -6.0), torch.full((12,), 2.0))
-    with torch.no_grad():
-        model.output.weight.mul_(20)
-    bundle = Bundle(directory, "tiny", "for tests", FEATURES, mel_filterbank(FEATURES), config, TOKENIZER)
-    return write_bundle(bundle, model, "# tiny\n", directory)
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles")
-    return {
-        "one": make_bundle(folder / "one", bidirectional=False),
-        "ahead": make_bundle(folder / "ahead", bidirectional=False, lookahead_frames=3),
-        "two": make_bundle(folder / "two"),
-    }
 
 
 def sound(seed, seconds=5.0):
@@ -167,31 +135,31 @@ def test_flush_ends_at_once_and_the_clock_goes_on(bundles):
     assert listener.push(sound(6, 1.0)) + listener.flush() == first
 
 
+def test_the_clock_and_what_is_heard_go_on_where_an_utterance_ends(bundles):
+    """With rules that end an utterance at every pause, each frame of the stream is heard once, at its time."""
+    for name in ("one", "ahead", "two"):
+        model = LiveModel(bundles[name], chunk_seconds=0.12, context_seconds=0.2, endpoint=RULES)
+        listener = Listener(model)
+        events = listener.push(sound(3, 8.0))
+        assert sum(isinstance(event, EndOfUtterance) for event in events) > 2
+        start = listener.utterance_start
+        end = [event for event in events + listener.close() if isinstance(event, EndOfUtterance)][-1]
+        assert end.start_seconds >= start
+        assert end.start_seconds + end.transcript.duration == pytest.approx(8.0, abs=2 * model.frame_seconds)
+
+
 def test_silence_for_long_says_nothing_and_keeps_nothing(bundles):
-    quiet = make_quiet(bundles)
-    listener = Listener(quiet, endpoint=EndpointRules())
+    listener = Listener(bundles["quiet"], endpoint=EndpointRules())
     events = [event for _ in range(60) for event in listener.push(np.zeros(RATE, np.float32))]
     assert events == []
 
 
-def make_quiet(bundles):
-    """The model with the blank so likely that nothing is ever said."""
-    directory = bundles["one"].directory.parent / "quiet"
-    torch.manual_seed(2)
-    config = bundles["one"].model
-    model = AcousticModel(config, FEATURES.n_mels, len(TOKENIZER)).eval()
-    with torch.no_grad():
-        model.output.bias[0] = 50.0
-    bundle = Bundle(directory, "quiet", "for tests", FEATURES, mel_filterbank(FEATURES), config, TOKENIZER)
-    return write_bundle(bundle, model, "# quiet\n", directory)
-
-
-def test_what_cannot_be_heard_is_refused(bundles, tmp_path):
+def test_what_cannot_be_heard_is_refused(bundles):
     listener = Listener(bundles["one"])
     with pytest.raises(AudioError, match="NaN"):
         listener.push(np.array([np.nan], np.float32))
     with pytest.raises(UsageError, match="over the whole utterance"):
-        Listener(make_bundle(tmp_path / "whole", normalisation="utterance"))
+        Listener(bundles["whole"])
     with pytest.raises(UsageError, match="context_seconds is 0"):
         Listener(bundles["two"], context_seconds=0.0)
     with pytest.raises(UsageError, match="beam_size: the model is loaded"):

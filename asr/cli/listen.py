@@ -1,0 +1,313 @@
+"""``asr listen``."""
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import typer
+
+from asr.cli import options
+from asr.errors import AudioError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from asr.decoder import Word
+    from asr.live import Event, Listener, LiveModel
+    from asr.live.microphone import Microphone
+    from asr.live.pipe import Pipe
+    from asr.live.saving import UtteranceFiles
+
+STANDARD_INPUT = "-"
+# So much of what a microphone gave, taken at once, is worth a word.
+BEHIND_SECONDS = 1.0
+
+
+def listen(
+    source: Annotated[str, typer.Argument(metavar="[-]", help="- for the standard input; else the microphone.")] = "",
+    model: options.Model = "",
+    device: Annotated[str, typer.Option(help="Number of the microphone, or part of its name.")] = "",
+    devices: Annotated[bool, typer.Option("--devices", help="List the microphones, and exit.")] = False,
+    rate: Annotated[int | None, typer.Option(help="Of raw samples on the standard input, in Hz.")] = None,
+    format: Annotated[
+        Literal["s16le", "s32le", "f32le"] | None,
+        typer.Option(help="Of raw samples on the standard input.", show_default="s16le"),
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Of raw samples on the standard input.")] = 1,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write sound (wav) and transcript (json, srt) of each utterance.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
+    pause: options.Pause = options.PAUSE_SECONDS,
+    longest: options.Longest = options.LONGEST_SECONDS,
+    chunk: options.Chunk = None,
+    context: options.Context = options.CONTEXT_SECONDS,
+    threads: options.Threads = 1,
+    beam_size: options.BeamSize = None,
+    lm: options.Lm = "own",
+    alpha: options.Alpha = None,
+    beta: options.Beta = None,
+    oov: options.Oov = None,
+    lm_level: options.LmLevel = None,
+    hotword: options.Hotword = None,
+    lexicon: options.Lexicon = "",
+) -> None:
+    """Print words while they are said, from the microphone or a pipe; Ctrl-C ends it.
+
+    asr listen --model exp/digits_streaming/bundle
+
+    ffmpeg -loglevel error -i radio.mp3 -f wav - | asr listen - --model exp/digits_streaming/bundle
+
+    The microphone needs pip install 'ctc-asr[live]'. On a terminal, words that may still change are dimmed; elsewhere
+    only those are printed that stay. Each utterance is a line.
+    """
+    if devices:
+        _print_devices()
+        return
+    name = options.require_model(model)
+    if source not in ("", STANDARD_INPUT):
+        raise UsageError(f"got {source!r}; expected - or nothing: files are for asr transcribe --streaming")
+    is_piped = source == STANDARD_INPUT
+    if not is_piped and (rate is not None or format is not None or channels != 1):
+        raise UsageError("--rate, --format and --channels are for raw samples on the standard input: give - too")
+    if is_piped and device:
+        raise UsageError("--device is for the microphone: leave it out, or leave out -")
+    if is_piped and rate is None and (format is not None or channels != 1):
+        raise UsageError("--rate is missing: raw samples do not say theirs (and a WAV header says all by itself)")
+    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, lm_level=lm_level)
+    loaded = options.live_model(name, decoding, chunk, context, pause, longest, threads)
+    if is_piped:
+        _listen(loaded, _pipe(rate, format or "s16le", channels), save, as_json=as_json)
+        return
+    from asr.live.microphone import Microphone, find_device
+
+    with Microphone(find_device(device)) as microphone:
+        print(f"asr: listening to {microphone.device.name}; Ctrl-C ends", file=sys.stderr)
+        _listen(loaded, microphone, save, as_json=as_json)
+
+
+def _pipe(rate: int | None, format: Literal["s16le", "s32le", "f32le"], channels: int) -> "Pipe":
+    from asr.console import is_terminal
+    from asr.live.pipe import Layout, Pipe
+
+    if sys.stdin is None or is_terminal(sys.stdin):
+        raise UsageError("the standard input is no pipe; expected audio there, as in: ffmpeg … -f wav - | asr listen -")
+    return Pipe(sys.stdin.buffer, None if rate is None else Layout(rate, format, channels))
+
+
+def _print_devices() -> None:
+    from asr.console import printable
+    from asr.live.microphone import input_devices
+
+    found = input_devices()
+    for device in found:
+        mark = "*" if device.is_default else " "
+        channels = f"{device.num_channels} channel{'s' if device.num_channels > 1 else ''}"
+        print(f"{mark} {device.number:>3}  {printable(device.name)}  ({channels}, {device.sample_rate} Hz)")
+    if not found:
+        print("asr: no microphone was found", file=sys.stderr)
+
+
+def _listen(model: "LiveModel", source: "Microphone | Pipe", folder: Path | None, *, as_json: bool) -> None:
+    """Print the events of a source until it ends, or Ctrl-C ends it, with all that was said until then."""
+    from asr.console import is_terminal
+    from asr.live import Listener
+    from asr.live.saving import UtteranceFiles
+
+    if sys.stdout is None:
+        raise UsageError("the standard output is closed, and words are printed there")
+    listener = Listener(model, sample_rate=source.sample_rate)
+    files = UtteranceFiles(folder, source.sample_rate) if folder else None
+    printer: Printer = JsonPrinter() if as_json else TerminalPrinter() if is_terminal(sys.stdout) else PlainPrinter()
+    failure: AudioError | None = None
+    num_lost = 0
+    with printer:
+        try:
+            for samples in until_interrupted(source):
+                num_lost = _warn(source, len(samples), num_lost)
+                _hear(listener, samples, files, printer)
+        except AudioError as error:
+            failure = error
+        _show(listener.close(), files, printer)
+    if failure is not None:
+        raise failure
+
+
+def _warn(source: "Microphone | Pipe", num_samples: int, was_lost: int) -> int:
+    """Say that the machine is behind a microphone, or that sound was lost; return how often that has been the case."""
+    from asr.live.microphone import Microphone
+
+    if not isinstance(source, Microphone):
+        return 0
+    if (seconds := num_samples / source.sample_rate) > BEHIND_SECONDS:
+        print(f"asr: {seconds:.1f} s behind; the words come late, and none is lost", file=sys.stderr)
+    if source.num_lost > was_lost:
+        print("asr: the system has lost some sound: the machine is too busy", file=sys.stderr)
+    return source.num_lost
+
+
+def _hear(
+    listener: "Listener", samples: "NDArray[np.float32]", files: "UtteranceFiles | None", printer: "Printer"
+) -> None:
+    if files:
+        files.push(samples)
+    _show(listener.push(samples), files, printer)
+    if files:
+        files.forget(listener.utterance_start)
+
+
+def _show(events: "Sequence[Event]", files: "UtteranceFiles | None", printer: "Printer") -> None:
+    from asr.live import EndOfUtterance
+
+    printer.show(events)
+    for event in events:
+        if files and isinstance(event, EndOfUtterance):
+            files.write(event)
+
+
+@contextmanager
+def _on_interrupt(handler: Any) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def until_interrupted(source: "Microphone | Pipe") -> "Iterator[NDArray[np.float32]]":
+    """Yield what a source gives; Ctrl-C ends it, but not within what is done with a chunk: that is completed first."""
+    is_waiting = is_ended = False
+
+    def end(_signal: int, _frame: Any) -> None:
+        nonlocal is_ended
+        if is_waiting or is_ended:  # A second Ctrl-C does not wait.
+            raise KeyboardInterrupt
+        is_ended = True
+
+    chunks = iter(source)
+    with _on_interrupt(end):
+        while not is_ended:
+            try:
+                is_waiting = True
+                chunk = next(chunks, None)
+                is_waiting = False
+            except KeyboardInterrupt:
+                return
+            if chunk is None:
+                return
+            yield chunk
+
+
+class Printer(Protocol):
+    """Shows events; a context manager."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, events: "Sequence[Event]") -> None:
+        """Show what is new."""
+        ...
+
+
+class PlainPrinter:
+    """Stable words as they come, an utterance a line."""
+
+    def __init__(self) -> None:
+        self._is_within_line = False
+
+    def __enter__(self) -> "PlainPrinter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+    def show(self, events: "Sequence[Event]") -> None:
+        """Print the words that are new."""
+        from asr.live import EndOfUtterance, Stable
+
+        for event in events:
+            if isinstance(event, Stable):
+                words = " ".join(word.text for word in event.words)
+                print(f" {words}" if self._is_within_line else words, end="", flush=True)
+                self._is_within_line = True
+            elif isinstance(event, EndOfUtterance):
+                print(flush=True)
+                self._is_within_line = False
+
+
+class TerminalPrinter:
+    """Utterances that have ended, and below them the one that is being said: what may still change is dimmed."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(highlight=False)
+        self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="visible")
+        self._stable: list[str] = []
+        self._partial = ""
+
+    def __enter__(self) -> "TerminalPrinter":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, events: "Sequence[Event]") -> None:
+        """Draw the lines below anew."""
+        from rich.text import Text
+
+        from asr.live import EndOfUtterance, Stable
+
+        if not events:
+            return
+        for event in events:
+            if isinstance(event, EndOfUtterance):
+                self._live.console.print(Text(event.transcript.text))
+                self._stable, self._partial = [], ""
+            elif isinstance(event, Stable):
+                self._stable += [word.text for word in event.words]
+            else:
+                self._partial = event.text
+        stable = " ".join(self._stable)
+        between = " " if stable and self._partial else ""
+        self._live.update(Text.assemble(stable, between, (self._partial, "dim")), refresh=True)
+
+
+class JsonPrinter:
+    """One JSON object a line for each event."""
+
+    def __enter__(self) -> "JsonPrinter":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, events: "Sequence[Event]") -> None:
+        """Print the events."""
+        from asr.cli.transcribe import print_json
+        from asr.live import EndOfUtterance, Stable
+
+        for event in events:
+            if isinstance(event, Stable):
+                print_json({"type": "stable", "words": [_word(word) for word in event.words]})
+            elif isinstance(event, EndOfUtterance):
+                start = round(event.start_seconds, 3)
+                fields = {"type": "utterance", "offset": start, "reason": event.reason}
+                print_json({**fields, **event.transcript.to_dict()})
+            else:
+                print_json({"type": "partial", "text": event.text})
+
+
+def _word(word: "Word") -> dict[str, Any]:
+    return {
+        "word": word.text,
+        "start": round(word.start_seconds, 3),
+        "end": round(word.end_seconds, 3),
+        "probability": round(word.confidence, 4),
+    }
