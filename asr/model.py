@@ -1,7 +1,7 @@
 """The acoustic model: log-mel features → log-probabilities of tokens at a reduced frame rate.
 
-    (B, T, F) → normalisation → two convolutions, time / 2 or / 4 → (B, T', C · F') → recurrent layers
-              → linear → log-softmax
+    (B, T, F) → normalisation → two or three convolutions, time / 2, / 4 or / 8 → (B, T', C · F')
+              → recurrent layers → linear → log-softmax
 
 The values of an utterance do not depend on what shares its batch: what lies beyond an utterance's end is set to
 zero before each convolution (as the convolution's own padding is for an utterance alone), each layer that runs
@@ -10,6 +10,7 @@ backwards starts at the utterance's own last frame, and layer norms look at one 
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,8 +116,9 @@ class AcousticModel(nn.Module):
         state : Tensor, shape (B, S), float
         """
         sizes = self.config.state_sizes(features.shape[2])
-        *frames, waiting = torch.split(state, sizes, dim=1)
-        frames, cells = frames[:2], frames[2:]
+        *parts, waiting = torch.split(state, sizes, dim=1)
+        convolutions = len(self.config.strides)
+        frames, cells = parts[:convolutions], parts[convolutions:]
         x, lengths, frames = self.front_end.stream(self.normalisation(features, lengths), lengths, frames, context)
         after = []
         for layer, cell in zip(self.layers, cells, strict=True):
@@ -218,7 +220,7 @@ class NoNormalisation(nn.Module):
 
 
 class ConvFrontEnd(nn.Module):
-    """Two 3 × 3 convolutions over time and frequency; the first halves time, the second may; both halve frequency."""
+    """3 × 3 convolutions over time and frequency, each followed by a rectifier; see `ModelConfig.strides`."""
 
     def __init__(self, config: ModelConfig, n_mels: int) -> None:
         super().__init__()
@@ -226,9 +228,9 @@ class ConvFrontEnd(nn.Module):
         self.strides = config.strides
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, channels, kernel_size=3, stride=(stride, 2), padding=1)
-            for inputs, stride in zip((1, channels), self.strides, strict=True)
+            for inputs, stride in zip((1, *[channels] * (len(self.strides) - 1)), self.strides, strict=True)
         )
-        self.output_size = channels * math.ceil(math.ceil(n_mels / 2) / 2)
+        self.output_size = channels * config.bands(n_mels)[-1]
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, T, F), (B,)`` → ``(B, T', C · F'), (B,)``."""
@@ -363,8 +365,26 @@ def _run(rnn: nn.Module, x: Tensor, hidden: tuple[Tensor, ...]) -> tuple[Tensor,
     return output, after if isinstance(rnn, nn.LSTM) else (after,)
 
 
+class _Reversal(torch.autograd.Function):
+    """Puts frames in the order of `reversal`, which is its own inverse.
+
+    So the gradient is put in order in the same way; that of ``gather`` is a sum by atomic additions, slow on a GPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, time: Tensor) -> Tensor:
+        ctx.save_for_backward(time)
+        return x.gather(1, time[:, :, None].expand(-1, -1, x.shape[2]))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (time,) = ctx.saved_tensors
+        return _reorder(gradients[0], time), None
+
+
 def _reorder(x: Tensor, time: Tensor) -> Tensor:
-    return x.gather(1, time[:, :, None].expand(-1, -1, x.shape[2]))
+    reordered: Tensor = _Reversal.apply(x, time)  # type: ignore[no-untyped-call]
+    return reordered
 
 
 def _make_normalisation(config: ModelConfig, n_mels: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """The shape of the acoustic model; free of torch, so that recipes and bundles can hold it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args, overload
 
@@ -28,9 +29,9 @@ class ModelConfig:
     num_layers, hidden_size : int
         Number of recurrent layers, and units of each in each direction.
     conv_channels : int
-        Channels of the two convolutions.
-    time_reduction : {2, 4}
-        Feature frames for one output frame.
+        Channels of each convolution.
+    time_reduction : {2, 4, 8}
+        Feature frames for one output frame; 8 takes a third convolution.
     lookahead_frames : int
         Output frames after its own that each frame sees through a convolution after the recurrent layers (Amodei et
         al. 2016, "Deep Speech 2", section 3.6); only where `bidirectional` is false.
@@ -57,7 +58,7 @@ class ModelConfig:
     num_layers: int = 3
     hidden_size: int = 256
     conv_channels: int = 32
-    time_reduction: Literal[2, 4] = 4
+    time_reduction: Literal[2, 4, 8] = 4
     lookahead_frames: int = 0
     dropout: float = 0.2
     variational_dropout: bool = False
@@ -72,8 +73,8 @@ class ModelConfig:
                 raise UsageError(
                     f"model.{name} is {value!r}; expected one of {', '.join(known)}{did_you_mean(str(value), known)}"
                 )
-        if self.time_reduction not in (2, 4):
-            raise UsageError(f"model.time_reduction is {self.time_reduction}; expected 2 or 4")
+        if self.time_reduction not in (2, 4, 8):
+            raise UsageError(f"model.time_reduction is {self.time_reduction}; expected 2, 4 or 8")
         for name in ("num_layers", "hidden_size", "conv_channels", "spectral_radius"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"model.{name} is {getattr(self, name)}; expected a positive number")
@@ -92,14 +93,39 @@ class ModelConfig:
     @overload
     def output_frames(self, num_frames: NDArray[np.int64]) -> NDArray[np.int64]: ...
     def output_frames(self, num_frames: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
-        """Return the number of output frames for `num_frames` feature frames: halved once or twice, rounded up."""
-        halved = (num_frames + 1) // 2
-        return halved if self.time_reduction == 2 else (halved + 1) // 2
+        """Return the number of output frames for `num_frames` feature frames: of a part of an output frame, one."""
+        return -(-num_frames // self.time_reduction)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Strides over time of the convolutions."""
-        return (2, 2 if self.time_reduction == 4 else 1)
+        """Strides over time of the convolutions; each halves frequency."""
+        return {2: (2, 1), 4: (2, 2), 8: (2, 2, 2)}[self.time_reduction]
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers that are trained, by the names that logs have for them."""
+        layers = (f"layers.{index}" for index in range(self.num_layers))
+        return ("front_end", *layers, *(("lookahead",) if self.lookahead_frames else ()), "output")
+
+    def check_frozen(self, layers: Sequence[str]) -> None:
+        """Refuse layers to freeze that the model does not have, or that are all it has.
+
+        Raises
+        ------
+        UsageError
+        """
+        for name in layers:
+            if name not in self.layer_names:
+                raise UsageError(
+                    f"training.freeze names {name!r}; expected layers of the model: {', '.join(self.layer_names)}"
+                    f"{did_you_mean(name, self.layer_names)}"
+                )
+        if set(layers) == set(self.layer_names):
+            raise UsageError("training.freeze names all layers of the model; expected one at least that is trained")
+
+    def bands(self, n_mels: int) -> list[int]:
+        """Return how many bands of frequency there are before each convolution, and after the last."""
+        return [-(-n_mels // 2**index) for index in range(len(self.strides) + 1)]
 
     @property
     def why_not_streaming(self) -> str:
@@ -116,7 +142,8 @@ class ModelConfig:
         What each convolution sees of the frame before its chunk, the cells of each layer's forward direction, and the
         outputs of the last layer that wait for those they look ahead to.
         """
-        frames = [n_mels, self.conv_channels * -(-n_mels // 2)]
+        first, *others = self.bands(n_mels)[:-1]
+        frames = [first, *(self.conv_channels * bands for bands in others)]
         cells = [self.hidden_size * (2 if self.cell == "lstm" else 1)] * self.num_layers
         return [*frames, *cells, self.lookahead_frames * self.hidden_size]
 

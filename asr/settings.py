@@ -68,8 +68,8 @@ def _parts(value: Any) -> tuple[Any, ...]:
 def override(settings: T, assignments: Iterable[str]) -> T:
     """Return `settings` with assignments such as ``"training.epochs=5"`` applied.
 
-    A value is a Python literal or, failing that, a string: ``model.cell=gru``, ``test=("test", "dev")``; for a
-    tuple of one element, the element.
+    A value is a Python literal or, failing that, a string: ``model.cell=gru``; a tuple of strings may be written with
+    commas alone, as in ``test=test,dev``, and one of one element as that element.
 
     Raises
     ------
@@ -97,6 +97,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
             yield from differences(old, new, f"{prefix}{key}.")
         elif old != new:
             yield prefix + key, old, new
+
+
+def completed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object of JSON with those keys of `defaults` that it lacks, nested ones too."""
+    missing = {key: default for key, default in defaults.items() if key not in values}
+    nested = {
+        key: completed(value, defaults[key])
+        for key, value in values.items()
+        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping)
+    }
+    return {**values, **nested, **missing}
 
 
 def digest(values: Any) -> str:
@@ -143,7 +154,10 @@ def _typed(value: Any, wanted: Any, name: str) -> Any:
             element = get_args(wanted)[1]
             return {key: _typed(part, element, f"{name}.{key}") for key, part in value.items()}
     elif getattr(wanted, "__origin__", None) is tuple:
-        element, parts = get_args(wanted)[0], value if isinstance(value, list | tuple) else [value]
+        element = get_args(wanted)[0]
+        if isinstance(value, str) and element is str:
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        parts = value if isinstance(value, list | tuple) else [value]
         return tuple(_typed(part, element, f"{name}[{index}]") for index, part in enumerate(parts))
     elif wanted in (int, float, str, bool):
         if type(value) is wanted:

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the acoustic model needs the [train] extra")
 
-from asr.model import AcousticModel  # noqa: E402
+from asr.model import AcousticModel, _reorder, reversal  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
 
 LENGTHS = [37, 5, 41, 1, 2, 29, 40, 17, 8]
@@ -14,7 +14,7 @@ LENGTHS = [37, 5, 41, 1, 2, 29, 40, 17, 8]
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu"])
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("time_reduction", [2, 4])
+@pytest.mark.parametrize("time_reduction", [2, 4, 8])
 def test_an_utterance_alone_equals_itself_in_a_batch(cell, bidirectional, num_layers, time_reduction):
     torch.manual_seed(1)
     config = ModelConfig(cell, bidirectional, num_layers, hidden_size=8, conv_channels=3, time_reduction=time_reduction)
@@ -55,6 +55,19 @@ def test_gradients_are_finite_and_ignore_the_padding(cell, bidirectional, num_la
     assert features.grad[1, 21:].abs().sum() == 0
 
 
+def test_the_gradient_of_a_reversal_is_that_of_its_definition():
+    torch.manual_seed(2)
+    lengths = torch.tensor([7, 1, 4])
+    x = torch.randn(3, 7, 2, dtype=torch.float64, requires_grad=True)
+    time = reversal(lengths, 7)
+    expected = torch.stack([torch.cat((row[:n].flip(0), row[n:])) for row, n in zip(x, lengths, strict=True)])
+    got = _reorder(x, time)
+    assert torch.equal(got, expected)
+    weights = torch.randn_like(expected)
+    gradients = [torch.autograd.grad((values * weights).sum(), x)[0] for values in (got, expected)]
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
 def test_a_reservoir_keeps_its_recurrent_weights_at_their_spectral_radius(cell):
     config = ModelConfig(cell, num_layers=2, hidden_size=12, reservoir=True, spectral_radius=0.7)
@@ -68,7 +81,7 @@ def test_a_reservoir_keeps_its_recurrent_weights_at_their_spectral_radius(cell):
     assert all(value.requires_grad for name, value in model.named_parameters() if name not in recurrent)
 
 
-@pytest.mark.parametrize("time_reduction", [2, 4])
+@pytest.mark.parametrize("time_reduction", [2, 4, 8])
 def test_input_frames_are_the_fewest_for_their_output_frames(time_reduction):
     config = ModelConfig(time_reduction=time_reduction)
     wanted = np.arange(1, 50)

@@ -39,9 +39,9 @@ def streamed(model: AcousticModel, features: torch.Tensor, cuts: list[int], cont
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
-@pytest.mark.parametrize("lookahead", [0, 3])
-def test_chunks_of_any_size_are_the_whole(cell, lookahead):
-    model = make_model(cell=cell, bidirectional=False, lookahead_frames=lookahead)
+@pytest.mark.parametrize(("lookahead", "reduction"), [(0, 4), (3, 4), (3, 8)])
+def test_chunks_of_any_size_are_the_whole(cell, lookahead, reduction):
+    model = make_model(cell=cell, bidirectional=False, lookahead_frames=lookahead, time_reduction=reduction)
     seed = 5
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)
@@ -57,15 +57,16 @@ def test_chunks_of_any_size_are_the_whole(cell, lookahead):
                 torch.testing.assert_close(streamed(model, features, cuts), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_two_directions_with_all_that_follows_as_context_are_the_whole(cell):
-    model = make_model(cell=cell, bidirectional=True)
-    features = torch.from_numpy(np.random.default_rng(1).standard_normal((50, F)))
+@pytest.mark.parametrize(("cell", "reduction"), [("lstm", 4), ("gru", 4), ("lstm", 8)])
+def test_two_directions_with_all_that_follows_as_context_are_the_whole(cell, reduction):
+    model = make_model(cell=cell, bidirectional=True, time_reduction=reduction)
+    T = 12 * reduction + 2
+    features = torch.from_numpy(np.random.default_rng(1).standard_normal((T, F)))
     with torch.no_grad():
-        whole = model(features[None], torch.tensor([50]))[0][0]
-        torch.testing.assert_close(streamed(model, features, [3, 4, 9], context=50), whole, rtol=0, atol=1e-12)
+        whole = model(features[None], torch.tensor([T]))[0][0]
+        torch.testing.assert_close(streamed(model, features, [3, 4, 9], context=T), whole, rtol=0, atol=1e-12)
         # The first chunk of a bounded context is that of an utterance which ends with the context.
-        cut = model(features[None, : 4 * 7], torch.tensor([28]))[0][0]
+        cut = model(features[None, : 7 * reduction], torch.tensor([7 * reduction]))[0][0]
         bounded = streamed(model, features, [5], context=2)
         torch.testing.assert_close(bounded[:5], cut[:5], rtol=0, atol=1e-12)
 

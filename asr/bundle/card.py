@@ -47,9 +47,10 @@ def _network(bundle: Bundle) -> str:
     if model is None:
         return "trained elsewhere, with CTC"
     cell = ("bidirectional " if model.bidirectional else "") + model.cell.upper().replace("_", " ")
+    convolutions = "three" if len(model.strides) == 3 else "two"
     return (
-        f"two convolutions (time reduced {model.time_reduction}-fold), {model.num_layers} × {model.hidden_size} {cell}"
-        ", trained with CTC"
+        f"{convolutions} convolutions (time reduced {model.time_reduction}-fold), {model.num_layers} × "
+        f"{model.hidden_size} {cell}, trained with CTC"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from itertools import chain, compress, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # Settings of a model that its weights do not depend on.
 SHAPELESS = ("dropout", "variational_dropout", "reservoir", "spectral_radius")
+
+# What cannot be encoded → how often it occurs, and the id of the first utterance that has it.
+Found = dict[str, tuple[int, str]]
 
 
 def check_writable(folder: Path) -> None:
@@ -102,31 +106,35 @@ def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
             )
 
 
-def check_splits(run: Run) -> tuple["Store", "Store"]:
-    """Return the stores to train on and to choose by; those to test on, where they are there, must agree with them.
+def check_splits(run: Run) -> tuple["Store", list["Store"]]:
+    """Return the store to train on and those to choose by.
+
+    Those to test on, where they are there, must have the same features.
 
     Raises
     ------
     DataError
-        If one is not prepared or has other features, or the dev split has no words.
+        If one is not prepared or has other features, or a dev split has no words.
     """
     recipe = run.recipe
-    for split in (*recipe.train_weights, recipe.dev):
+    for split in (*recipe.train_weights, *recipe.dev_splits):
         if (run.data / split / "store.json").is_file() and not _utterances(run.data / split):
             raise DataError(
                 f"{run.data / split}: the split has no utterance; expected some: training learns from {recipe.train!r} "
                 f"and chooses its best epoch by {recipe.dev!r}"
             )
-    train, dev = run.training_store(), run.store(recipe.dev)
+    train = run.training_store()
+    devs: list[Store] = [run.store(split) for split in recipe.dev_splits]
     for split in recipe.test:
         if (run.data / split / "store.json").is_file():
             run.store(split)
-    if not any(text.split() for text in dev.texts):
-        raise DataError(
-            f"{dev.path}: no transcript has words; expected some, for training chooses its best epoch by the word "
-            "errors there"
-        )
-    return train, dev
+    for dev in devs:
+        if not any(text.split() for text in dev.texts):
+            raise DataError(
+                f"{dev.path}: no transcript has words; expected some, for training chooses its best epoch by the word "
+                "errors there"
+            )
+    return train, devs
 
 
 def _utterances(folder: Path) -> int:
@@ -135,20 +143,24 @@ def _utterances(folder: Path) -> int:
     return len(open_store(folder))
 
 
-def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"]) -> None:
+def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreement: float | None = None) -> None:
     """Refuse transcripts with characters, or for phones words, that `tokenizer` cannot encode.
+
+    Of the first of `stores`, that of training, utterances with a larger disagreement than `max_disagreement` are passed
+    over: they are not trained on.
 
     Raises
     ------
     DataError
         Listing each, how often it occurs in each store, and the id of the first utterance; of words the first ten.
     """
+    limits = chain([max_disagreement], repeat(None))
+    found_in = [(store, _unknown(tokenizer, store, limit)) for store, limit in zip(stores, limits, strict=False)]
     if isinstance(tokenizer, PhoneTokenizer):
-        _check_words(tokenizer, stores)
+        _check_words(found_in)
         return
     lines = []
-    for store in stores:
-        found = _unknown(tokenizer, store)
+    for store, found in found_in:
         lines += [
             f"  {character!r} (U+{ord(character):04X}) {count} times in {store.split}, as in {first}"
             for character, (count, first) in sorted(found.items())
@@ -161,10 +173,13 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"]) -> None:
         )
 
 
-def _unknown(tokenizer: Tokenizer, store: "Store") -> dict[str, tuple[int, str]]:
+def _unknown(tokenizer: Tokenizer, store: "Store", max_disagreement: float | None) -> Found:
     """Return what cannot be encoded, how often it occurs, and the id of the first utterance that has it."""
-    found: dict[str, tuple[int, str]] = {}
-    for name, text in zip(store.ids, store.texts, strict=True):
+    found: Found = {}
+    rows: Iterable[tuple[str, str]] = zip(store.ids, store.texts, strict=True)
+    if max_disagreement is not None:
+        rows = compress(rows, (store.disagreements <= max_disagreement).tolist())
+    for name, text in rows:
         parts = text.split() if isinstance(tokenizer, PhoneTokenizer) else text
         for unit in tokenizer.unknown(text):
             count, first = found.get(unit, (0, name))
@@ -172,10 +187,9 @@ def _unknown(tokenizer: Tokenizer, store: "Store") -> dict[str, tuple[int, str]]
     return found
 
 
-def _check_words(tokenizer: PhoneTokenizer, stores: Iterable["Store"]) -> None:
+def _check_words(found_in: "list[tuple[Store, Found]]") -> None:
     told = []
-    for store in stores:
-        found = _unknown(tokenizer, store)
+    for store, found in found_in:
         most = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
         listed = "".join(f"\n  {word!r} {count} times, as in {first}" for word, (count, first) in most[:10])
         if found:

@@ -23,7 +23,7 @@ def evaluate(run: Run) -> None:
 
     bundle = Bundle.load(run.bundle)
     has_lm = (run.bundle / LANGUAGE_MODEL).is_file()
-    splits = list(dict.fromkeys((run.recipe.dev, *run.recipe.test)))
+    splits = list(dict.fromkeys((*run.recipe.dev_splits, *run.recipe.test)))
     stamp = {
         "weights": bundle.weights_sha256,
         "decoding": [bundle.decoding, run.recipe.lm.beam_size] if has_lm else None,

@@ -52,7 +52,7 @@ def lm(run: Run) -> None:
     if is_current(run.out, "lm", stamp, path):
         return
     model = NGramModel.read(config.file) if config.file else _estimated(texts, config)
-    dev_texts = run.store(run.recipe.dev).texts
+    dev_texts = run.dev_store().texts
     perplexity = model.perplexity(dev_texts)
     print(
         f"language model: {model.order}-gram of {config.file or f'{len(texts)} transcripts'}, perplexity "
@@ -107,7 +107,7 @@ def tune(run: Run) -> None:
         return
     if not path.is_file():
         raise DataError(f"{path}: no such language model: run the stage lm first")
-    bundle, dev, search = Bundle.load(run.bundle), run.store(run.recipe.dev), Search()
+    bundle, dev, search = Bundle.load(run.bundle), run.dev_store(), Search()
     stamp = {
         "weights": bundle.weights_sha256,
         "lm": read_stamps(run.out).get("lm"),

@@ -1,6 +1,7 @@
 """What a recipe is, and where it reads and writes."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -127,7 +128,8 @@ class Recipe:
         how often an epoch has each utterance of the split, on average: 2 is twice, 0.5 half of them, drawn anew in each
         epoch; 1 where nothing stands. What has a slash is the folder of a store made beforehand.
     dev : str
-        The split to choose the best epoch and the decoder's weights by.
+        The split to choose the best epoch and the decoder's weights by; or several with commas between: the best epoch
+        is then that of the lowest mean over the sets, each of which counts the same whatever its size.
     test : tuple of str
         Splits to report.
     features : LogMelConfig
@@ -168,7 +170,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self, "")
-        self.train_weights  # noqa: B018  # Refuses what it cannot read.
+        # Refuse what they cannot read.
+        self.train_weights, self.dev_splits  # noqa: B018
         if self.tokenizer.kind == "same" or self.intermediate_tokenizer.kind == "init":
             raise UsageError(
                 f"tokenizer.kind is {self.tokenizer.kind!r} and intermediate_tokenizer.kind "
@@ -179,6 +182,7 @@ class Recipe:
                 f"intermediate_tokenizer.kind is {self.intermediate_tokenizer.kind!r}, but training.intermediate_ctc "
                 "is 0; expected a weight for it, such as 0.3"
             )
+        self.model.check_frozen(self.training.freeze)
         if self.tokenizer.kind == "init" and not self.init:
             raise UsageError("tokenizer.kind is 'init', but there is no model to start from; expected --set init=MODEL")
 
@@ -202,9 +206,19 @@ class Recipe:
         return weights
 
     @property
+    def dev_splits(self) -> tuple[str, ...]:
+        """The splits to choose by."""
+        splits = tuple(part.strip() for part in self.dev.split(","))
+        if "" in splits or len(set(splits)) < len(splits):
+            raise UsageError(
+                f'dev is {self.dev!r}; expected splits, each once, with commas between, as in "clean,calls"'
+            )
+        return splits
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """All that are trained on, chosen by and reported, each once."""
-        return tuple(dict.fromkeys((*self.train_weights, self.dev, *self.test)))
+        return tuple(dict.fromkeys((*self.train_weights, *self.dev_splits, *self.test)))
 
 
 @dataclass(frozen=True)
@@ -269,10 +283,17 @@ class Run:
         DataError
             As `store`; or if their mel filters differ.
         """
+        return self._joined(self.recipe.train_weights)
+
+    def dev_store(self) -> "FeatureStore | AudioStore":
+        """Return the stores to choose by as one, as `training_store` does."""
+        return self._joined(self.recipe.dev_splits)
+
+    def _joined(self, splits: Iterable[str]) -> "FeatureStore | AudioStore":
         from asr.store.checking import check_same_features
         from asr.store.store import AudioStore, FeatureStore
 
-        stores = [self.store(split) for split in self.recipe.train_weights]
+        stores = [self.store(split) for split in splits]
         for other in stores[1:]:
             check_same_features(stores[0], other)
         kind: Any = AudioStore if self.recipe.waveforms else FeatureStore

@@ -7,8 +7,8 @@ from typing import Any
 from asr.errors import UsageError
 from asr.files import write_text
 from asr.recipe.recipe import Run
-from asr.settings import differences, to_dict
-from asr.training.config import FREE_SETTINGS
+from asr.settings import completed, differences, to_dict
+from asr.training.config import FREE_SETTINGS, TrainingConfig
 
 STAMPS = "stages.json"
 SETTINGS = "settings.json"
@@ -64,7 +64,11 @@ def check_settings(run: Run) -> None:
         before = json.loads((run.out / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    changes = {key: change for key, *change in differences(before, learned_settings(run))}
+    now = learned_settings(run)
+    # What a version before did not have was as the default says.
+    defaults = {key: value for key, value in to_dict(TrainingConfig()).items() if key in now["training"]}
+    before = completed(before, {"training": defaults})
+    changes = {key: change for key, *change in differences(before, now)}
     impossible = {key for key in changes if key.partition(".")[0] in FIXED and key not in LOOSE}
     told = {key: change for key, change in changes.items() if key in impossible or not run.allow_changes}
     if not told:

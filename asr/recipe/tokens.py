@@ -25,8 +25,8 @@ OUTPUT, MIDDLE = "tokenizer", "intermediate_tokenizer"
 
 def tokenizer(run: Run) -> None:
     """Training transcripts → tokens, which can write those of the dev split too; and those of the middle layer."""
-    train, dev = check_splits(run)
-    _make_tokenizer(run, OUTPUT, [train, dev])
+    train, devs = check_splits(run)
+    _make_tokenizer(run, OUTPUT, [train, *devs])
     if run.recipe.intermediate_tokenizer.kind != "same":
         _make_tokenizer(run, MIDDLE, [train])
 
@@ -54,7 +54,7 @@ def _make_tokenizer(run: Run, name: str, stores: "list[Store]") -> None:
             made = SentencePieceTokenizer.from_texts(texts, config.kind, config.vocab_size)
         else:
             made = CharTokenizer.from_texts(texts)
-        check_letters(made, stores)
+        check_letters(made, stores, run.recipe.training.max_disagreement)
         if (run.out / SETTINGS).is_file() and not _is_same(folder, made, texts):
             raise UsageError(
                 f"{folder}: training in {run.out} began with other tokens than the transcripts of {run.recipe.train!r} "
@@ -65,7 +65,7 @@ def _make_tokenizer(run: Run, name: str, stores: "list[Store]") -> None:
                 write_text(new / file, content)
         write_stamp(run.out, name, stamp)
         print(f"{name.replace('_', ' ')}: {len(made)} tokens ({made.kind})", file=sys.stderr)
-    check_letters(_read(run, name, _made_kind(run, config)), stores)
+    check_letters(_read(run, name, _made_kind(run, config)), stores, run.recipe.training.max_disagreement)
 
 
 def _is_same(folder: Path, made: Tokenizer, texts: list[str]) -> bool:
@@ -111,8 +111,8 @@ def transcripts(store: "Store", max_disagreement: float | None = None) -> list[s
     texts = []
     for part in store.parts:
         copies = tuple(f"sp{speed:g}-" for speed in part.header.speeds)
-        rows = zip(part.ids, part.texts, part.disagreements.tolist(), strict=True)
-        texts += [text for name, text, value in rows if not name.startswith(copies) and value <= limit]
+        rows = zip(part.ids, part.texts, (part.disagreements <= limit).tolist(), strict=True)
+        texts += [text for name, text, agreed in rows if agreed and not name.startswith(copies)]
     return texts
 
 

@@ -31,9 +31,10 @@ def train(run: Run) -> None:
     """Feature stores → bundle."""
     recipe, config = run.recipe, run.recipe.training
     check_origin(run)
-    stores = check_splits(run)
+    train_store, dev_stores = check_splits(run)
+    stores = [train_store, *dev_stores]
     tokenizer = load_tokenizer(run)
-    check_letters(tokenizer, stores)
+    check_letters(tokenizer, stores, config.max_disagreement)
     middle = load_intermediate_tokenizer(run)
     stamp = _stamp(run, stores, [tokenizer, *([middle] if middle else [])])
     # Another run may have left its bundle there: of several seeds, the best one's.
@@ -45,23 +46,26 @@ def train(run: Run) -> None:
     from asr.training.loop import Trainer
     from asr.training.validation import label_priors
 
-    weights = _weights(run, stores[0])
-    model = _model(run, stores[0], weights, tokenizer)
+    weights = _weights(run, train_store)
+    model = _model(run, train_store, weights, tokenizer)
     if middle:
         model.add_intermediate_output(len(middle))
     batch_frames = round(config.batch_seconds / recipe.features.hop_seconds)
-    sources = (
-        BatchSource(stores[0], tokenizer, recipe.model, batch_frames, config.augment, weights=weights, middle=middle),
-        BatchSource(stores[1], tokenizer, recipe.model, batch_frames, keep_short=True),
+    source = BatchSource(
+        train_store, tokenizer, recipe.model, batch_frames, config.augment, weights=weights, middle=middle
     )
-    trainer = Trainer(model, tokenizer, *sources, config, run.out)
+    devs = {
+        split: BatchSource(store, tokenizer, recipe.model, batch_frames, keep_short=True)
+        for split, store in zip(recipe.dev_splits, dev_stores, strict=True)
+    }
+    trainer = Trainer(model, tokenizer, source, devs, config, run.out)
     if is_first():
-        _introduce(run, stores[0], model, sources[0])
+        _introduce(run, train_store, model, source)
         write_settings(run)
     best = trainer.run(accept_changes=run.allow_changes)
     if is_first():
-        _write_bundle(run, stores[0], tokenizer, best)
-        _write_priors(run, label_priors(best, sources[0]))
+        _write_bundle(run, train_store, tokenizer, best)
+        _write_priors(run, label_priors(best, source))
         _put_words(run, tokenizer)
         write_stamp(run.out, "train", {**stamp, "weights": _written_weights(run)})
         print(f"wrote {run.bundle}", file=sys.stderr)
@@ -111,7 +115,7 @@ def _put_words(run: Run, tokenizer: "Tokenizer") -> None:
                 shutil.copyfile(source, temporary)
 
 
-def _stamp(run: Run, stores: tuple["Store", "Store"], tokenizers: "list[Tokenizer]") -> dict[str, Any]:
+def _stamp(run: Run, stores: "list[Store]", tokenizers: "list[Tokenizer]") -> dict[str, Any]:
     from asr.store.store import open_store
 
     recipe = run.recipe
@@ -194,7 +198,8 @@ def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchS
     parameters = sum(value.numel() for name, value in named if not name.startswith("intermediate."))
     print(
         f"training {run.recipe.name}: {len(store)} utterances, {store.hours:.2f} h, "
-        f"{parameters / 1e6:.1f} M parameters",
+        f"{parameters / 1e6:.1f} M parameters"
+        + (f", frozen: {', '.join(run.recipe.training.freeze)}" if run.recipe.training.freeze else ""),
         file=sys.stderr,
     )
     if isinstance(source.tokenizer, PhoneTokenizer):

@@ -7,6 +7,7 @@ resumed run sees exactly what an undisturbed one would have seen, whoever makes 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -162,14 +163,16 @@ class BatchSource:
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
         self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
         # The fewest frames of which the network makes as many outputs as CTC needs.
-        fewest = tokenizer.min_frames(store.texts)
-        if middle:
-            fewest = np.maximum(fewest, middle.min_frames(store.texts))
+        fewest = np.zeros(len(store), dtype=np.int64)
+        used = self.weights > 0
+        for tokens in (tokenizer, middle) if middle else (tokenizer,):
+            # What is never trained on may have letters that there are no tokens for.
+            fewest[used] = np.maximum(fewest[used], tokens.min_frames(compress(store.texts, used.tolist())))
         self._shortest = model.input_frames(fewest)
         fits = self._num_frames >= self._shortest
-        self._kept = np.flatnonzero((fits | keep_short) & (self.weights > 0))
-        self.too_short = [] if keep_short else self._names(~fits & (self.weights > 0))
-        self.too_long = self._names((self._num_frames > batch_frames) & (self.weights > 0))
+        self._kept = np.flatnonzero((fits | keep_short) & used)
+        self.too_short = [] if keep_short else self._names(~fits & used)
+        self.too_long = self._names((self._num_frames > batch_frames) & used)
         if not len(store):
             raise DataError(f"{store.path}: the split has no utterance; expected at least one")
         if not len(self._kept):

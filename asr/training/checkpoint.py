@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,10 +214,13 @@ def _read(path: Path) -> Checkpoint:
     return Checkpoint(**{**values, "position": Position(**{**position, "best": best}), "settings": settings})
 
 
-def run_settings(model: AcousticModel, train: BatchSource, dev: BatchSource, config: TrainingConfig) -> dict[str, Any]:
+def run_settings(
+    model: AcousticModel, train: BatchSource, dev: Mapping[str, BatchSource], config: TrainingConfig
+) -> dict[str, Any]:
     """Return all that decides what is learned, for JSON: settings, and digests of tokens, weights' shapes and data."""
     shapes = [list(parameter.shape) for parameter in model.parameters()]
-    data = {name: digest(source.identity) for name, source in (("train", train), ("dev", dev))}
+    chosen_by = [source.identity for source in dev.values()]
+    data = {"train": digest(train.identity), "dev": digest(chosen_by if len(dev) > 1 else chosen_by[0])}
     settings: dict[str, Any] = {
         "training": to_dict(config),
         "model": to_dict(model.config),

@@ -171,6 +171,9 @@ class TrainingConfig:
     ema_decay : float
         Weights are averaged over steps with this decay (Polyak & Juditsky 1992), and the averages are what is evaluated
         and kept; 0 for none.
+    freeze : tuple of str
+        Layers that keep the weights they begin with, by the names that the log has for them, such as "front_end" and
+        "layers.0": for fine-tuning on little data. See `asr.model_config.ModelConfig.layer_names`.
     average_best : int
         The final model is the mean of the weights of this many best epochs; 0 or 1: those of the best alone.
     choose_by : {"wer", "cer", "loss"}
@@ -210,6 +213,7 @@ class TrainingConfig:
     consistency: float = 0.0
     consistency_warmup: float = 0.1
     ema_decay: float = 0.0
+    freeze: tuple[str, ...] = ()
     average_best: int = 0
     choose_by: Measure = "wer"
     patience: int = 0

@@ -5,6 +5,7 @@ for bit on a CPU, as if it had never been killed. It runs in one process, or in 
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from asr.errors import ModelError
 from asr.model import AcousticModel
-from asr.settings import differences
+from asr.settings import completed, differences, to_dict
 from asr.store.checking import check_same_features
 from asr.tokenizer import Tokenizer
 from asr.training.averaging import BestWeights, MovingAverage
@@ -26,10 +27,19 @@ from asr.training.distributed import Ranks
 from asr.training.health import Health
 from asr.training.interrupts import StopRequest, stop_requests
 from asr.training.monitor import Monitor, log_row
-from asr.training.optimizer import choose_device, consistency_weight, schedule, state_kind
+from asr.training.optimizer import (
+    carried_over,
+    choose_device,
+    consistency_weight,
+    freeze,
+    optimizer_order,
+    schedule,
+    state_kind,
+    trained_parameters,
+)
 from asr.training.report import write_report
 from asr.training.steps import LAG, Outcomes, Schedule, Stepper
-from asr.training.validation import Validator
+from asr.training.validation import DevResult, Validator
 
 # Once in so many steps the loss is looked at, and how much the weights change.
 MEASURE_EVERY = 20
@@ -45,8 +55,10 @@ class Trainer:
     ----------
     model : AcousticModel
     tokenizer : Tokenizer
-    train, dev : BatchSource
+    train : BatchSource
         The frame budget is that of one rank.
+    dev : mapping of str to BatchSource
+        By name, the sets to choose by: on the mean of their results.
     config : TrainingConfig
     directory : Path
         Receives ``log.csv``, ``training.html``, ``best.safetensors``, ``checkpoints/``, ``best/``, ``tensorboard/``
@@ -57,7 +69,7 @@ class Trainer:
     UsageError
         If the device is not there, or the directory cannot be written to.
     DataError
-        If the two sets have different features, or the dev set has no words.
+        If the sets have different features, or a dev set has no words.
     """
 
     def __init__(
@@ -65,13 +77,14 @@ class Trainer:
         model: AcousticModel,
         tokenizer: Tokenizer,
         train: BatchSource,
-        dev: BatchSource,
+        dev: Mapping[str, BatchSource],
         config: TrainingConfig,
         directory: Path,
     ) -> None:
-        check_same_features(train.store, dev.store)
+        for source in dev.values():
+            check_same_features(train.store, source.store)
         self.config = config
-        self.train, self.dev = train, dev
+        self.train = train
         self.directory = directory
         self.ranks = Ranks.join()
         self.device = choose_device(config.device)
@@ -79,6 +92,7 @@ class Trainer:
             # Events and streams are those of the current device unless told otherwise.
             torch.cuda.set_device(self.device)
         self.model = model.to(self.device)
+        freeze(self.model, config.freeze)
         if config.compile_front_end:
             self.model.front_end.compile(dynamic=True)
         self.loader = BatchLoader(train, config, self.ranks, self.device)
@@ -86,7 +100,7 @@ class Trainer:
         self.outcomes: Outcomes[Done] = Outcomes(self.device, LAG if self.device.type == "cuda" else 0)
         self.average = MovingAverage(self.model, config.ema_decay)
         self.best_weights = BestWeights(directory, config.average_best)
-        self.validate = Validator(self.model, dev, self.ranks)
+        self.validators = {name: Validator(self.model, source, self.ranks) for name, source in dev.items()}
         self.monitor = Monitor(directory, config, quiet=not self.ranks.first)
         self.health = Health(config, directory, len(tokenizer), self.monitor.warn)
         self.checkpoints = CheckpointFolder(directory / "checkpoints", config.keep_checkpoints, self.monitor.warn)
@@ -126,10 +140,10 @@ class Trainer:
             self._train()
         self.best_weights.load(self.model, self.position.best)
         if self.config.average_best > 1 and self.position.best:
-            result = self.validate()
+            result = self._validate().means
             self.monitor.say(
-                f"mean of the best {len(self.position.best)} epochs: dev loss {result.loss:.4f}  WER "
-                f"{100 * result.wer:.2f} %  CER {100 * result.cer:.2f} %; the best alone: "
+                f"mean of the best {len(self.position.best)} epochs: dev loss {result['loss']:.4f}  WER "
+                f"{100 * result['wer']:.2f} %  CER {100 * result['cer']:.2f} %; the best alone: "
                 f"{100 * self.position.best[0].wer:.2f} %, {100 * self.position.best[0].cer:.2f} %"
             )
         # What is for training alone goes no further.
@@ -196,15 +210,14 @@ class Trainer:
         """Evaluate, keep what is among the best, and note the epoch as done."""
         epoch = self.position.epoch
         with self.average.applied(), self.stepper.memory_explained("the dev set"):
-            result = self.validate()
-            score = Score(loss=result.loss, epoch=epoch, wer=result.wer, cer=result.cer).by(self.config.choose_by)
+            result = self._validate()
+            score = Score(epoch=epoch, **result.means).by(self.config.choose_by)
             best = self.best_weights.rank((*self.position.best, score))
             if score in best and self.ranks.first:
                 self.best_weights.write(self.model, score, best=score == best[0])
         # That of the last step, also in a run that was killed after it and had no step since.
         rate = self._learning_rate(num_steps - 1, num_steps)
-        dev = {"dev_loss": result.loss, "dev_wer": result.wer, "dev_cer": result.cer}
-        row = {"learning_rate": rate, **dev, **self._log_row()}
+        row = {"learning_rate": rate, **result.row, **self._log_row()}
         self.history.append(row)
         self.samples = result.samples
         self.monitor.end_epoch(self.history, result, best=score == best[0])
@@ -215,6 +228,9 @@ class Trainer:
             # Only now: a run killed before goes on from a checkpoint that still needs the others.
             self.best_weights.prune(best)
         self._check_health()
+
+    def _validate(self) -> DevResult:
+        return DevResult({name: validator() for name, validator in self.validators.items()})
 
     def _check_health(self) -> None:
         if rows := self.history[self.position.changed :]:
@@ -282,17 +298,22 @@ class Trainer:
         # A finished run can be used by any number of ranks.
         ranks = checkpoint.settings["ranks"] if self._finished() else self.ranks.count
         settings = {**self.settings, "ranks": ranks}
-        pairs = differences(checkpoint.settings, settings)
+        # What a version before did not have was as the default says.
+        before = completed(checkpoint.settings, {"training": to_dict(TrainingConfig())})
+        pairs = differences(before, settings)
         changed = [change for change in pairs if change[0].rpartition(".")[2] not in FREE_SETTINGS]
         keys = {key for key, *_ in changed}
         if changed and (not accept_changes or "tokens" in keys):
             listed = "; ".join(f"{key}: {old} → {new}" for key, old, new in changed)
             raise self.checkpoints.other_settings(listed, fatal="tokens" in keys)
         self.model.load_state_dict(checkpoint.model)
-        if state_kind(checkpoint.settings["training"]) == state_kind(settings["training"]):
+        weights = [trained_parameters(self.model, x["training"]["freeze"]) for x in (before, settings)]
+        if state_kind(before["training"]) == state_kind(settings["training"]):
             groups = self.stepper.optimizer.state_dict()["param_groups"]
-            self.stepper.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
-        self.average.load_state(checkpoint.average)
+            state = carried_over(checkpoint.optimizer, *(optimizer_order(self.model, x) for x in weights), key=int)
+            self.stepper.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        averages = carried_over(checkpoint.average, *weights, key=str)
+        self.average.load_state({"steps": checkpoint.average["steps"], **averages})
         self.sums = checkpoint.sums.to(self.device)
         if changed:
             # The batches of the epoch may be others now, and the health of the run too.

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from asr.files import write_text
 from asr.training.config import TrainingConfig
-from asr.training.validation import Validation
+from asr.training.validation import DevResult
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -84,13 +84,16 @@ class Monitor:
         """Print a line that should be read."""
         self.console.print(f"warning: {text}", style="yellow", highlight=False, soft_wrap=True, markup=False)
 
-    def end_epoch(self, rows: Sequence[Row], result: Validation, *, best: bool) -> None:
+    def end_epoch(self, rows: Sequence[Row], result: DevResult, *, best: bool) -> None:
         """Write the log of all epochs until now, and show the last one's line with what was heard."""
         epoch, row = len(rows), rows[-1]
         if self.quiet:
             return
-        lines = [",".join(("epoch", *row))]
-        lines += [",".join((str(n), *(f"{value:.6g}" for value in r.values()))) for n, r in enumerate(rows, start=1)]
+        # Settings that were changed on the way may have changed the columns.
+        columns = list(dict.fromkeys(name for r in rows for name in r))
+        lines = [",".join(("epoch", *columns))]
+        for number, r in enumerate(rows, start=1):
+            lines.append(",".join((str(number), *(f"{r[name]:.6g}" if name in r else "" for name in columns))))
         write_text(self.directory / "log.csv", "\n".join(lines) + "\n")
         left = (self.epochs - epoch) * sum(r["seconds"] for r in rows) / epoch
         self.say(
@@ -99,6 +102,9 @@ class Monitor:
             f"{clock(row['seconds'])}, "
             f"{row['hours_per_second']:.3g} hours/s, {clock(left)} left{'  best' if best else ''}"
         )
+        if len(result.sets) > 1:
+            rates = (f"{name} {100 * one.wer:.2f} %, {100 * one.cer:.2f} %" for name, one in result.sets.items())
+            self.say(f"    {'; '.join(rates)}")
         if self.live:
             for reference, hypothesis in result.samples:
                 self.say(f"    said   {reference}\n    heard  {hypothesis}")
@@ -140,7 +146,7 @@ class Monitor:
         if self._events is not None:
             self._events.close()
 
-    def _write_events(self, epoch: int, row: Row, result: Validation) -> None:
+    def _write_events(self, epoch: int, row: Row, result: DevResult) -> None:
         if self._events is None:
             # Takes half a second to import.
             from torch.utils.tensorboard import SummaryWriter

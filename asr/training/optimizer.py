@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,57 @@ def consistency_weight(progress: float, config: TrainingConfig) -> float:
     if progress >= config.consistency_warmup:
         return config.consistency
     return config.consistency * progress / config.consistency_warmup
+
+
+def layer_name(parameter: str) -> str:
+    """Return the layer of a parameter: ``layers.0.norm.weight`` → ``layers.0``, ``output_norm.bias`` → ``output``."""
+    parts = parameter.split(".")
+    return ".".join(parts[:2]) if parts[0] == "layers" else parts[0].split("_norm")[0]
+
+
+def freeze(model: AcousticModel, layers: Sequence[str]) -> None:
+    """Have some layers keep their weights.
+
+    Raises
+    ------
+    UsageError
+        As `asr.model_config.ModelConfig.check_frozen`.
+    """
+    model.config.check_frozen(layers)
+    trained = trained_parameters(model, layers)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trained)
+
+
+def trained_parameters(model: AcousticModel, frozen: Sequence[str]) -> list[str]:
+    """Return the names of the weights that are trained where the layers `frozen` are not."""
+    return [
+        name
+        for name, _ in model.named_parameters()
+        if layer_name(name) not in frozen and not (model.config.reservoir and "weight_hh" in name)
+    ]
+
+
+def carried_over(
+    state: Mapping[Any, Any], names: Sequence[str], now: Sequence[str], *, key: Callable[[int], Any]
+) -> dict[Any, Any]:
+    """Return what a state keeps of each weight, numbered as `now`, where it was as `names`; of new ones, nothing.
+
+    Parameters
+    ----------
+    state : mapping
+        ``key(i)`` → what is kept of weight i; other keys are passed over.
+    names, now : sequence of str
+        The weights, in order.
+    key : callable
+    """
+    kept = {name: state[key(i)] for i, name in enumerate(names) if key(i) in state}
+    return {key(i): kept[name] for i, name in enumerate(now) if name in kept}
+
+
+def optimizer_order(model: AcousticModel, names: Sequence[str]) -> list[str]:
+    """Return weights in the order that `make_optimizer` has them in: matrices first."""
+    return sorted(names, key=lambda name: model.get_parameter(name).ndim <= 1)
 
 
 def make_optimizer(model: AcousticModel, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -1,6 +1,7 @@
 """``training.html``: a run's curves in one file that asks nothing of any network."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from asr.training.checkpoint import Position
 # logarithmic.
 CHARTS = (
     ("Loss, nats a token", ("train_loss", "dev_loss"), True),
-    ("Dev WER and CER, %", ("dev_wer", "dev_cer"), False),
+    ("Dev WER and CER, %", ("dev_wer", "dev_cer", "dev_wer."), False),
     ("Learning rate", ("learning_rate",), False),
     ("Gradient norm by layer", ("gradient_norm.",), True),
     ("Change of the weights in a step, relative", ("update.",), True),
@@ -38,18 +39,16 @@ def write_report(
     rows : sequence of mapping
         The log, an epoch each, at least one.
     position : Position
-        Its `best` are the best epochs.
+        Its `best` are the best epochs, if any.
     settings : mapping
         What the run was made with, nested.
     samples : sequence of (str, str)
         References and hypotheses of some dev utterances.
     """
-    best = position.best[0]
     seconds = sum(row["seconds"] for row in rows)
     facts = {
         "epochs": len(rows),
-        "best epoch": f"{best.epoch + 1}",
-        "on dev": f"WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} %, loss {best.loss:.4f}",
+        **_best(position),
         "time": f"{seconds / 60:.1f} minutes",
         "steps left out": f"{sum(row['skipped'] for row in rows):.0f}",
         **dict(_flat(settings)),
@@ -66,6 +65,17 @@ def write_report(
     write_text(path, html_page("Training", body))
 
 
+def _best(position: Position) -> dict[str, str]:
+    """Return what is known of the best epoch: nothing where settings were changed, and no epoch has ended since."""
+    if not position.best:
+        return {}
+    best = position.best[0]
+    return {
+        "best epoch": f"{best.epoch + 1}",
+        "on dev": f"WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} %, loss {best.loss:.4f}",
+    }
+
+
 def draw(rows: Sequence[Row]) -> str:
     """Return the charts as HTML; the same rows give the same text."""
     return figure(lambda drawing: _charts(drawing, rows), 11, 9)
@@ -76,14 +86,18 @@ def _charts(drawing: Any, rows: Sequence[Row]) -> None:
 
     epochs = range(1, len(rows) + 1)
     for axes, (title, wanted, logarithmic) in zip(drawing.subplots(3, 2).flat, CHARTS, strict=True):
-        columns = [name for name in rows[0] if any(name == w or (w[-1] == "." and name.startswith(w)) for w in wanted)]
+        # Settings that were changed on the way may have changed the columns.
+        known = dict.fromkeys(name for row in rows for name in row)
+        columns = [name for name in known if any(name == w or (w[-1] == "." and name.startswith(w)) for w in wanted)]
         for name in columns:
-            factor = 100 if name in ("dev_wer", "dev_cer") else 1
-            label = name.partition(".")[2] or name.replace("_", " ")
-            axes.plot(epochs, [factor * row[name] for row in rows], label=label, marker="." if len(rows) < 2 else "")
+            factor = 100 if name.startswith(("dev_wer", "dev_cer")) else 1
+            kind, _, part = name.partition(".")
+            label = f"{kind.replace('_', ' ')} {part}" if kind.startswith("dev_") else part or kind.replace("_", " ")
+            values = [factor * row.get(name, math.nan) for row in rows]
+            axes.plot(epochs, values, label=label, marker="." if len(rows) < 2 else "")
         if len(columns) > 1:
             axes.legend(frameon=False)
-        if logarithmic and all(row[name] > 0 for row in rows for name in columns):
+        if logarithmic and all(row.get(name, 1) > 0 for row in rows for name in columns):
             axes.set_yscale("log")
         axes.set_title(title, loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

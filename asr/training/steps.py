@@ -20,7 +20,7 @@ from asr.training.batches import Batch
 from asr.training.config import TrainingConfig
 from asr.training.distributed import Ranks
 from asr.training.losses import COUNTS, batch_loss
-from asr.training.optimizer import computes_in_bfloat16, make_optimizer
+from asr.training.optimizer import computes_in_bfloat16, layer_name, make_optimizer
 
 Note = TypeVar("Note")
 
@@ -88,12 +88,6 @@ class FlatGradient:
     def weights(self) -> Tensor:
         """Return a copy of all trained weights, in the order of `flat`."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
-
-
-def layer_name(parameter: str) -> str:
-    """Return the layer of a parameter: ``layers.0.norm.weight`` → ``layers.0``, ``output_norm.bias`` → ``output``."""
-    parts = parameter.split(".")
-    return ".".join(parts[:2]) if parts[0] == "layers" else parts[0].split("_norm")[0]
 
 
 class Outcomes(Generic[Note]):

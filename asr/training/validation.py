@@ -1,4 +1,4 @@
-"""The dev set: its greedy word and character errors, its loss, and what is heard in a few of its utterances."""
+"""The dev sets: greedy word and character errors, loss, and what is heard in a few utterances."""
 
 import math
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ PRIOR_BATCHES = 200
 
 @dataclass(frozen=True)
 class Validation:
-    """Of the whole dev set.
+    """Of a whole dev set.
 
     Parameters
     ----------
@@ -52,8 +52,46 @@ class Validation:
         return math.inf if self.characters.rate is None else self.characters.rate
 
 
+@dataclass(frozen=True)
+class DevResult:
+    """Of one dev set or several, each of which counts the same, whatever its size.
+
+    Parameters
+    ----------
+    sets : dict
+        Name of each set → its results.
+    """
+
+    sets: dict[str, Validation]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Loss, WER and CER, the means over the sets."""
+        return {name: self._mean(name) for name in ("loss", "wer", "cer")}
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The columns of the log: the means and, of several sets, each one's, ``dev_wer.calls``."""
+        columns = {f"dev_{name}": value for name, value in self.means.items()}
+        if len(self.sets) > 1:
+            columns |= {
+                f"dev_{name}.{part}": getattr(result, name)
+                for name in ("loss", "wer", "cer")
+                for part, result in self.sets.items()
+            }
+        return columns
+
+    @property
+    def samples(self) -> tuple[tuple[str, str], ...]:
+        """References and hypotheses of a few utterances of each set."""
+        return tuple(sample for result in self.sets.values() for sample in result.samples)
+
+    def _mean(self, name: str) -> float:
+        return math.fsum(getattr(result, name) for result in self.sets.values()) / len(self.sets)
+
+
 class Validator:
-    """Runs a model over the dev set, a share of it on each rank, always in float32.
+    """Runs a model over a dev set, a share of it on each rank, always in float32.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def make_bundle(directory, config):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu"])
 @pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("time_reduction", [2, 4])
+@pytest.mark.parametrize("time_reduction", [2, 4, 8])
 def test_onnx_equals_torch_alone_and_in_a_batch(tmp_path, cell, bidirectional, time_reduction):
     config = ModelConfig(cell, bidirectional, 2, hidden_size=8, conv_channels=3, time_reduction=time_reduction)
     make_bundle(tmp_path / "bundle", config)

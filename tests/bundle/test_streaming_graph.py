@@ -17,12 +17,12 @@ F, V = 11, 7
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu"])
-@pytest.mark.parametrize(("directions", "lookahead"), [(1, 0), (1, 3), (2, 0)])
-def test_the_graph_gives_what_the_model_gives(cell, directions, lookahead):
+@pytest.mark.parametrize(("directions", "lookahead", "reduction"), [(1, 0, 4), (1, 3, 8), (2, 0, 4), (2, 0, 8)])
+def test_the_graph_gives_what_the_model_gives(cell, directions, lookahead, reduction):
     torch.manual_seed(0)
     config = ModelConfig(
         cell=cell, num_layers=2, hidden_size=5, conv_channels=3, normalisation="global", bidirectional=directions == 2,
-        lookahead_frames=lookahead,
+        lookahead_frames=lookahead, time_reduction=reduction,
     )  # fmt: skip
     model = AcousticModel(config, F, V).eval()
     model.set_statistics(torch.randn(F), torch.rand(F) + 0.5)
@@ -31,8 +31,9 @@ def test_the_graph_gives_what_the_model_gives(cell, directions, lookahead):
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     stream = onnxruntime.InferenceSession(build_streaming_onnx(weights, config, F).SerializeToString())
     rng = np.random.default_rng(0)
-    features = rng.standard_normal((3, 24, F)).astype(np.float32)
-    lengths = np.array([24, 9, 24])
+    T = 6 * reduction
+    features = rng.standard_normal((3, T, F)).astype(np.float32)
+    lengths = np.array([T, 2 * reduction + 1, T])
     state = rng.standard_normal((3, sum(config.state_sizes(F)))).astype(np.float32)
     context = 2 if directions == 2 else 0
     inputs = {"features": features, "lengths": lengths, "state": state}

@@ -66,7 +66,7 @@ class MemoryStore:
 TRAIN, DEV = MemoryStore(14, 1), MemoryStore(4, 2)
 
 
-def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER, middle=None):
+def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER, middle=None, **more_dev):
     torch.manual_seed(config.seed)
     model = AcousticModel(MODEL, 12, len(tokenizer))
     if middle:
@@ -75,7 +75,8 @@ def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKEN
     # An epoch has some utterances once, some twice, and half of the others.
     weights = np.resize((1.0, 0.5, 2.0), len(train))
     source = BatchSource(train, tokenizer, MODEL, frames, config.augment, weights=weights, middle=middle)
-    return Trainer(model, tokenizer, source, BatchSource(dev, tokenizer, MODEL, frames), config, directory)
+    devs = {name: BatchSource(store, tokenizer, MODEL, frames) for name, store in {"dev": dev, **more_dev}.items()}
+    return Trainer(model, tokenizer, source, devs, config, directory)
 
 
 def read_log(directory):

@@ -20,9 +20,9 @@ from asr.recipe import LanguageModelConfig  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
-from asr.training.optimizer import choose_device, computes_in_bfloat16, schedule  # noqa: E402
+from asr.training.optimizer import choose_device, computes_in_bfloat16, freeze, layer_name, schedule  # noqa: E402
 from asr.training.prefetch import prefetched  # noqa: E402
-from asr.training.steps import Outcomes, Schedule, Stepper  # noqa: E402
+from asr.training.steps import FlatGradient, Outcomes, Schedule, Stepper  # noqa: E402
 from tests.training.small_run import (  # noqa: E402
     CONFIG,
     MODEL,
@@ -93,6 +93,43 @@ def test_the_final_model_is_the_mean_of_the_best_epochs(tmp_path):
     for name, value in final.items():
         torch.testing.assert_close(value, (weights[0][name] + weights[1][name]) / 2)
     assert not torch.equal(weights[0]["output.weight"], weights[1]["output.weight"])
+
+
+@pytest.mark.parametrize("changes", [{}, {"lookahead_frames": 2, "bidirectional": False, "time_reduction": 8}])
+def test_frozen_layers_keep_their_weights(changes):
+    config = replace(MODEL, **changes)
+    assert list(FlatGradient(AcousticModel(config, 12, 3)).layers) == list(config.layer_names)
+    source = BatchSource(TRAIN, TOKENIZER, config, 400)
+    batch = source.load(source.in_order()[0])
+    for frozen in (("front_end", "layers.0"), ("output",)):
+        torch.manual_seed(0)
+        model = AcousticModel(config, 12, len(TOKENIZER))
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        freeze(model, frozen)
+        Stepper(model, CONFIG, Ranks())([batch], Schedule(0.1, (0,)))
+        changed = {layer_name(name) for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+        assert changed == set(config.layer_names) - set(frozen)
+    with pytest.raises(UsageError, match=r"'layer.0'; expected .*did you mean 'layers.0'"):
+        freeze(model, ["layer.0"])
+    with pytest.raises(UsageError, match="names all layers"):
+        freeze(model, config.layer_names)
+
+
+def test_of_several_dev_sets_the_mean_decides(tmp_path):
+    alone = [make_trainer(tmp_path / name, dev=MemoryStore(*size)) for name, size in (("a", (4, 2)), ("b", (9, 7)))]
+    both = make_trainer(tmp_path / "both", dev=MemoryStore(4, 2), calls=MemoryStore(9, 7))
+    for trainer in (*alone, both):
+        trainer.run()
+    for first, second, row in zip(alone[0].history, alone[1].history, both.history, strict=True):
+        for name in ("dev_loss", "dev_wer", "dev_cer"):
+            assert row[f"{name}.dev"] == pytest.approx(first[name])
+            assert row[f"{name}.calls"] == pytest.approx(second[name])
+            assert row[name] == pytest.approx((first[name] + second[name]) / 2)
+    best = min(range(3), key=lambda epoch: (both.history[epoch]["dev_wer"], both.history[epoch]["dev_loss"]))
+    assert both.position.best[0].epoch == best
+    assert len(both.samples) == 6
+    assert "dev_wer.calls" in read_log(tmp_path / "both")[0]
+    assert both.settings["data"]["dev"] not in {trainer.settings["data"]["dev"] for trainer in alone}
 
 
 def test_patience_ends_a_run_that_gets_no_better(tmp_path):

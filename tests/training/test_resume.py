@@ -1,6 +1,7 @@
 """A run that was stopped or killed ends as an undisturbed one, and other settings are refused."""
 
 import errno
+import json
 import os
 import signal
 from dataclasses import replace
@@ -53,7 +54,7 @@ def at_step(patch, number, act):
         {"optimizer": "adamw", "ema_decay": 0.9, "accumulate": 2, "average_best": 2},
         {"optimizer": "adamw", "precision": "auto", "intermediate_ctc": 0.3},
         {"optimizer": "sgd"},
-        {"optimizer": "rmsprop"},
+        {"optimizer": "rmsprop", "freeze": ("layers.0",)},
         {"consistency": 0.2, "consistency_warmup": 0.5, "intermediate_ctc": 0.3, "choose_by": "loss"},
     ],
     ids=str,
@@ -144,6 +145,57 @@ def test_other_tokens_are_refused_always_and_errors_on_another_dev_set_forgotten
     again = make_trainer(tmp_path, replace(CONFIG, epochs=4), dev=MemoryStore(5, 8))
     again.run(accept_changes=True)
     assert [score.epoch for score in again.position.best] == [3]
+
+
+def test_a_diverged_run_whose_dev_set_was_changed_ends_in_its_message(tmp_path):
+    make_trainer(tmp_path).run()
+    config = replace(CONFIG, epochs=20, learning_rate=100.0, optimizer="sgd", precision="float32", max_skipped=2)
+    with pytest.raises(ModelError, match="training does not learn"):
+        make_trainer(tmp_path, config, dev=MemoryStore(5, 8)).run(accept_changes=True)
+    assert "best epoch" not in (tmp_path / "training.html").read_text()
+
+
+def test_layers_that_are_no_longer_frozen_begin_anew_and_the_others_go_on(tmp_path):
+    frozen = replace(CONFIG, freeze=("front_end", "layers.1"), ema_decay=0.9)
+    first = make_trainer(tmp_path, frozen)
+    first.run()
+    with pytest.raises(ModelError, match=r"training\.freeze: \['front_end', 'layers\.1'\] → \['output'\]"):
+        make_trainer(tmp_path, replace(frozen, freeze=("output",))).run()
+    again = make_trainer(tmp_path, replace(frozen, freeze=("output",), epochs=4))
+    begun = make_trainer(tmp_path / "new", again.config)
+    for trainer in (first, again):
+        trainer.trained = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
+    again._resume(accept_changes=True)
+    before, after = (trainer.stepper.optimizer.state for trainer in (first, again))
+    kept = dict(first.trained)
+    averages = {name: average for (name, _), average in zip(first.trained, first.average.averages, strict=True)}
+    assert begun.average.steps == 0 < again.average.steps
+    for (name, weight), average in zip(again.trained, again.average.averages, strict=True):
+        assert name.startswith(("front_end", "layers."))
+        if name.startswith("layers.0"):
+            for key, value in before[kept[name]].items():
+                assert torch.equal(after[weight][key], value)
+            assert torch.equal(average, averages[name])
+        else:
+            assert weight not in after
+            assert torch.equal(average, weight)
+    again.run()
+    header, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert {row.count(",") for row in rows} == {header.count(",")}
+    assert read_log(tmp_path)[0]["gradient_norm.layers.1"] == "" != read_log(tmp_path)[3]["gradient_norm.layers.1"]
+
+
+def test_a_checkpoint_of_before_a_setting_was_there_goes_on(tmp_path):
+    first = make_trainer(tmp_path)
+    first.run()
+    for path in (tmp_path / "checkpoints").iterdir():
+        values = torch.load(path, weights_only=True)
+        settings = json.loads(values["settings"])
+        del settings["training"]["freeze"], settings["training"]["augment"]["time_mask_share"]
+        torch.save({**values, "settings": json.dumps(settings)}, path)
+    assert same_weights(first.model, make_trainer(tmp_path).run())
+    with pytest.raises(ModelError, match=r"training\.freeze: \[\] → \['output'\]\)"):
+        make_trainer(tmp_path, replace(CONFIG, freeze=("output",))).run()
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path, capfd):

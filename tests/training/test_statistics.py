@@ -47,10 +47,10 @@ def make_trainer(directory, config, mean=0.3):
     torch.manual_seed(config.seed)
     model = AcousticModel(MODEL, 12, len(TOKENIZER))
     model.set_statistics(torch.full((12,), mean), torch.linspace(0.001, 2, 12))
-    sources = [
+    train, dev = (
         BatchSource(store, TOKENIZER, MODEL, 120, augment) for store, augment in ((TRAIN, config.augment), (DEV, None))
-    ]
-    return Trainer(model, TOKENIZER, *sources, config, directory)
+    )
+    return Trainer(model, TOKENIZER, train, {"dev": dev}, config, directory)
 
 
 def test_training_leaves_them_alone_and_goes_on_with_them(tmp_path):

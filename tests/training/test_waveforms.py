@@ -128,7 +128,7 @@ def test_other_noises_are_other_data(folder, waveform):
     dev, settings = source(store, None), []
     for waveforms in (waveform, replace(waveform, noises=waveform.impulse_responses)):
         train = source(store, AugmentConfig(waveform=waveforms))
-        settings.append(run_settings(model, train, dev, TrainingConfig()))
+        settings.append(run_settings(model, train, {"dev": dev}, TrainingConfig()))
     assert [key for key in settings[0]["data"] if settings[0]["data"][key] != settings[1]["data"][key]] == ["train"]
 
 
