@@ -31,6 +31,9 @@ def serve(
     max_queue: Annotated[
         int, typer.Option(envvar="ASR_MAX_QUEUE", help="Requests taken at a time; one more is answered 429.")
     ] = 64,
+    max_streams: Annotated[
+        int, typer.Option(envvar="ASR_MAX_STREAMS", help="Clients listened to at a time, while they speak.")
+    ] = 100,
     cors: Annotated[
         list[str] | None,
         typer.Option(envvar="ASR_CORS", help="An origin whose pages may call the server; * for any. Repeatable."),
@@ -77,6 +80,7 @@ def serve(
         no_auth=no_auth,
         max_upload_mb=max_upload_mb,
         max_queue=max_queue,
+        max_streams=max_streams,
         cors=tuple(cors or ()),
         aliases=aliases,
         precision=next(iter(checked.values())),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
@@ -20,7 +21,7 @@ from asr.live.events import EndOfUtterance, Event, Partial, Stable, UtteranceDec
 from asr.live.frames import FeatureStream, check_samples
 from asr.live.network import NetworkStream, StreamingNetwork
 from asr.tokenizer import BLANK
-from asr.transcription.decoding import DecodingKeywords, DecodingOptions, make_decoder
+from asr.transcription.decoding import Decoder, DecodingKeywords, DecodingOptions, make_decoder
 from asr.transcription.transcript import Segment, Transcript
 
 # Of models in one direction, and of two: a chunk of two directions is run again with its context, and so is longer.
@@ -94,17 +95,26 @@ class LiveModel:
         return frames
 
 
+@dataclass(frozen=True)
+class _Opening:
+    """What a stream was opened with."""
+
+    rate: int
+    decoder: Decoder
+    endpoint: EndpointRules
+
+
 class _Stream:
     """One stream: features that wait for the network, and the utterance that is being said."""
 
-    def __init__(self, model: LiveModel, source_rate: int, origin_seconds: float = 0.0) -> None:
-        self.model = model
+    def __init__(self, model: LiveModel, opening: _Opening, origin_seconds: float = 0.0) -> None:
+        self.model, self.opening = model, opening
         self.origin_seconds = origin_seconds
-        self.features = FeatureStream(model.log_mel, source_rate)
+        self.features = FeatureStream(model.log_mel, opening.rate)
         self.network: NetworkStream = model.network.open()
         # Frames of log-probs since the stream began; where the utterance begins, and where something was said last.
         self.num_frames = 0
-        self._utterance: UtteranceDecoder = begin_utterance(model.decoder)
+        self._utterance: UtteranceDecoder = begin_utterance(opening.decoder)
         self._start = 0
         self._last_sound: int | None = None
         self._words: list[Any] = []
@@ -122,7 +132,7 @@ class _Stream:
         events = self._news()
         seconds = self.model.frame_seconds
         since = self._start if self._last_sound is None else self._last_sound + 1
-        reason = self.model.endpoint.ended(
+        reason = self.opening.endpoint.ended(
             (self.num_frames - since) * seconds,
             (self.num_frames - self._start) * seconds,
             has_speech=self._last_sound is not None,
@@ -146,7 +156,7 @@ class _Stream:
             segment = Segment(0.0, duration, text, words)
             transcript = Transcript((segment,), duration, self.model.bundle.language)
             events.append(EndOfUtterance(transcript, start, reason))
-        self._utterance = begin_utterance(self.model.decoder)
+        self._utterance = begin_utterance(self.opening.decoder)
         self._start, self._last_sound, self._words, self._partial = self.num_frames, None, [], ""
         return events
 
@@ -180,18 +190,32 @@ class Listeners:
     def __init__(self, model: LiveModel) -> None:
         self.model = model
         self._streams: dict[int, _Stream] = {}
-        self._rates: dict[int, int] = {}
         self._count = 0
         self._lock = threading.Lock()
 
-    def open(self, sample_rate: int | None = None) -> int:
-        """Begin a stream of samples at `sample_rate` Hz (the model's, if None), and return its number."""
-        rate = self.model.bundle.features.sample_rate if sample_rate is None else sample_rate
+    def open(
+        self,
+        sample_rate: int | None = None,
+        *,
+        decoder: Decoder | None = None,
+        endpoint: EndpointRules | None = None,
+    ) -> int:
+        """Begin a stream, and return its number.
+
+        Parameters
+        ----------
+        sample_rate : int, optional
+            Of its samples, in Hz; the model's, if None.
+        decoder, endpoint : optional
+            What it is decoded with, and when its utterances end; those of the `LiveModel`, if None.
+        """
+        model = self.model
+        rate = model.bundle.features.sample_rate if sample_rate is None else sample_rate
         check_rate(rate)
+        opening = _Opening(rate, decoder or model.decoder, endpoint or model.endpoint)
         with self._lock:
             self._count += 1
-            self._rates[self._count] = rate
-            self._streams[self._count] = _Stream(self.model, rate)
+            self._streams[self._count] = _Stream(model, opening)
             return self._count
 
     def push(self, samples: Mapping[int, NDArray[Any]]) -> dict[int, list[Event]]:
@@ -222,21 +246,20 @@ class Listeners:
             stream = self._stream(number)
             events = self._finish(stream)
             # By the clock of the samples: the last frame may reach beyond them.
-            origin = stream.origin_seconds + stream.features.num_samples / self._rates[number]
-            self._streams[number] = _Stream(self.model, self._rates[number], origin)
+            origin = stream.origin_seconds + stream.features.num_samples / stream.opening.rate
+            self._streams[number] = _Stream(self.model, stream.opening, origin)
             return events
 
     def reset(self, number: int) -> None:
         """Forget all of a stream, its clock included."""
         with self._lock:
-            self._stream(number)
-            self._streams[number] = _Stream(self.model, self._rates[number])
+            self._streams[number] = _Stream(self.model, self._stream(number).opening)
 
     def close(self, number: int) -> list[Event]:
         """End a stream, and return its last events."""
         with self._lock:
             events = self._finish(self._stream(number))
-            del self._streams[number], self._rates[number]
+            del self._streams[number]
             return events
 
     def utterance_start(self, number: int) -> float:

@@ -20,8 +20,9 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from asr.errors import UsageError
 from asr.server.engine import ClientGone, Engine, ServedModel
@@ -30,6 +31,7 @@ from asr.server.errors import ApiError
 from asr.server.forms import TranscriptionForm, read_form
 from asr.server.metrics import Metrics
 from asr.server.options import ServerOptions
+from asr.server.realtime import RealtimeSession
 from asr.server.responses import delta, done, make_response, server_sent
 from asr.transcription.transcript import Segment, Transcript
 
@@ -43,6 +45,9 @@ CONTENT_SECURITY_POLICY = (
 )
 # Answers 499, as nginx does, where nobody is left to read them.
 CLIENT_GONE = 499
+SWITCHING_PROTOCOLS = 101
+# The WebSocket subprotocol by which OpenAI's clients in browsers give their key.
+KEY_PROTOCOL = "openai-insecure-api-key."
 
 
 def make_app(engine: Engine) -> Starlette:
@@ -77,6 +82,7 @@ def make_app(engine: Engine) -> Starlette:
         Route("/v1/models", server.models),
         Route("/v1/models/{name:path}", server.model),
         Route("/v1/audio/transcriptions", server.transcribe, methods=["POST"]),
+        WebSocketRoute("/v1/realtime", server.realtime),
     ]
     return Starlette(
         routes=routes, middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _http_error}
@@ -140,6 +146,7 @@ class Server:
             "object": "model",
             "created": self.started,
             "owned_by": "ctc-asr",
+            "x_streams": self.engine.models[name].can_stream,
             "x_description": bundle.description,
             "x_language": bundle.language,
         }
@@ -171,6 +178,10 @@ class Server:
                 return make_response(await job.transcript(), form)
             except ClientGone:
                 return Response(status_code=CLIENT_GONE)
+
+    async def realtime(self, socket: WebSocket) -> None:
+        """Serve ``WS /v1/realtime``."""
+        await RealtimeSession(self.engine, socket).run()
 
 
 class _Job:
@@ -275,23 +286,27 @@ class Frame:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-request-id")}
+        headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id", b""))
         status = 0
 
         async def send_framed(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *_headers(request_id)]
+            elif message["type"] == "websocket.accept":
+                status = SWITCHING_PROTOCOLS
             await send(message)
 
         try:
-            self._check_key(scope["path"], headers.get(b"authorization", b""))
+            if scope["type"] == "websocket":
+                self._check_origin(headers)
+            self._check_key(scope, headers.get(b"authorization", b""))
             await self._app(scope, receive, send_framed)
         except ApiError as error:
             await error.response()(scope, receive, send_framed)
@@ -299,16 +314,29 @@ class Frame:
             status = CLIENT_GONE
         except Exception:
             logger.exception("request %s failed", request_id)
-            if status:
+            if status or scope["type"] == "websocket":
                 raise
             failure = ApiError(500, f"The server failed; its log names request {request_id}.", code="internal_error")
             await failure.response()(scope, receive, send_framed)
         finally:
             self._note(scope, status, time.perf_counter() - started, request_id)
 
-    def _check_key(self, path: str, given: bytes) -> None:
-        if not self._keys or not path.startswith(("/v1/", "/metrics")):
+    def _check_origin(self, headers: dict[bytes, bytes]) -> None:
+        """Refuse pages of other sites: browsers let them connect, and leave it to the server."""
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        host = headers.get(b"host", b"").decode("latin-1")
+        known = self._server.options.cors
+        if origin and origin.partition("://")[2] != host and origin not in known and "*" not in known:
+            raise ApiError(403, f"Pages of {origin!r} may not connect; the server's option --cors lets them.")
+
+    def _check_key(self, scope: Scope, given: bytes) -> None:
+        is_open = scope["type"] == "http" and not scope["path"].startswith(("/v1/", "/metrics"))
+        if not self._keys or is_open:
             return
+        for protocol in scope.get("subprotocols", ()):
+            # A page in a browser cannot set headers.
+            if protocol.startswith(KEY_PROTOCOL):
+                given = b"Bearer " + protocol.removeprefix(KEY_PROTOCOL).encode()
         scheme, _, key = given.partition(b" ")
         # Compared with all keys, each in constant time, so that the time tells nothing.
         matches = [hmac.compare_digest(key.strip(), known) for known in self._keys]
@@ -324,7 +352,7 @@ class Frame:
             row = {
                 "time": round(time.time(), 3),
                 "request": request_id,
-                "method": scope["method"],
+                "method": scope.get("method", "WEBSOCKET"),
                 "path": scope["path"],
                 "status": status,
                 "seconds": round(seconds, 4),

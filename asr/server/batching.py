@@ -9,7 +9,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asr.bundle.runtime import Features, LogProbs, Runtime
+from asr.live import Event, Listeners
 
 # Feature frames that go through the network together, padding included: a minute of audio. More would make a short
 # request wait longer for a long one, and run hardly faster.
@@ -133,3 +137,57 @@ class BatchingRuntime:
         self._callers.rotate(-1)
         self._callers = deque(jobs for jobs in self._callers if jobs)
         return taken
+
+
+class LiveBatches:
+    """Streams of many clients: what they bring while the network is busy runs together as soon as it is free.
+
+    Parameters
+    ----------
+    listeners : Listeners
+    """
+
+    def __init__(self, listeners: Listeners) -> None:
+        self.listeners = listeners
+        self._changed = threading.Condition()
+        self._waiting: dict[int, tuple[NDArray[np.float32], Future[list[Event]]]] = {}
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="live", daemon=True)
+        self._thread.start()
+
+    def push(self, number: int, samples: NDArray[np.float32]) -> "Future[list[Event]]":
+        """Add samples ``(N,)`` to a stream, whose last ones have been heard, and return its events to come."""
+        result: Future[list[Event]] = Future()
+        with self._changed:
+            if self._closed or number in self._waiting:
+                raise RuntimeError("the network is closed" if self._closed else f"stream {number} is still busy")
+            self._waiting[number] = samples, result
+            self._changed.notify()
+        return result
+
+    def close(self) -> None:
+        """End, once all that was brought has run."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                taken, self._waiting = self._waiting, {}
+            if not taken:
+                return
+            self._run({number: pair for number, pair in taken.items() if pair[1].set_running_or_notify_cancel()})
+
+    def _run(self, taken: "dict[int, tuple[NDArray[np.float32], Future[list[Event]]]]") -> None:
+        try:
+            events = self.listeners.push({number: samples for number, (samples, _) in taken.items()})
+        except BaseException as error:  # Whatever it is, those who wait must hear of it.
+            for _, result in taken.values():
+                result.set_exception(error)
+            return
+        for number, (_, result) in taken.items():
+            result.set_result(events[number])

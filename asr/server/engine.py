@@ -1,6 +1,7 @@
 """Models, and the threads that recognise with them: a request in, segments and a transcript out."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO
 
+from asr.audio import Waveform
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import make_runtime
 from asr.cores import num_cores
-from asr.errors import AsrError, UsageError
-from asr.server.batching import BatchingRuntime
+from asr.errors import AsrError, MissingExtraError, UsageError
+from asr.live import Listeners, LiveModel
+from asr.live.listener import CONTEXT_SECONDS
+from asr.server.batching import BatchingRuntime, LiveBatches
 from asr.server.errors import ApiError
 from asr.server.options import OPENAI_MODELS, ServerOptions
 from asr.transcription.decoding import Decoder, DecodingOptions, make_decoder
@@ -24,6 +28,8 @@ from asr.transcription.transcript import Segment, Transcript
 KEPT_DECODERS = 16
 # Requests that are recognised at a time, for each core: enough that the network's batches are full while others decode.
 REQUESTS_PER_CORE = 4
+
+logger = logging.getLogger("asr.server")
 
 
 class ClientGone(Exception):  # noqa: N818  # A condition, not a fault.
@@ -36,14 +42,14 @@ class Request:
 
     Parameters
     ----------
-    audio : binary file object
-        Its `name` is used in messages, where there is one.
+    audio : binary file object or Waveform
+        A file's `name` is used in messages, where there is one.
     decoding : DecodingOptions
     on_segment : callable
         Called with each segment as soon as it is recognised, in order, from another thread.
     """
 
-    audio: BinaryIO
+    audio: BinaryIO | Waveform
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     on_segment: Callable[[Segment], None] = lambda segment: None
 
@@ -67,6 +73,15 @@ class ServedModel:
         # Decoders are made one at a time: two requests at once would both read a language model.
         self._making = threading.Lock()
         self.decoder(DecodingOptions())
+        self._live: dict[float, LiveBatches] = {}
+        self._threads = options.threads
+        self.can_stream = bundle.model is not None and not bundle.model.why_not_streaming
+        if self.can_stream:
+            try:
+                self.live(CONTEXT_SECONDS)
+            except MissingExtraError as error:
+                self.can_stream = False
+                logger.warning("model %r hears utterances as a whole: %s", name, error)
 
     def decoder(self, decoding: DecodingOptions) -> Decoder:
         """Return the decoder of these options.
@@ -78,6 +93,29 @@ class ServedModel:
         """
         with self._making:
             return self._make_decoder(decoding)
+
+    def live(self, context_seconds: float) -> LiveBatches:
+        """Return what streams share that see so much of what follows.
+
+        Raises
+        ------
+        UsageError
+            If the model cannot stream.
+        """
+        # In one direction nothing that follows is seen: all streams are of one kind.
+        sees_ahead = self.bundle.model is not None and self.bundle.model.bidirectional
+        key = context_seconds if sees_ahead else CONTEXT_SECONDS
+        with self._making:
+            if key not in self._live:
+                model = LiveModel(self.bundle, context_seconds=key, threads=self._threads)
+                self._live[key] = LiveBatches(Listeners(model))
+            return self._live[key]
+
+    def close(self) -> None:
+        """End, once all that was brought has run."""
+        self.network.close()
+        for batches in self._live.values():
+            batches.close()
 
     def transcribe(self, request: Request, gone: threading.Event) -> Transcript:
         """Recognise a recording.
@@ -124,6 +162,7 @@ class Engine:
         self.options = options
         self.models = {name: ServedModel(name, Bundle.load(bundle), options) for name, bundle in options.models.items()}
         self.places = Places(options.max_queue)
+        self.streams = Places(options.max_streams)
         self._pool = ThreadPoolExecutor(REQUESTS_PER_CORE * num_cores(), thread_name_prefix="request")
 
     def model(self, name: str) -> ServedModel:
@@ -167,7 +206,7 @@ class Engine:
         """End, once all that was accepted is done."""
         self._pool.shutdown()
         for model in self.models.values():
-            model.network.close()
+            model.close()
 
 
 class Places:

@@ -39,6 +39,10 @@ class ServerOptions:
         Largest request in megabytes (10⁶ bytes).
     max_queue : int
         Requests that are read, wait or run at a time; one more is answered 429.
+    max_streams : int
+        Clients that are listened to at a time; one more is turned away.
+    vosk_port, wyoming_port : int, optional
+        Further ports: for clients of vosk-server, and for Home Assistant; 0 takes a free one.
     cors : tuple of str
         Origins whose pages may call the server; ``*`` for any.
     aliases : bool
@@ -64,6 +68,9 @@ class ServerOptions:
     no_auth: bool = False
     max_upload_mb: float = 25.0
     max_queue: int = 64
+    max_streams: int = 100
+    vosk_port: int | None = None
+    wyoming_port: int | None = None
     cors: tuple[str, ...] = ()
     aliases: bool = False
     precision: Precision = "float32"
@@ -74,15 +81,22 @@ class ServerOptions:
     def __post_init__(self) -> None:
         if not self.models:
             raise UsageError("no model to serve; give one by --model")
-        if not 0 <= self.port < 65536:
-            raise UsageError(f"the port is {self.port}; expected 0 to 65535")
-        for name in ("max_upload_mb", "max_queue", "upload_seconds"):
+        for port in (self.port, self.vosk_port, self.wyoming_port):
+            if port is not None and not 0 <= port < 65536:
+                raise UsageError(f"the port is {port}; expected 0 to 65535")
+        for name in ("max_upload_mb", "max_queue", "max_streams", "upload_seconds"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name.replace('_', ' ')} is {getattr(self, name)}; expected a positive number")
         if not self.api_keys and not self.no_auth and not is_loopback(self.host):
             raise UsageError(
                 f"host {self.host} can be reached from other machines, and no key is set: give --api-key-file, or "
                 "--no-auth to let anybody in"
+            )
+
+        if self.wyoming_port is not None and self.api_keys and not self.no_auth and not is_loopback(self.host):
+            raise UsageError(
+                f"host {self.host} can be reached from other machines, and the Wyoming protocol knows no keys: leave "
+                "out --wyoming-port, or give --no-auth to let anybody in there"
             )
 
     @property
