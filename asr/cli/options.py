@@ -20,6 +20,9 @@ ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Device = Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (PyTorch).')]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")]
+Cluster = Annotated[
+    str, typer.Option(metavar="tcp://HOST:PORT", help="A dask scheduler whose workers do the work.", show_default=False)
+]
 Precision = Annotated[Literal["float32", "int8"], typer.Option(help="int8 is faster on the CPU; LSTMs only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

@@ -37,6 +37,7 @@ def transcribe(
         bool, typer.Option("--skip-existing", help="Leave out recordings whose output files are all there.")
     ] = False,
     jobs: options.Jobs = 1,
+    cluster: options.Cluster = "",
     device: options.Device = "cpu",
     threads: options.Threads = 0,
     precision: options.Precision = "float32",
@@ -97,7 +98,7 @@ def transcribe(
     if end is not None and end <= start:
         raise UsageError(f"--end: got {end:g} s, and --start {start:g} s; expected an end after the start")
     part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)
-    job = JobOptions(name, device, threads, precision, decoding, jobs, part)
+    job = JobOptions(name, device, threads, precision, decoding, jobs, part, cluster)
     if sys.stdout is None and not outputs:
         raise UsageError("the standard output is closed, and transcripts are printed there: give --output-dir")
     found = find_recordings(inputs, recursive=recursive)

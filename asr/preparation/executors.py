@@ -1,6 +1,5 @@
 """Who runs the tasks: this process, a pool of processes, or a dask cluster, all through one interface."""
 
-import logging
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -8,8 +7,9 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from asr.cluster import connected
 from asr.cores import num_cores, start_worker
-from asr.errors import AsrError, DataError, MissingExtraError
+from asr.errors import DataError
 from asr.preparation.shard_tasks import Receipt, ShardTask, prepare_shard
 
 
@@ -44,53 +44,10 @@ def run_tasks(
 
 
 @contextmanager
-def _cluster(address: str) -> Iterator[Executor]:
-    """Connect to a scheduler; whatever goes wrong with it or its workers is one error, and not pages of its log."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise MissingExtraError("dask.distributed", "cluster", "preparing on a cluster") from None
-    with _quiet("distributed", "tornado", "asyncio"):
-        try:
-            client = Client(address, timeout=30)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise DataError(
-                f"--cluster {address}: no scheduler answers ({error}): start one with `dask scheduler`"
-            ) from None
-        try:
-            with client:
-                # Shards are written atomically and are the same whoever writes them: a task may run twice.
-                yield client.get_executor(pure=False, retries=3)
-        except AsrError:
-            raise
-        # The scheduler is gone (CancelledError, CommClosedError), a task took several workers with it (KilledWorker),
-        # or a worker has another version of this package (whatever that raises).
-        except Exception as error:
-            reason = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
-            raise DataError(
-                f"--cluster {address}: the scheduler or its workers failed ({reason}): what is finished is kept; see "
-                "that they run, with this version of the package and memory enough, and run the same command again, "
-                "it goes on there"
-            ) from None
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
 def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
     if cluster:
-        with _cluster(cluster) as executor:
+        # Shards are written atomically and are the same whoever writes them: a task may run twice.
+        with connected(cluster, "preparing on a cluster", "run the same command again, it goes on there") as executor:
             yield executor
         return
     # Ctrl-C is left to the parent. Not fork: this process has threads (the progress bar, BLAS).

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -101,6 +101,13 @@ class DecodingOptions:
     def needs_beam(self) -> bool:
         """Whether an option other than the beam size is one of beam search."""
         return bool(self._of_beam_search())
+
+    def with_absolute_paths(self) -> "DecodingOptions":
+        """Return the same options for a process with another working folder."""
+        lm = self.lm
+        if isinstance(lm, str | os.PathLike) and lm != OWN:
+            lm = Path(lm).absolute()
+        return replace(self, lm=lm, lexicon=self.lexicon and str(Path(self.lexicon).absolute()))
 
     def _of_beam_search(self) -> list[str]:
         """Return the names of the options given that greedy decoding does not know."""

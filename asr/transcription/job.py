@@ -1,18 +1,22 @@
 """Thousands of recordings: in this process, or in several; what is wrong with one is told, and the rest goes on."""
 
+import hashlib
 import io
 import multiprocessing
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from asr.audio import AudioPart
-from asr.bundle.bundle import Precision
+from asr.bundle.bundle import SHIPPED, Bundle, Precision, find_bundle
+from asr.cluster import connected, results
 from asr.cores import num_cores, start_worker
-from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
+from asr.errors import AsrError, AudioError, MissingExtraError, ModelError, UsageError
 from asr.transcription.decoding import DecodingOptions
 from asr.transcription.inputs import STANDARD_INPUT, Recording
 from asr.transcription.transcribe import OnProgress, Transcriber
@@ -22,6 +26,8 @@ from asr.transcription.transcript import Transcript
 # own; few enough that all processes end at about the same time.
 GROUP_FILES = 32
 GROUP_BYTES = 64 << 20
+# For how many workers the work is cut on a cluster, whose workers come and go.
+CLUSTER_SLOTS = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class JobOptions:
     decoding : DecodingOptions
     jobs : int
         Number of processes; 0: one a core.
+    cluster : str
+        The address of a dask scheduler, whose workers do the work: ``tcp://host:port``. They open the recordings, the
+        model, and what decoding needs, under the same paths as here; each task has one thread unless `threads` says
+        more. Empty: it is done here.
     part : AudioPart
         What of each recording is heard; its source and its channels are those of the recordings.
     """
@@ -48,11 +58,15 @@ class JobOptions:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     jobs: int = 1
     part: AudioPart = field(default_factory=lambda: AudioPart(STANDARD_INPUT))
+    cluster: str = ""
 
     def transcriber(self) -> Transcriber:
         """Return what does the work in one process."""
         threads = self.threads
-        if self.jobs > 1 and not threads and self.device == "cpu":
+        if self.cluster and not threads:
+            # A worker runs as many tasks at a time as it has threads.
+            threads = 1
+        elif self.jobs > 1 and not threads and self.device == "cpu":
             threads = max(1, num_cores() // self.jobs)
         return Transcriber(
             self.model, device=self.device, threads=threads, precision=self.precision, decoder=self.decoding
@@ -89,8 +103,11 @@ def run_job(
     ModelError, DecodingError
         If the model, the language model or the lexicon is damaged, or they do not fit each other.
     AsrError
-        If a process dies.
+        If a process dies, the cluster fails, or a worker has not the package, the model and the files that are here.
     """
+    if options.cluster:
+        yield from _on_cluster(recordings, options, in_order, progress)
+        return
     if options.jobs < 0:
         raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more, or 0 for one a core")
     options = replace(options, jobs=options.jobs or num_cores())
@@ -191,3 +208,87 @@ def _start_worker(options: JobOptions) -> None:
 def _work(group: list[tuple[int, Recording]]) -> list[Result]:
     transcriber, part = _worker["it"]
     return list(_transcribe(transcriber, group, part, lambda index, share, seconds: None))
+
+
+@dataclass(frozen=True)
+class _ClusterTask:
+    """Some recordings for a worker; those in `seen` can be opened here, so must be there."""
+
+    options: JobOptions
+    model_sha256: str
+    recordings: list[tuple[int, Recording]]
+    seen: list[str]
+
+
+def _on_cluster(
+    recordings: Sequence[Recording], options: JobOptions, in_order: bool, progress: OnProgress
+) -> Iterator[Result]:
+    if options.jobs != 1:
+        raise UsageError("--jobs is for processes of this machine, and --cluster has its own: leave one of them out")
+    if any(recording.path == STANDARD_INPUT for recording in recordings):
+        raise UsageError("the workers of a cluster cannot read the standard input: leave out - or --cluster")
+    if not recordings:
+        return
+    # So that wrong options are told once, before anything is sent.
+    checksum = model_checksum(options.transcriber().bundle)
+    options = replace(options, model=model_everywhere(options.model), decoding=options.decoding.with_absolute_paths())
+
+    def tasks() -> Iterator[_ClusterTask]:
+        for group in _groups(recordings, CLUSTER_SLOTS):
+            there = [
+                (index, replace(recording, path=str(Path(recording.path).absolute()))) for index, recording in group
+            ]
+            seen = [recording.path for _, recording in there if Path(recording.path).is_file()]
+            yield _ClusterTask(options, checksum, there, seen)
+
+    advice = "give --skip-existing, with the same command, to go on from here"
+    with connected(options.cluster, "transcribing on a cluster", advice) as executor:
+        for done in results(executor, _work_on_cluster, tasks(), in_order=in_order):
+            for result in done:
+                progress(result.index, 1.0, result.transcript.duration if result.transcript else 0.0)
+                yield result
+
+
+def model_everywhere(model: str) -> str:
+    """Return how workers on other machines, with other working folders, name a model."""
+    return model if find_bundle(model) == SHIPPED / model else str(Path(model).absolute())
+
+
+def model_checksum(bundle: Bundle) -> str:
+    """Return what tells a bundle's files from those of another."""
+    digest = hashlib.sha256()
+    for path in bundle.files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def check_same_model(bundle: Bundle, checksum: str) -> None:
+    """Raise a `ModelError` if a worker's bundle has another `model_checksum` than that of the process that asks."""
+    if model_checksum(bundle) != checksum:
+        raise ModelError(
+            f"{bundle.directory}: is not the model that the command was started with; expected the same files under "
+            "the same path on every machine"
+        )
+
+
+# Of a worker: what the last task was done with. One alone, as a model may fill a good part of the memory.
+_opened: list[tuple[JobOptions, str, Transcriber]] = []
+_opening = threading.Lock()
+
+
+def _work_on_cluster(task: _ClusterTask) -> list[Result]:
+    lost = [path for path in task.seen if not Path(path).is_file()]
+    if lost:
+        raise AudioError(
+            f"{lost[0]}: is not there, but is where the command was started ({len(lost)} such files of "
+            f"{len(task.seen)}); expected the same files under the same paths on every machine"
+        )
+    with _opening:
+        if not _opened or _opened[0][:2] != (task.options, task.model_sha256):
+            _opened.clear()
+            transcriber = task.options.transcriber()
+            check_same_model(transcriber.bundle, task.model_sha256)
+            _opened.append((task.options, task.model_sha256, transcriber))
+        transcriber = _opened[0][2]
+    return list(_transcribe(transcriber, task.recordings, task.options.part, lambda index, share, seconds: None))
