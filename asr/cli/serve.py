@@ -21,6 +21,12 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(envvar="ASR_HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="ASR_PORT", help="0 takes a free one.")] = 8000,
+    vosk_port: Annotated[
+        int | None, typer.Option(envvar="ASR_VOSK_PORT", help="A port for clients of vosk-server; 2700 is usual.")
+    ] = None,
+    wyoming_port: Annotated[
+        int | None, typer.Option(envvar="ASR_WYOMING_PORT", help="A port for Home Assistant; 10300 is usual.")
+    ] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(envvar="ASR_API_KEY_FILE", help="A file of keys, one a line; clients give one.")
     ] = None,
@@ -81,6 +87,8 @@ def serve(
         max_upload_mb=max_upload_mb,
         max_queue=max_queue,
         max_streams=max_streams,
+        vosk_port=vosk_port,
+        wyoming_port=wyoming_port,
         cors=tuple(cors or ()),
         aliases=aliases,
         precision=next(iter(checked.values())),

@@ -33,6 +33,8 @@ from asr.server.metrics import Metrics
 from asr.server.options import ServerOptions
 from asr.server.realtime import RealtimeSession
 from asr.server.responses import delta, done, make_response, server_sent
+from asr.server.vosk import VoskSession
+from asr.server.wyoming import WyomingServer
 from asr.transcription.transcript import Segment, Transcript
 
 logger = logging.getLogger("asr.server")
@@ -50,15 +52,20 @@ SWITCHING_PROTOCOLS = 101
 KEY_PROTOCOL = "openai-insecure-api-key."
 
 
-def make_app(engine: Engine) -> Starlette:
-    """Return the ASGI application of an engine, which ends with it."""
+def make_app(engine: Engine, wyoming: socket.socket | None = None) -> Starlette:
+    """Return the ASGI application of an engine, which ends with it; `wyoming` is a socket for that protocol."""
     server = Server(engine)
+    wyoming_server = WyomingServer(engine, wyoming) if wyoming else None
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if wyoming_server:
+            await wyoming_server.start()
         server.ready = True
         yield
         server.ready = False
+        if wyoming_server:
+            await wyoming_server.close()
         await asyncio.get_running_loop().run_in_executor(None, engine.close)
 
     options = engine.options
@@ -83,6 +90,7 @@ def make_app(engine: Engine) -> Starlette:
         Route("/v1/models/{name:path}", server.model),
         Route("/v1/audio/transcriptions", server.transcribe, methods=["POST"]),
         WebSocketRoute("/v1/realtime", server.realtime),
+        WebSocketRoute("/", server.vosk),
     ]
     return Starlette(
         routes=routes, middleware=middleware, lifespan=lifespan, exception_handlers={HTTPException: _http_error}
@@ -182,6 +190,10 @@ class Server:
     async def realtime(self, socket: WebSocket) -> None:
         """Serve ``WS /v1/realtime``."""
         await RealtimeSession(self.engine, socket).run()
+
+    async def vosk(self, socket: WebSocket) -> None:
+        """Serve ``WS /``."""
+        await VoskSession(self.engine, socket).run()
 
 
 class _Job:
@@ -387,7 +399,7 @@ def serve(options: ServerOptions, ready: Callable[[str], None] = lambda address:
     ----------
     options : ServerOptions
     ready : callable, optional
-        Called with the server's URL before the first request.
+        Called with the server's URL before the first request, then with those of the ports for vosk and Wyoming.
 
     Raises
     ------
@@ -396,21 +408,28 @@ def serve(options: ServerOptions, ready: Callable[[str], None] = lambda address:
     """
     import uvicorn
 
-    with _listen(options) as listener:
-        engine = Engine(options)
-        app = make_app(engine)
+    with ExitStack() as stack:
+        ports = {"http": options.port, "ws": options.vosk_port, "tcp": options.wyoming_port}
+        sockets = {
+            scheme: stack.enter_context(_listen(options.host, port))
+            for scheme, port in ports.items()
+            if port is not None
+        }
+        wyoming = sockets.get("tcp")
+        app = make_app(Engine(options), wyoming)
         host = f"[{options.host}]" if ":" in options.host else options.host
-        ready(f"http://{host}:{listener.getsockname()[1]}")
+        for scheme, listener in sockets.items():
+            ready(f"{scheme}://{host}:{listener.getsockname()[1]}")
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="on")
-        uvicorn.Server(config).run(sockets=[listener])
+        # The vosk port is another door to the same application, whose WebSocket at / speaks that protocol.
+        uvicorn.Server(config).run(sockets=[listener for listener in sockets.values() if listener is not wyoming])
 
 
-def _listen(options: ServerOptions) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        return socket.create_server((options.host, options.port), family=family, backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise UsageError(
-            f"cannot listen on {options.host}, port {options.port} ({error.strerror or error}); choose another --host "
-            "or --port"
+            f"cannot listen on {host}, port {port} ({error.strerror or error}); choose another --host or port"
         ) from None

@@ -1,0 +1,160 @@
+"""``WS /``: the protocol of vosk-server (its ``websocket/asr_server.py``), for clients written for it."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from asr.decoder import Word
+from asr.live import EndOfUtterance, Partial, Stable
+from asr.server.engine import ClientGone, Engine
+from asr.server.errors import ApiError
+from asr.server.forms import MAX_KEYWORDS
+from asr.server.streams import IDLE_SECONDS, Ear, EarOptions, Heard, decode_samples, open_ear, place_for_stream, text_of
+
+# Of clients that state none, as vosk-server's VOSK_SAMPLE_RATE.
+SAMPLE_RATE = 8_000
+# vosk's stand-in, in a list of phrases, for all other words.
+UNKNOWN = "[unk]"
+# What it sends is wrong; see RFC 6455, 7.4.1.
+POLICY_VIOLATION = 1008
+
+
+class VoskSession:
+    """One client. vosk's protocol has no errors: one that sends nonsense is closed with a reason.
+
+    Parameters
+    ----------
+    engine : Engine
+    socket : WebSocket
+        Not accepted yet.
+    """
+
+    def __init__(self, engine: Engine, socket: WebSocket) -> None:
+        self._engine, self._socket = engine, socket
+        self._model = engine.model("")
+        self._options = EarOptions(SAMPLE_RATE)
+        self._with_words, self._alternatives = True, 0
+        self._ear: Ear | None = None
+        # Of the utterance that is being said.
+        self._words: tuple[Word, ...] = ()
+        self._partial = ""
+
+    async def run(self) -> None:
+        """Serve until the client ends its sound, or goes."""
+        await self._socket.accept()
+        reason = ""
+        try:
+            with place_for_stream(self._engine):
+                while not await self._answer(await asyncio.wait_for(self._socket.receive(), IDLE_SECONDS)):
+                    pass
+        except ApiError as error:
+            reason = error.message
+        except TimeoutError:
+            reason = "Nothing was sent for too long."
+        except ClientGone:
+            return
+        finally:
+            if self._ear is not None:
+                await self._ear.close()
+        with suppress(WebSocketDisconnect, RuntimeError):
+            # A reason has at most 123 bytes.
+            short = reason.encode()[:120].decode(errors="ignore")
+            await self._socket.close(POLICY_VIOLATION if reason else 1000, short)
+
+    async def _answer(self, message: Any) -> bool:
+        """Answer one message, and return whether it was the last."""
+        if message["type"] == "websocket.disconnect":
+            raise ClientGone
+        if (content := message.get("bytes")) is not None:
+            ear = await self._open_ear()
+            await self._send(self._reply(await ear.push(decode_samples(content, "audio/pcm"))))
+            return False
+        try:
+            command = json.loads(message.get("text") or "")
+        except (ValueError, RecursionError):
+            command = None
+        if not isinstance(command, dict):
+            raise ApiError(400, "Expected sound, or a JSON object with config, eof or reset.")
+        if "config" in command:
+            await self._configure(command["config"])
+            return False
+        if "eof" not in command and "reset" not in command:
+            raise ApiError(400, "Expected sound, or a JSON object with config, eof or reset.")
+        ear = await self._open_ear()
+        await self._send(self._reply(await ear.flush(), is_final=True))
+        return "eof" in command
+
+    async def _configure(self, config: object) -> None:
+        if not isinstance(config, dict):
+            raise ApiError(400, "config is no object.")
+        rate = config.get("sample_rate", self._options.rate)
+        phrases = config.get("phrase_list") or []
+        if isinstance(phrases, str):
+            # Older clients send a list as text.
+            with suppress(ValueError):
+                phrases = json.loads(phrases)
+        if isinstance(rate, bool) or not isinstance(rate, int | float):
+            raise ApiError(400, f"sample_rate is {rate!r}; expected a number.")
+        if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
+            raise ApiError(400, "phrase_list is no list of texts.")
+        if len(phrases) > MAX_KEYWORDS:
+            raise ApiError(400, f"phrase_list has {len(phrases)} phrases; expected at most {MAX_KEYWORDS}.")
+        alternatives = config.get("max_alternatives", 0)
+        self._alternatives = alternatives if isinstance(alternatives, int) else 0
+        self._with_words = bool(config.get("words", True))
+        # A name that the server knows, never a path.
+        model = config.get("model")
+        self._model = self._engine.model(model if isinstance(model, str) else "")
+        keywords = tuple(" ".join(phrase.split()) for phrase in phrases if phrase.strip() and phrase != UNKNOWN)
+        self._options = EarOptions(int(rate), keywords)
+        if self._ear is not None:
+            await self._ear.close()
+        self._ear, self._words, self._partial = await open_ear(self._engine, self._model, self._options), (), ""
+
+    async def _open_ear(self) -> Ear:
+        if self._ear is None:
+            self._ear = await open_ear(self._engine, self._model, self._options)
+        return self._ear
+
+    def _reply(self, heard: list[Heard], *, is_final: bool = False) -> dict[str, Any]:
+        """Return the one reply to a message: what ended while it was heard, or else what is likely said so far."""
+        ended: tuple[Word, ...] = ()
+        has_ended = is_final  # Also where nothing was said.
+        for event in heard:
+            if isinstance(event, Stable):
+                self._words += event.words
+            elif isinstance(event, Partial):
+                self._partial = event.text
+            elif isinstance(event, EndOfUtterance):
+                ended, has_ended = ended + self._words, True
+                self._words, self._partial = (), ""
+        if not has_ended:
+            return {"partial": " ".join(filter(None, (text_of(self._words), self._partial)))}
+        return self._result(ended)
+
+    def _result(self, words: tuple[Word, ...]) -> dict[str, Any]:
+        text = text_of(words)
+        rows = [
+            {
+                "conf": round(word.confidence, 6),
+                "start": round(word.start_seconds, 3),
+                "end": round(word.end_seconds, 3),
+                "word": word.text,
+            }
+            for word in words
+        ]
+        if self._alternatives > 0:
+            # Streams keep the best reading only.
+            confidence = sum(word.confidence for word in words) / max(1, len(words))
+            result = {"result": rows} if self._with_words else {}
+            return {"alternatives": [{"confidence": round(confidence, 6), **result, "text": text}]}
+        return {**({"result": rows} if rows and self._with_words else {}), "text": text}
+
+    async def _send(self, reply: dict[str, Any]) -> None:
+        try:
+            await self._socket.send_text(json.dumps(reply, ensure_ascii=False))
+        except (WebSocketDisconnect, RuntimeError):
+            raise ClientGone from None
