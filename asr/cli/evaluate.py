@@ -28,6 +28,12 @@ def evaluate(
     audio: Annotated[Path | None, typer.Option(help="A folder of recordings, to be played in the report.")] = None,
     details: Annotated[int, typer.Option(min=0, help="Utterances that open in the report, the worst ones.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
+    streaming: options.Streaming = False,
+    chunk: options.Chunk = None,
+    context: options.Context = options.CONTEXT_SECONDS,
+    align_with: Annotated[
+        str, typer.Option(help="With --streaming: the model that tells when words were said.", show_default="--model")
+    ] = "",
     device: options.Device = "cpu",
     threads: options.Threads = 0,
     precision: options.Precision = "float32",
@@ -44,8 +50,13 @@ def evaluate(
 
     With --output-dir also hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json, and
     report.html: one file with the errors aligned, searchable, and with spectrogram and sound of the worst utterances.
+
+    With --streaming each utterance is heard as a stream, as asr listen does, and it is told how late words come.
     """
     model = options.require_model(model)
+    options.refuse_without_streaming(streaming, chunk, context, device, precision)
+    if align_with and not streaming:
+        raise UsageError("--align-with is for --streaming: give it too, or leave it out")
     if audio is not None and output_dir is None:
         raise UsageError("--audio is for the report, and there is none without --output-dir: give it too")
     from asr.bundle.bundle import Bundle
@@ -65,11 +76,23 @@ def evaluate(
     close_range = Details(store, bundle, runtime, audio)
     if output_dir is not None:
         make_folder(output_dir, "--output-dir")
+    latency: list[str] = []
     with counted(len(store), "evaluating") as advance:
-        result = evaluate_store(store, bundle, runtime, decoder, advance)
+        if streaming:
+            from asr.evaluation.streaming import evaluate_streaming
+
+            live = options.live_model(model, decoding, chunk, context, threads=threads or 1)
+            aligner = Bundle.load(align_with) if align_with else bundle
+            aligning = make_runtime(aligner, device, threads, precision) if align_with else runtime
+            result, figures = evaluate_streaming(store, live, aligner, aligning, advance)
+            latency = [*figures.lines(), f"(words were said when {aligner.name} aligns them)"]
+        else:
+            result = evaluate_store(store, bundle, runtime, decoder, advance)
     _warn_of_unwritable(store, bundle)
-    description = describe(bundle, decoding)
+    description = describe(bundle, decoding) + (", streaming" if streaming else "")
     _print(result, description, show=show)
+    if latency:
+        print("\n" + "\n".join(latency))
     if output_dir is not None:
         facts = {
             "model": f"{bundle.name} ({bundle.directory})",

@@ -42,6 +42,7 @@ LmLevel = Annotated[
 Hotword = Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")]
 Lexicon = Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")]
 
+Streaming = Annotated[bool, typer.Option("--streaming", help="Hear recordings as asr listen does, and tell how late.")]
 Chunk = Annotated[
     float | None,
     typer.Option(
@@ -122,6 +123,19 @@ def hotword_weights(hotwords: list[str]) -> dict[str, float]:
                 f"--hotword {hotword!r}: {weight!r} is not a number; expected PHRASE or PHRASE=WEIGHT"
             ) from None
     return weights
+
+
+def refuse_without_streaming(streaming: bool, chunk: float | None, context: float, device: str, precision: str) -> None:
+    """Refuse options of streams without ``--streaming``, and with it those that streams do not know.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not streaming and (chunk is not None or context != CONTEXT_SECONDS):
+        raise UsageError("--chunk and --context are for --streaming: give it too, or leave them out")
+    if streaming and (device != "cpu" or precision != "float32"):
+        raise UsageError(f"--streaming runs on the CPU in float32; got --device {device} --precision {precision}")
 
 
 def live_model(

@@ -36,6 +36,9 @@ def transcribe(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose output files are all there.")
     ] = False,
+    streaming: options.Streaming = False,
+    chunk: options.Chunk = None,
+    context: options.Context = options.CONTEXT_SECONDS,
     jobs: options.Jobs = 1,
     cluster: options.Cluster = "",
     device: options.Device = "cpu",
@@ -90,6 +93,11 @@ def transcribe(
     from asr.transcription.inputs import STANDARD_INPUT, by_channel, find_recordings
     from asr.transcription.job import JobOptions, run_job
 
+    options.refuse_without_streaming(streaming, chunk, context, device, precision)
+    if streaming and (jobs != 1 or nbest > 1):
+        raise UsageError(
+            "--streaming hears one recording after the other, and gives one reading: leave out --jobs and --nbest"
+        )
     outputs = _outputs(output_format, output_dir)
     _refuse_contradictions(outputs, skip_existing, {"--word-timestamps": word_timestamps, "--json": json_lines})
     if nbest > 1 and not (json_lines or (outputs and "json" in outputs.formats)):
@@ -116,7 +124,15 @@ def transcribe(
             progress.message(f"asr: warning: {message}")
         for message in found.failures:
             progress.message(f"asr: {message}")
-        for result in run_job(recordings, job, in_order=outputs is None, progress=progress.update):
+        if streaming:
+            from asr.live.replay import Latency, stream_recordings
+
+            latency = Latency()
+            live = options.live_model(name, decoding, chunk, context, threads=threads or 1)
+            results = stream_recordings(live, recordings, part, latency, progress.update)
+        else:
+            results = run_job(recordings, job, in_order=outputs is None, progress=progress.update)
+        for result in results:
             recording = recordings[result.index]
             if result.transcript is None:
                 failed += 1
@@ -132,6 +148,8 @@ def transcribe(
                 _print(recording, result.transcript, as_json=json_lines, named=len(recordings) > 1)
                 if word_timestamps:
                     _print_words(result.transcript)
+    if streaming and not quiet:
+        print("\n".join(f"asr: {line}" for line in latency.lines()), file=sys.stderr)
     if outputs and not quiet:
         _summarise(outputs, progress, {"written": len(recordings) - failed, "skipped": skipped, "failed": failed})
     elif failed and len(recordings) > 1:

@@ -63,6 +63,8 @@ class FeatureStream:
             rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
             self._samples = np.concatenate((self._samples, rest))
         self._is_ended = True
+        if not self.num_samples:
+            return self._frames(0)
         return self._frames(self._config.num_frames(self._begin + len(self._samples)))
 
     def _frames(self, last: int) -> NDArray[np.float32]:

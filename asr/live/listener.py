@@ -240,6 +240,13 @@ class Listeners:
                 self._wait(streams[number], streams[number].features.push(chunk))
             return self._run(streams)
 
+    def push_features(self, number: int, features: NDArray[np.floating[Any]]) -> list[Event]:
+        """Add features ``(T, F)`` to a stream that gets no samples, as `LiveModel.log_mel` makes them of samples."""
+        with self._lock:
+            stream = self._stream(number)
+            self._wait(stream, features.astype(np.float32))
+            return self._run({number: stream})[number]
+
     def flush(self, number: int) -> list[Event]:
         """End the utterance of a stream with what was pushed so far, and begin anew; times go on."""
         with self._lock:
@@ -342,6 +349,10 @@ class Listener:
             After `close`.
         """
         return self._listeners.push({self._open(): samples})[self._open()]
+
+    def push_features(self, features: NDArray[np.floating[Any]]) -> list[Event]:
+        """Add features ``(T, F)`` in place of samples, as `LiveModel.log_mel` makes them of samples."""
+        return self._listeners.push_features(self._open(), features)
 
     def flush(self) -> list[Event]:
         """End the utterance with what was pushed so far, at once; the stream goes on."""

@@ -129,7 +129,7 @@ def _transcribe(
     def report(place: int, share: float, seconds: float) -> None:
         progress(recordings[place][0], share, seconds)
 
-    sources = (_source(recording, part) for _, recording in recordings)
+    sources = (source_of(recording, part) for _, recording in recordings)
     transcripts = transcriber.transcribe_many(sources, progress=report)
     for (index, recording), transcript in zip(recordings, transcripts, strict=True):
         if isinstance(transcript, AsrError):
@@ -140,7 +140,8 @@ def _transcribe(
             yield Result(index, replace(transcript, channel=recording.channel))
 
 
-def _source(recording: Recording, part: AudioPart) -> AudioPart:
+def source_of(recording: Recording, part: AudioPart) -> AudioPart:
+    """Return what of a recording is heard: its channel, in the part that is wanted of all."""
     channels = [recording.channel - 1] if recording.channel else None
     if recording.path != STANDARD_INPUT:
         return replace(part, source=recording.path, channels=channels)

@@ -111,3 +111,16 @@ def test_what_cannot_be_meant_is_explained(bundles, options, message):
     assert process.returncode in (1, 2)
     assert message in errors.decode()
     assert "Traceback" not in errors.decode()
+
+
+def test_a_file_goes_by_the_same_path(bundles, samples, tmp_path):
+    path = tmp_path / "said.wav"
+    soundfile.write(path, samples, RATE)
+    command = [sys.executable, "-m", "asr", "transcribe", "--streaming", "--model", bundles["ahead"].directory, path]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == " ".join(expected(bundles["ahead"], samples)).split()
+    assert "words stable: " in ran.stderr
+    assert "× real time" in ran.stderr
+    refused = subprocess.run([*command, "--jobs", "2"], cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "leave out --jobs" in refused.stderr

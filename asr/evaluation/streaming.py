@@ -1,0 +1,88 @@
+"""A model that streams, and a store → error counts by the path of what is said now, and how late words come."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from asr.bundle.bundle import Bundle
+from asr.bundle.runtime import Runtime
+from asr.decoder import Word, align
+from asr.errors import DecodingError
+from asr.evaluation.alignment import align_words
+from asr.evaluation.results import Evaluation, Timing, UtteranceResult
+from asr.live import LiveModel
+from asr.live.replay import Latency, Shown, hear_features
+from asr.store.checking import Store
+from asr.tokenizer import BLANK
+
+
+def evaluate_streaming(
+    store: Store,
+    model: LiveModel,
+    aligner: Bundle,
+    runtime: Runtime,
+    advance: Callable[[int], None] = lambda count: None,
+) -> tuple[Evaluation, Latency]:
+    """Hear every utterance of `store` as a stream, count errors, and how late words that are right came.
+
+    Parameters
+    ----------
+    store : FeatureStore or AudioStore
+    model : LiveModel
+    aligner : Bundle
+        By whose forced alignment it is known when words were said: of one direction, a model says itself to have heard
+        them late.
+    runtime : Runtime
+        The aligner's.
+    advance : callable, optional
+        Called with the number of utterances just done.
+
+    Raises
+    ------
+    DataError
+        If the store's features are not those of both models, or it has no utterance.
+    """
+    for bundle in (model.bundle, aligner):
+        bundle.front_end.check_store(store, f"model {bundle.name}")
+    results, latency = [], Latency()
+    for index, reference in enumerate(store.texts):
+        timeline = hear_features(model, model.bundle.front_end.stored(store, index), latency)
+        transcript = timeline.transcript()
+        result = UtteranceResult.scored(store.ids[index], reference, transcript.text)
+        results.append(
+            replace(
+                result,
+                speaker=store.speakers[index],
+                duration_seconds=float(store.durations_seconds[index]),
+                source=store.sources[index],
+                timed_words=transcript.words,
+            )
+        )
+        said = _said(reference, aligner, runtime([aligner.front_end.stored(store, index)])[0])
+        latency.add(_right(reference, timeline.shown(), said), timeline.first_seconds)
+        advance(1)
+    timing = Timing(float(store.durations_seconds.sum()), latency.wall_seconds, 0.0)
+    return Evaluation(tuple(results), timing), latency
+
+
+def _said(reference: str, aligner: Bundle, log_probs: object) -> tuple[Word, ...]:
+    """Return when the words of a reference were said; nothing where the aligner's tokens cannot write it."""
+    tokenizer = aligner.tokenizer
+    try:
+        text = reference if tokenizer.kind == "characters" else tokenizer.encode(" ".join(reference.split()))
+        return align(log_probs, text, tokenizer.tokens, blank=BLANK, frame_seconds=aligner.frame_seconds).words  # type: ignore[arg-type]
+    except DecodingError:
+        return ()
+
+
+def _right(reference: str, shown: list[Shown], said: tuple[Word, ...]) -> list[tuple[Shown, Word]]:
+    """Pair the words that are right with when they were said."""
+    pairs: list[tuple[Shown, Word]] = []
+    first = second = 0
+    if len(said) != len(reference.split()):
+        return pairs
+    for expected, got in align_words(reference, " ".join(word.word.text for word in shown)):
+        if expected is not None and expected == got:
+            pairs.append((shown[second], said[first]))
+        first += expected is not None
+        second += got is not None
+    return pairs

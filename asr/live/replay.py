@@ -1,0 +1,223 @@
+"""Recordings, heard as if they were said now: what is said, and how long after it was said it was shown."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio import AudioPart
+from asr.decoder import Word
+from asr.errors import AsrError, AudioError, MissingExtraError
+from asr.live.events import EndOfUtterance, Event, Stable, shifted
+from asr.live.listener import Listener, LiveModel, transcript_of
+from asr.transcription.inputs import Recording
+from asr.transcription.job import Result, source_of
+from asr.transcription.transcribe import OnProgress
+from asr.transcription.transcript import Transcript
+
+# What is pushed at once, as a sound card gives it.
+PUSHED_SECONDS = 0.04
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A word, and when it was shown, in seconds of the stream.
+
+    Parameters
+    ----------
+    word : Word
+        With times of the stream.
+    partial_seconds : float
+        Since when it was shown as it is, as one that might have changed.
+    stable_seconds : float
+        Since when it was stable; NaN where only the end of the stream made it so.
+    """
+
+    word: Word
+    partial_seconds: float
+    stable_seconds: float
+
+
+class Timeline:
+    """Collects the events of a stream with the times at which they came.
+
+    Attributes
+    ----------
+    events : list of Event
+    warnings : tuple of str
+        What is wrong with the recording.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.warnings: tuple[str, ...] = ()
+        self._stable: list[tuple[Word, float]] = []
+        # What was shown at a time: words that were stable before, and the texts of all after them.
+        self._moments: list[tuple[float, int, list[str]]] = []
+        self._partial: list[str] = []
+
+    def add(self, events: Iterable[Event], seconds: float, *, is_end: bool = False) -> None:
+        """Add events that came at a time of the stream; those of its end do not count as stable by themselves."""
+        before = len(self._stable)
+        new: list[str] = []
+        for event in events:
+            self.events.append(event)
+            if isinstance(event, Stable):
+                self._stable += [(word, np.nan if is_end else seconds) for word in event.words]
+                new += [word.text for word in event.words]
+            elif isinstance(event, EndOfUtterance):
+                self._partial = []
+            else:
+                self._partial = event.text.split()
+        self._moments.append((seconds, before, new + self._partial))
+
+    def shown(self) -> list[Shown]:
+        """Return all words, in order, at the end of the stream."""
+        result = []
+        for index, (word, stable) in enumerate(self._stable):
+            since = self._moments[-1][0]
+            for seconds, before, texts in reversed(self._moments):
+                place = index - before
+                if place < 0:
+                    continue
+                if place >= len(texts) or texts[place] != word.text:
+                    break
+                since = seconds
+            result.append(Shown(word, since, stable))
+        return result
+
+    @property
+    def first_seconds(self) -> float:
+        """When anything was shown first; the end, if nothing ever was."""
+        return next((seconds for seconds, _, texts in self._moments if texts), self._moments[-1][0])
+
+    def transcript(self, start_seconds: float = 0.0) -> Transcript:
+        """Return all utterances, with times of the recording, in which the stream begins at `start_seconds`."""
+        whole = transcript_of(self.events)
+        segments = tuple(
+            replace(
+                segment,
+                start=segment.start + start_seconds,
+                end=segment.end + start_seconds,
+                words=shifted(segment.words, start_seconds),
+            )
+            for segment in whole.segments
+        )
+        return replace(whole, segments=segments, duration=self._moments[-1][0], warnings=self.warnings)
+
+
+@dataclass
+class Latency:
+    """How late words were shown, in seconds after their ends.
+
+    Attributes
+    ----------
+    first_partial : list of float
+        Of each stream, from the start of its first word to when anything was shown.
+    partial, stable : list of float
+        Of each word; stable only those that were before the end of the stream.
+    audio_seconds, wall_seconds : float
+        How much was heard, and how long it took.
+    """
+
+    first_partial: list[float] = field(default_factory=list)
+    partial: list[float] = field(default_factory=list)
+    stable: list[float] = field(default_factory=list)
+    audio_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+    def add(self, pairs: Sequence[tuple[Shown, Word]], first_seconds: float) -> None:
+        """Add the words of a stream, each beside when it was said, and when the first text was shown."""
+        if not pairs:
+            return
+        self.first_partial.append(first_seconds - pairs[0][1].start_seconds)
+        for shown, said in pairs:
+            self.partial.append(shown.partial_seconds - said.end_seconds)
+            if not np.isnan(shown.stable_seconds):
+                self.stable.append(shown.stable_seconds - said.end_seconds)
+
+    def lines(self) -> list[str]:
+        """Return the figures as lines of text: median and 95th percentile in milliseconds."""
+        names = {"first letters shown": self.first_partial, "words shown": self.partial, "words stable": self.stable}
+        after = {"first letters shown": "the start of their word"}
+        rows = [
+            f"{name}: {1000 * np.median(values):.0f} ms after {after.get(name, 'their ends')}, 95 % within "
+            f"{1000 * np.percentile(values, 95):.0f} ms ({len(values)})"
+            for name, values in names.items()
+            if values
+        ]
+        if self.wall_seconds:
+            rows.append(f"{self.audio_seconds:.1f} s heard, {self.audio_seconds / self.wall_seconds:.1f} × real time")
+        return rows
+
+
+def hear_audio(model: LiveModel, source: AudioPart, latency: Latency) -> Timeline:
+    """Hear a recording as if it were said now, but as fast as the machine can; times include what the work took.
+
+    Raises
+    ------
+    AudioError
+        If the source is no usable audio.
+    """
+    rate = model.log_mel.config.sample_rate
+    with source.open(rate) as stream:
+        step = round(PUSHED_SECONDS * rate)
+        pieces = (block[first : first + step] for block in stream for first in range(0, len(block), step))
+        timeline = _hear(Listener(model), pieces, 1 / rate, latency)
+        timeline.warnings = tuple(map(str, stream.warnings))
+    return timeline
+
+
+def hear_features(model: LiveModel, features: NDArray[np.floating[Any]], latency: Latency) -> Timeline:
+    """Hear the features ``(T, F)`` of a recording in the same way."""
+    config = model.log_mel.config
+    step = max(1, round(PUSHED_SECONDS / config.hop_seconds))
+    listener = Listener(model)
+    pieces = (features[first : first + step] for first in range(0, len(features), step))
+    return _hear(listener, pieces, config.hop_seconds, latency, is_features=True)
+
+
+def _hear(
+    listener: Listener,
+    pieces: Iterable[NDArray[np.floating[Any]]],
+    step_seconds: float,
+    latency: Latency,
+    *,
+    is_features: bool = False,
+) -> Timeline:
+    timeline, count = Timeline(), 0
+    push = listener.push_features if is_features else listener.push
+    for piece in pieces:
+        count += len(piece)
+        started = time.perf_counter()
+        events = push(piece)
+        took = time.perf_counter() - started
+        latency.wall_seconds += took
+        if events:
+            timeline.add(events, count * step_seconds + took)
+    started = time.perf_counter()
+    events = listener.close()
+    latency.wall_seconds += time.perf_counter() - started
+    latency.audio_seconds += count * step_seconds
+    timeline.add(events, count * step_seconds, is_end=True)
+    return timeline
+
+
+def stream_recordings(
+    model: LiveModel, recordings: Sequence[Recording], part: AudioPart, latency: Latency, progress: OnProgress
+) -> Iterator[Result]:
+    """Yield the result of each recording, in order; how late words came is added to `latency`, by their own times."""
+    for index, recording in enumerate(recordings):
+        try:
+            timeline = hear_audio(model, source_of(recording, part), latency)
+        except AsrError as error:
+            is_named = isinstance(error, AudioError | MissingExtraError)
+            yield Result(index, None, str(error) if is_named else f"{recording.path}: {error}")
+            continue
+        latency.add([(shown, shown.word) for shown in timeline.shown()], timeline.first_seconds)
+        transcript = replace(timeline.transcript(part.start_seconds), channel=recording.channel)
+        progress(index, 1.0, transcript.duration)
+        yield Result(index, transcript)
