@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 # In the order of the flow: a part imports only itself and parts before it.
 PARTS = [
     "errors", "files", "settings", "cores", "cluster", "console", "scripts", "page", "spoken", "text", "wer", "audio",
-    "features", "decoder", "lexicon", "tokenizer", "store", "preparation", "model_config", "model", "models", "bundle",
-    "transcription", "live", "training", "evaluation", "convert", "recipe", "server", "cli", "__main__",
+    "features", "fbank", "decoder", "lexicon", "tokenizer", "store", "preparation", "model_config", "model", "models",
+    "bundle", "transcription", "live", "training", "evaluation", "convert", "recipe", "server", "cli", "__main__",
 ]  # fmt: skip
 
 HEAVY = ["torch", "torchaudio", "librosa", "matplotlib", "pyarrow.dataset"]

@@ -2,7 +2,7 @@
 
 config.json         name, description, features, model, measured results
 tokens.json         the tokens, blank first
-filterbank.npy      the mel filters, so that inference needs no librosa
+filterbank.npy      the mel filters, so that inference needs no librosa (of our own features)
 model.onnx          the network for ONNX Runtime
 model.safetensors   the same weights for torch
 README.md           the model card
@@ -25,7 +25,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.front_end import FRONT_ENDS, FrontEnd, LogMelFrontEnd, WaveformConfig, WaveformFrontEnd
+from asr.bundle.front_end import FRONT_ENDS, FrontEnd, FrontEndConfig, LogMelFrontEnd, foreign_front_end
+from asr.bundle.graph_config import GraphConfig
 from asr.bundle.weights import to_torch
 from asr.errors import AsrError, ModelError, UsageError, did_you_mean, first_line
 from asr.features import LogMel, LogMelConfig
@@ -66,7 +67,7 @@ class Bundle:
     name : str
     description : str
         One sentence: what the model knows, and what it does not.
-    features : LogMelConfig or WaveformConfig
+    features : LogMelConfig, WaveformConfig or FbankConfig
         What the network takes.
     filterbank : ndarray, shape (n_mels, frequencies), float32, or None
         None where the network takes the waveform.
@@ -91,12 +92,14 @@ class Bundle:
     statistics : dict
         Of format 1 with global normalisation: ``normalisation.mean`` and ``normalisation.std``, each ``(n_mels,)``
         float32; format 2 has them in ``model.safetensors``.
+    graph : GraphConfig
+        The tensors of the graphs.
     """
 
     directory: Path
     name: str
     description: str
-    features: LogMelConfig | WaveformConfig
+    features: FrontEndConfig
     filterbank: NDArray[np.float32] | None
     model: ModelConfig | None
     tokenizer: Tokenizer
@@ -110,6 +113,7 @@ class Bundle:
     format_version: int = FORMAT_VERSION
     stated_frame_seconds: float = 0.0
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    graph: GraphConfig = field(default_factory=GraphConfig)
 
     @property
     def frame_seconds(self) -> float:
@@ -119,15 +123,15 @@ class Bundle:
     @property
     def frame_samples(self) -> int:
         """Samples from one output frame to the next."""
-        if self.model is None or isinstance(self.features, WaveformConfig):
+        if self.model is None or not isinstance(self.features, LogMelConfig):
             return round(self.stated_frame_seconds * self.features.sample_rate)
         return self.features.hop_samples * self.model.time_reduction
 
     @cached_property
     def front_end(self) -> FrontEnd:
         """What makes of samples, or of a store's utterance, what the network takes."""
-        if isinstance(self.features, WaveformConfig):
-            return WaveformFrontEnd(self.features)
+        if not isinstance(self.features, LogMelConfig):
+            return foreign_front_end(self.features)
         log_mel = LogMel(self.features, self.filterbank)
         fills = self.normalisation == "utterance"
         if self.format_version == 1:
@@ -201,7 +205,8 @@ class Bundle:
     @property
     def files(self) -> list[Path]:
         """The bundle's files, those that are optional where they exist."""
-        return [self.directory / name for name in (*FILES, *OPTIONAL_FILES) if (self.directory / name).is_file()]
+        names = (*FILES, *OPTIONAL_FILES, *self.graph.data_files)
+        return [self.directory / name for name in names if (self.directory / name).is_file()]
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -255,6 +260,8 @@ class Bundle:
             "results": self.results,
             WEIGHTS_SHA256: self.weights_sha256,
         }
+        if self.graph != GraphConfig():
+            values["graph"] = to_dict(self.graph)
         if self.format_version == 1:
             del values["frame_seconds"]
             features, model = values.pop("front_end"), values.pop("network")
@@ -297,7 +304,7 @@ class Bundle:
                 config |= {"front_end": {"kind": "log-mel", **config["features"]}, "network": config["model"]}
             features = _front_end_config(config["front_end"])
             network = config["network"]
-            unneeded = [*["filterbank.npy"] * isinstance(features, WaveformConfig), *[WEIGHTS] * (network is None)]
+            unneeded = [*["filterbank.npy"] * (not isinstance(features, LogMelConfig)), *[WEIGHTS] * (network is None)]
             _check_files(directory, tuple(name for name in FILES if name not in unneeded))
             bundle = cls(
                 directory=directory,
@@ -317,7 +324,9 @@ class Bundle:
                 format_version=version,
                 stated_frame_seconds=float(config.get("frame_seconds", 0.0)),
                 statistics=statistics,
+                graph=from_dict(GraphConfig, config.get("graph", {}), "graph"),
             )
+            _check_files(directory, bundle.graph.data_files)
             _check_sections(bundle)
             return bundle
         except ModelError:
@@ -337,7 +346,7 @@ def _check_files(directory: Path, names: tuple[str, ...]) -> None:
         )
 
 
-def _front_end_config(section: dict[str, Any]) -> LogMelConfig | WaveformConfig:
+def _front_end_config(section: dict[str, Any]) -> FrontEndConfig:
     kind = section["kind"]
     if kind not in FRONT_ENDS:
         raise ModelError(

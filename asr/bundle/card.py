@@ -6,6 +6,7 @@ from typing import Any
 
 from asr.bundle.bundle import Bundle, Precision
 from asr.bundle.front_end import WaveformConfig
+from asr.fbank import FbankConfig
 from asr.features import LogMelConfig
 
 # The features' settings beside an exported graph.
@@ -38,7 +39,10 @@ def _features(bundle: Bundle) -> str:
     features = bundle.features
     if isinstance(features, WaveformConfig):
         return f"the waveform at {features.sample_rate} Hz"
-    hop_ms = 1000 * features.hop_seconds
+    if isinstance(features, FbankConfig):
+        hop_ms = 1000 * features.frame_samples / features.sample_rate
+    else:
+        hop_ms = 1000 * features.hop_seconds
     return f"{features.n_mels} log-mel bands at {features.sample_rate} Hz, a frame every {hop_ms:g} ms"
 
 
@@ -85,7 +89,8 @@ def _result(bundle: Bundle, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _provenance(bundle: Bundle) -> str:
-    origin = f" Fine-tuned from {bundle.origin}." if bundle.origin else ""
+    how = "Fine-tuned" if bundle.model else "Converted"
+    origin = f" {how} from {bundle.origin}." if bundle.origin else ""
     return (
         f"Trained on {bundle.dataset} (language: {bundle.language}); licence of the weights: {bundle.licence}.{origin}"
     )

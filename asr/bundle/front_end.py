@@ -1,5 +1,6 @@
 """Samples → what the network takes; and what a store holds → the same."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from asr.audio.levels import FAINT_DB, SILENCE_DB, fill_dead_air
 from asr.errors import DataError, UsageError
+from asr.fbank import Fbank, FbankConfig
 from asr.features import LogMel, LogMelConfig
 from asr.model_config import MIN_STD, Normalisation
 from asr.settings import check_types
@@ -46,6 +48,9 @@ class WaveformConfig:
             raise UsageError(f"front_end.sample_rate is {self.sample_rate}; expected a positive number")
 
 
+FrontEndConfig = LogMelConfig | WaveformConfig | FbankConfig
+
+
 class FrontEnd(Protocol):
     """What makes of samples, or of a store's utterance, what the network takes.
 
@@ -73,7 +78,31 @@ class FrontEnd(Protocol):
         ...
 
 
-class WaveformFrontEnd:
+class _OfWaveforms(ABC):
+    """What is common to front ends that take stores of waveforms alone."""
+
+    sample_rate: int
+
+    @abstractmethod
+    def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return the frames ``(T, width)`` of samples ``(num_samples,)``."""
+
+    def stored(self, store: Store, index: int) -> NDArray[np.float32]:
+        """Return the frames ``(T, width)`` of an utterance of an audio store."""
+        assert isinstance(store, AudioStore)
+        return self(store[index].samples.astype(np.float32) / 32768)
+
+    def check_store(self, store: Store, owner: str) -> None:
+        """Refuse features, and waveforms at another rate."""
+        if not isinstance(store, AudioStore) or store.config.sample_rate != self.sample_rate:
+            raise DataError(
+                f"{store.path}: holds {store.kind} at {store.config.sample_rate} Hz; expected waveforms at "
+                f"{self.sample_rate} Hz, as {owner} takes them: prepare the corpus with --store audio --features "
+                f"sample_rate={self.sample_rate}"
+            )
+
+
+class WaveformFrontEnd(_OfWaveforms):
     """The waveform, ``(num_samples, 1)`` float32; see `FrontEnd`.
 
     Parameters
@@ -94,19 +123,27 @@ class WaveformFrontEnd:
             x = (x - x.mean(dtype=np.float64)) / np.sqrt(x.var(dtype=np.float64) + WAVEFORM_EPSILON)
         return x.astype(np.float32)[:, None]
 
-    def stored(self, store: Store, index: int) -> NDArray[np.float32]:
-        """Return ``(num_samples, 1)`` of an utterance of an audio store."""
-        assert isinstance(store, AudioStore)
-        return self(store[index].samples.astype(np.float32) / 32768)
 
-    def check_store(self, store: Store, owner: str) -> None:
-        """Refuse features, and waveforms at another rate."""
-        if not isinstance(store, AudioStore) or store.config.sample_rate != self.sample_rate:
-            raise DataError(
-                f"{store.path}: holds {store.kind} at {store.config.sample_rate} Hz; expected waveforms at "
-                f"{self.sample_rate} Hz, as {owner} takes them: prepare the corpus with --store audio --features "
-                f"sample_rate={self.sample_rate}"
-            )
+class FbankFrontEnd(_OfWaveforms):
+    """The features of another toolkit, ``(T, width)`` float32; see `FrontEnd` and `asr.fbank`.
+
+    Parameters
+    ----------
+    config : FbankConfig
+    """
+
+    def __init__(self, config: FbankConfig) -> None:
+        self._fbank = Fbank(config)
+        self.sample_rate, self.width = config.sample_rate, config.width
+
+    def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return ``(T, width)``."""
+        return self._fbank(samples)
+
+
+def foreign_front_end(config: WaveformConfig | FbankConfig) -> WaveformFrontEnd | FbankFrontEnd:
+    """Return the front end of a network that takes another input than our log-mel features."""
+    return WaveformFrontEnd(config) if isinstance(config, WaveformConfig) else FbankFrontEnd(config)
 
 
 class LogMelFrontEnd:
@@ -192,7 +229,11 @@ class LogMelFrontEnd:
 
 
 # What ``front_end.kind`` may be in config.json.
-FRONT_ENDS: dict[str, type[LogMelConfig | WaveformConfig]] = {"log-mel": LogMelConfig, "waveform": WaveformConfig}
+FRONT_ENDS: dict[str, type[FrontEndConfig]] = {
+    "log-mel": LogMelConfig,
+    "waveform": WaveformConfig,
+    "fbank": FbankConfig,
+}
 
 
 def normalise_utterance(features: NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle.bundle import GRAPHS, SHIPPED, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
+from asr.bundle.graph_config import pad
 from asr.cores import num_cores
 from asr.errors import MissingExtraError, ModelError, UsageError, did_you_mean
 
@@ -64,9 +65,10 @@ class OnnxRuntime:
     def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "float32", device: str = "cpu") -> None:
         self._path = _graph_path(bundle, precision)
         # The scales of int8 are taken over the whole input: together, an utterance's values would depend on others.
-        self.batches = precision == "float32"
+        self.batches = precision == "float32" and bundle.graph.batches
+        self._graph = bundle.graph
         self._workers = 1 if self.batches else threads or num_cores()
-        self._session = self._open(threads if self.batches else 1, device)
+        self._session = open_session(self._path, threads if self.batches else 1, device)
         self._check(bundle)
         self.name = f"ONNX Runtime {_onnxruntime().__version__}, {precision}, on {_place(device)}"
 
@@ -82,36 +84,29 @@ class OnnxRuntime:
             return list(pool.map(lambda x: self._run([x])[0], features))
 
     def _run(self, features: Sequence[Features]) -> list[LogProbs]:
-        padded, lengths = pad(features)
-        log_probs, output_lengths = self._session.run(None, {"features": padded, "lengths": lengths})
-        return [row[:length] for row, length in zip(log_probs, output_lengths, strict=True)]
+        return self._graph.run(self._session, features)
 
-    def _open(self, threads: int, device: str) -> Any:
-        onnxruntime = _onnxruntime()
-        options = session_options(threads)
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if device != "cpu":
-            # TF32 would be off by more than the CPU is.
-            cuda = {"device_id": _device_index(device), "use_tf32": "0"}
-            providers = [("CUDAExecutionProvider", cuda), *providers]
-            if hasattr(onnxruntime, "preload_dlls"):
-                onnxruntime.preload_dlls()
-        try:
-            session = onnxruntime.InferenceSession(str(self._path), options, providers=providers)
-        except Exception as error:  # ONNX Runtime's exceptions share no base class.
-            raise ModelError(f"{self._path}: cannot be loaded ({error}); export or install the bundle again") from None
-        if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
-            raise UsageError(
-                f"device {device!r} cannot be used: onnxruntime-gpu {onnxruntime.__version__} finds no such GPU, or "
-                "lacks the CUDA and cuDNN it was built for; install those, or use the device cpu"
+    def _sizes(self) -> tuple[object, object]:
+        """Return the values of a frame and the tokens, as far as the graph states them."""
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+        graph = self._graph
+        missing = [name for name in (graph.features, graph.lengths) if name and name not in inputs]
+        missing += [name for name in (graph.log_probs, graph.output_lengths) if name and name not in outputs]
+        if missing:
+            raise ModelError(
+                f"{self._path}: has no {', '.join(missing)}, which config.json names; export or install the bundle "
+                "again"
             )
-        return session
+        shape = inputs[graph.features]
+        return {"frames": shape[-1], "bands": shape[1], "samples": 1}[graph.layout], outputs[graph.log_probs][-1]
 
     def _check(self, bundle: Bundle) -> None:
         """Refuse a graph that is not that of the bundle's configuration, tokens and weights."""
-        got = [self._session.get_inputs()[0].shape[-1], self._session.get_outputs()[0].shape[-1]]
+        got = [*self._sizes()]
         expected = [bundle.front_end.width, len(bundle.tokenizer)]
-        if got != expected:
+        # Of other toolkits' graphs, sizes may be names or absent: they were tried when they were converted.
+        if any(isinstance(size, int) and size != wanted for size, wanted in zip(got, expected, strict=True)):
             raise ModelError(
                 f"{self._path}: takes {got[0]} values a frame and gives {got[1]} tokens; config.json and tokens.json "
                 f"say {expected[0]} and {expected[1]}: export or install the bundle again"
@@ -238,15 +233,6 @@ def check_precision(bundle: Bundle, precision: str) -> Precision:
     return cast("Precision", precision)
 
 
-def pad(features: Sequence[Features]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return features as one array ``(B, T, F)`` float32, padded with zeros, and lengths ``(B,)`` int64."""
-    lengths = np.array([len(x) for x in features], dtype=np.int64)
-    padded = np.zeros((len(features), lengths.max(), features[0].shape[1]), dtype=np.float32)
-    for row, x in enumerate(features):
-        padded[row, : len(x)] = x
-    return padded, lengths
-
-
 def _graph_path(bundle: Bundle, precision: Precision) -> Path:
     """Return the file of the graph, which is there."""
     check_precision(bundle, precision)
@@ -258,6 +244,37 @@ def _graph_path(bundle: Bundle, precision: Precision) -> Path:
             f"extra) by: asr export {shlex.quote(model)} --format huggingface --precision {precision} --out FOLDER"
         )
     return path
+
+
+def open_session(path: Path, threads: int = 0, device: str = "cpu") -> Any:
+    """Return ONNX Runtime's session of a graph.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be loaded.
+    UsageError
+        If the device cannot be used.
+    """
+    onnxruntime = _onnxruntime()
+    options = session_options(threads)
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        # TF32 would be off by more than the CPU is.
+        cuda = {"device_id": _device_index(device), "use_tf32": "0"}
+        providers = [("CUDAExecutionProvider", cuda), *providers]
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class.
+        raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
+    if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
+        raise UsageError(
+            f"device {device!r} cannot be used: onnxruntime-gpu {onnxruntime.__version__} finds no such GPU, or "
+            "lacks the CUDA and cuDNN it was built for; install those, or use the device cpu"
+        )
+    return session
 
 
 def session_options(threads: int) -> Any:

@@ -8,6 +8,7 @@ from asr import __version__
 from asr.cli import (
     align,
     compare,
+    convert,
     data,
     decode,
     evaluate,
@@ -53,6 +54,7 @@ app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(tune.tune)
 app.command()(info.info)
+app.command()(convert.convert)
 app.command()(export.export)
 app.command()(decode.decode)
 app.command()(align.align)

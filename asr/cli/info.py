@@ -49,8 +49,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         f"{', from ' + facts['origin'] if facts['origin'] else ''}",
         "licence": facts["licence"],
         "features": (
-            f"{features['n_mels']} log-mel bands, {features['sample_rate']} Hz, a frame every "
-            f"{1000 * features['hop_seconds']:g} ms"
+            f"{features['n_mels']} log-mel bands, {features['sample_rate']} Hz, a frame every {_hop_ms(features):g} ms"
             if "n_mels" in features
             else f"the waveform at {features['sample_rate']} Hz"
         ),
@@ -66,6 +65,13 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
             f"{row['wer']:.2f} % ({row['low']:.1f}–{row['high']:.1f}), {row['words']} words"
         )
     return lines
+
+
+def _hop_ms(features: dict[str, Any]) -> float:
+    """Return the milliseconds from one frame to the next, of our own features or another toolkit's."""
+    if "hop_seconds" in features:
+        return 1000 * float(features["hop_seconds"])
+    return 1000 * float(features["hop_samples"] * features["stack_hop"] / features["sample_rate"])
 
 
 def _network(network: dict[str, Any] | None, parameters: int) -> str:

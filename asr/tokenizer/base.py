@@ -18,7 +18,8 @@ TOKENS = "tokens.json"
 SCORES = "token_scores.json"
 LEXICON = "lexicon.txt.gz"
 
-Kind = Literal["characters", "unigram", "bpe", "phones"]
+# "labels" are those of models that were trained elsewhere.
+Kind = Literal["characters", "unigram", "bpe", "phones", "labels"]
 
 
 class Tokenizer(ABC):

@@ -9,6 +9,7 @@ from asr.files import read_text
 from asr.lexicon.formats import parse_lexicon
 from asr.tokenizer.base import LEXICON, SCORES, TOKENS, Kind, Tokenizer
 from asr.tokenizer.characters import CharTokenizer
+from asr.tokenizer.labels import LabelTokenizer
 from asr.tokenizer.phones import PhoneTokenizer
 from asr.tokenizer.subwords import SentencePieceTokenizer
 
@@ -31,6 +32,8 @@ def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
     tokens = json.loads((folder / TOKENS).read_text(encoding="utf-8"))
     if kind == "characters":
         return CharTokenizer(tokens)
+    if kind == "labels":
+        return LabelTokenizer(tokens)
     if kind == "phones":
         return PhoneTokenizer(tokens, parse_lexicon(read_text(folder / LEXICON), str(folder / LEXICON)))
     scores = json.loads((folder / SCORES).read_text(encoding="utf-8")) if kind == "unigram" else ()

@@ -1,0 +1,127 @@
+"""What the graph of a network takes and gives: ours, and those that other toolkits wrote."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import ModelError, UsageError
+from asr.settings import check_types
+
+# ONNX Runtime's names of the types that lengths and masks have.
+INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_, "tensor(float)": np.float32}
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """The tensors of a graph; the defaults are those of the graphs that we write.
+
+    Parameters
+    ----------
+    features, log_probs : str
+        Names of the first input and of the output, ``(B, T', V)``.
+    lengths : str
+        Name of the input that holds the frames of each utterance; empty if there is none.
+    lengths_are : {"counts", "mask"}
+        Whether that is ``(B,)``, or ``(B, T)`` with ones where there are frames.
+    output_lengths : str
+        Name of the output ``(B,)`` that holds the output frames of each utterance; empty if there is none: then they
+        follow from `receptive` and `stride`.
+    layout : {"frames", "bands", "samples"}
+        Whether the first input is ``(B, T, F)``, ``(B, F, T)`` or, of waveforms, ``(B, T)``.
+    receptive, stride : int
+        Frames that the first output frame needs, and frames from one output frame to the next. Shorter utterances are
+        lengthened by zeros.
+    blank : int
+        The column of the blank; log-probabilities are returned with it as the first.
+    normalised : bool
+        Whether the output is log-probabilities, and not logits.
+    batches : bool
+        Whether utterances may share a batch: whether padding leaves their values as they are.
+    data_files : tuple of str
+        Files beside the graph that hold its weights.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range, or a file lies elsewhere.
+    """
+
+    features: str = "features"
+    lengths: str = "lengths"
+    lengths_are: Literal["counts", "mask"] = "counts"
+    log_probs: str = "log_probs"
+    output_lengths: str = "output_lengths"
+    layout: Literal["frames", "bands", "samples"] = "frames"
+    receptive: int = 1
+    stride: int = 1
+    blank: int = 0
+    normalised: bool = True
+    batches: bool = True
+    data_files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self, "graph")
+        if min(self.receptive, self.stride) < 1 or self.blank < 0:
+            raise UsageError(
+                f"graph: receptive is {self.receptive}, stride {self.stride} and blank {self.blank}; expected 1 or "
+                "more, and a column"
+            )
+        for name in self.data_files:
+            if name in ("", ".", "..") or "/" in name or "\\" in name:
+                raise UsageError(f"graph.data_files has {name!r}; expected the name of a file in the bundle's folder")
+
+    def run(self, session: Any, features: Sequence[NDArray[np.floating[Any]]]) -> list[NDArray[np.float32]]:
+        """Return the natural log-probabilities ``(T', V)``, blank first, of features ``(T, F)`` each.
+
+        Parameters
+        ----------
+        session : onnxruntime.InferenceSession
+        features : sequence of ndarray
+
+        Raises
+        ------
+        ModelError
+            If the graph cannot be run on them.
+        """
+        padded, lengths = pad(features, self.receptive)
+        array = {"frames": padded, "bands": padded.transpose(0, 2, 1), "samples": padded[:, :, 0]}[self.layout]
+        inputs = {self.features: np.ascontiguousarray(array)}
+        if self.lengths:
+            inputs[self.lengths] = self._lengths(session, lengths, padded.shape[1])
+        outputs = [self.log_probs, *[self.output_lengths] * bool(self.output_lengths)]
+        try:
+            values, *counts = session.run(outputs, inputs)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class.
+            raise ModelError(f"the graph cannot be run on {array.shape} of {self.features!r}: {error}") from None
+        frames = counts[0] if counts else np.minimum((lengths - self.receptive) // self.stride + 1, values.shape[1])
+        return [self._log_probs(rows[:count]) for rows, count in zip(values, frames.astype(int), strict=True)]
+
+    def _lengths(self, session: Any, lengths: NDArray[np.int64], T: int) -> NDArray[Any]:
+        wanted = next(value.type for value in session.get_inputs() if value.name == self.lengths)
+        counts = lengths if self.lengths_are == "counts" else np.arange(T) < lengths[:, None]
+        return counts.astype(INTEGERS[wanted])
+
+    def _log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.blank:
+            rows = np.concatenate((rows[:, self.blank, None], np.delete(rows, self.blank, axis=1)), axis=1)
+        if not self.normalised:
+            rows = rows - rows.max(axis=1, keepdims=True)
+            rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        return rows
+
+
+def pad(
+    features: Sequence[NDArray[np.floating[Any]]], shortest: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features as one array ``(B, T, F)`` float32, padded with zeros, and lengths ``(B,)`` int64.
+
+    Utterances of fewer than `shortest` frames count as that long.
+    """
+    lengths = np.array([max(len(x), shortest) for x in features], dtype=np.int64)
+    padded = np.zeros((len(features), lengths.max(), features[0].shape[1]), dtype=np.float32)
+    for row, x in enumerate(features):
+        padded[row, : len(x)] = x
+    return padded, lengths

@@ -1,0 +1,37 @@
+"""``asr convert``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli import options
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A folder with an ONNX file (onnx-asr, sherpa-onnx, NeMo), or of Hugging Face.")
+    ],
+    output_dir: Annotated[Path, typer.Option(*options.OUT, help="The folder to write, new or empty.")],
+    name: Annotated[str, typer.Option(help="The model's name; by default the folder's.")] = "",
+    language: Annotated[
+        str, typer.Option(help="Code of the language; of MMS, that of the vocabulary too.", show_default="en")
+    ] = "",
+    licence: Annotated[str, typer.Option(help="That of the weights.")] = "unknown",
+    origin: Annotated[str, typer.Option(help="Where the model comes from, such as org/name@revision.")] = "",
+    blank: Annotated[int | None, typer.Option(min=0, help="The blank's column, where it cannot be told.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace an older model there.")] = False,
+) -> None:
+    """Make a model of this program of a CTC model that another toolkit trained.
+
+    An ONNX file is taken as it is; a folder that transformers saved needs PyTorch: pip install 'ctc-asr[convert]'.
+    """
+    from asr.convert.convert import convert as convert_model
+
+    bundle = convert_model(
+        source, output_dir, name=name, language=language, licence=licence, origin=origin, blank=blank, force=force
+    )
+    alone = "" if bundle.graph.batches else "; one utterance a run, because padding changes its values"
+    print(
+        f"{bundle.directory}: {len(bundle.tokenizer)} tokens, an output every {1000 * bundle.frame_seconds:g} ms{alone}"
+    )

@@ -1,0 +1,1 @@
+"""CTC models that other toolkits trained → bundles."""

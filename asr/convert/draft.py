@@ -1,0 +1,93 @@
+"""What a converted model will be, before its files are written."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.bundle.bundle import GRAPHS, Bundle
+from asr.bundle.card import model_card
+from asr.bundle.front_end import WaveformConfig
+from asr.bundle.graph_config import GraphConfig
+from asr.bundle.runtime import OnnxRuntime
+from asr.errors import UsageError
+from asr.fbank import FbankConfig
+from asr.files import atomic_directory, write_text
+from asr.tokenizer import BLANK_TOKEN, LabelTokenizer, with_blank_first
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the files of a model do not say, or say in ways of their own.
+
+    Parameters
+    ----------
+    name, licence, language, origin : str
+    """
+
+    name: str
+    licence: str
+    language: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A bundle to be written.
+
+    Parameters
+    ----------
+    description : str
+    features : WaveformConfig or FbankConfig
+    graph : GraphConfig
+    tokens : list of str
+        In the order of the graph's columns.
+    blank : int
+        The index of the blank, which may be another than the graph's own after its columns have been moved.
+    frame_seconds : float
+    path : Path
+        The graph; the files of `GraphConfig.data_files` lie beside it.
+    int8 : Path or None
+        The same graph quantised.
+    """
+
+    description: str
+    features: WaveformConfig | FbankConfig
+    graph: GraphConfig
+    tokens: list[str]
+    blank: int
+    frame_seconds: float
+    path: Path
+    int8: Path | None = None
+
+    def write(self, out: Path, facts: Facts, *, force: bool) -> Bundle:
+        """Write the bundle, and return it after it has been loaded.
+
+        Raises
+        ------
+        UsageError
+            If `out` holds something and `force` is not given, or holds something else than a bundle.
+        ModelError
+            If what was written cannot be loaded.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            if not (out / "config.json").is_file() or not (out / "tokens.json").is_file():
+                raise UsageError(f"{out} holds something that is no model; give a new or empty folder")
+            if not force:
+                raise UsageError(f"{out} holds a model already; give another folder, or --force to replace it")
+        tokenizer = LabelTokenizer(with_blank_first(self.tokens, self.blank, BLANK_TOKEN))
+        bundle = Bundle(
+            out, facts.name, self.description, self.features, None, None, tokenizer, licence=facts.licence,
+            language=facts.language, origin=facts.origin, stated_frame_seconds=self.frame_seconds, graph=self.graph,
+        )  # fmt: skip
+        with atomic_directory(out) as new:
+            shutil.copyfile(self.path, new / GRAPHS["float32"])
+            if self.int8:
+                shutil.copyfile(self.int8, new / GRAPHS["int8"])
+            for name in self.graph.data_files:
+                shutil.copyfile(self.path.parent / name, new / name)
+            for name, text in tokenizer.files().items():
+                write_text(new / name, text)
+            write_text(new / "config.json", bundle.config_json())
+            write_text(new / "README.md", model_card(bundle))
+            OnnxRuntime(Bundle.load(new), threads=1)
+        return Bundle.load(out)

@@ -1,0 +1,191 @@
+"""Folders with an ONNX file: onnx-asr's, sherpa-onnx's, what NeMo and optimum export. Needs neither torch nor onnx."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asr.bundle.front_end import WaveformConfig
+from asr.convert.draft import Draft
+from asr.convert.graph import external_files, open_graph, tensors, try_graph
+from asr.convert.vocabulary import find_blank, fit_tokens, read_json, read_tokens, read_vocab_json
+from asr.errors import ModelError
+from asr.fbank import PRESETS, FbankConfig
+
+VOCABULARIES = ("vocab.txt", "tokens.txt")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that take the same features.
+
+    Parameters
+    ----------
+    description : str
+    preset : str
+        Of `asr.fbank.PRESETS`; empty for the waveform.
+    layout : str
+        As for `GraphConfig`.
+    normalise : bool
+        Of waveforms: whether they get zero mean and unit variance.
+    """
+
+    description: str
+    preset: str = ""
+    layout: str = "frames"
+    normalise: bool = False
+
+
+NEMO = Family("a CTC model of NeMo", "nemo", "bands")
+# By the model_type in config.json (onnx-asr) or in the graph's metadata (sherpa-onnx).
+FAMILIES = {
+    "nemo-conformer-ctc": NEMO,
+    "EncDecCTCModel": NEMO,
+    "EncDecCTCModelBPE": NEMO,
+    "EncDecHybridRNNTCTCBPEModel": NEMO,
+    "zipformer2_ctc": Family("a Zipformer CTC model of icefall", "icefall"),
+    "wenet_ctc": Family("a CTC model of WeNet", "kaldi"),
+    "medasr_ctc": Family("a Conformer CTC model, MedASR", "lasr"),
+    "omnilingual-asr": Family("a CTC model of Omnilingual ASR", normalise=True),
+    # The graph normalises the waveform itself.
+    "wav2vec2-ctc": Family("a wav2vec 2.0 CTC model"),
+}
+NOT_CTC = {"rnnt": "a transducer", "tdt": "a transducer", "aed": "an attention model", "whisper": "an attention model"}
+
+
+def is_onnx_folder(folder: Path) -> bool:
+    """Tell whether there is an ONNX file in a folder, or in its folder ``onnx``."""
+    return any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx"))
+
+
+def read_onnx_folder(folder: Path, *, graph: Path | None = None, blank: int | None = None, language: str = "") -> Draft:
+    """Return the draft of a bundle.
+
+    Parameters
+    ----------
+    folder : Path
+    graph : Path, optional
+        Which of several ONNX files.
+    blank : int, optional
+        The column of the blank; by default it is told by its name.
+    language : str
+        Of MMS's vocabularies.
+
+    Raises
+    ------
+    ModelError
+        If the folder has not what it needs, or the model is not one of CTC that is known here.
+    """
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    path = graph or _graph_file(folder)
+    _refuse_others(str(config.get("model_type", "")), folder)
+    session = open_graph(path)
+    metadata = session.get_modelmeta().custom_metadata_map
+    family, features = _family(folder, config, metadata, session)
+    layout = family.layout if family.preset else ""
+    shape = tensors(session, path, layout)
+    trial = try_graph(session, shape, features, path)
+    tokens, own_blank = _tokens(folder, config, trial.columns, language)
+    if blank is None:
+        blank = own_blank if own_blank is not None else find_blank(tokens, folder)
+    elif not 0 <= blank < trial.columns:
+        raise ModelError(f"{path}: the blank is {blank}; expected a column, 0 to {trial.columns - 1}")
+    frame_samples = features.frame_samples if isinstance(features, FbankConfig) else 1
+    quantised = _int8(path)
+    return Draft(
+        family.description,
+        features,
+        replace(trial.graph, blank=blank),
+        tokens,
+        blank,
+        trial.stride * frame_samples / features.sample_rate,
+        path,
+        quantised if quantised and not external_files(quantised) else None,
+    )
+
+
+def _graph_file(folder: Path) -> Path:
+    names = ("model.onnx", "onnx/model.onnx", "ctc-model.onnx", "model.int8.onnx")
+    known = [folder / name for name in names if (folder / name).is_file()]
+    if known:
+        return known[0]
+    found = sorted(folder.glob("*.onnx"))
+    whole = [path for path in found if "int8" not in path.name] or found
+    if any("decoder" in path.name or "joint" in path.name for path in found):
+        raise ModelError(
+            f"{folder}: holds {', '.join(path.name for path in found)}: a transducer or an attention model; expected a "
+            "CTC model, whose network is one file"
+        )
+    if len(whole) != 1:
+        raise ModelError(
+            f"{folder}: holds {', '.join(path.name for path in found) or 'no ONNX file'}; expected one: give that file "
+            "instead of the folder"
+        )
+    return whole[0]
+
+
+def _int8(path: Path) -> Path | None:
+    quantised = path.with_name(path.name.removesuffix(".onnx") + ".int8.onnx")
+    return quantised if "int8" not in path.name and quantised.is_file() else None
+
+
+def _refuse_others(model_type: str, folder: Path) -> None:
+    for ending, kind in NOT_CTC.items():
+        if model_type.endswith(ending) or model_type.startswith(ending):
+            raise ModelError(f"{folder}: {model_type} is {kind}; expected a CTC model")
+
+
+def _family(
+    folder: Path, config: dict[str, Any], metadata: dict[str, str], session: Any
+) -> tuple[Family, WaveformConfig | FbankConfig]:
+    """Return what the model is, and its front end."""
+    model_type = str(config.get("model_type") or metadata.get("model_type") or "")
+    first = session.get_inputs()[0]
+    if "architectures" in config:
+        return _of_hugging_face(folder, config, first)
+    if not model_type and first.name == "audio_signal":
+        model_type = "EncDecCTCModel"
+    family = FAMILIES.get(model_type)
+    if family is None:
+        raise ModelError(
+            f"{folder}: the model_type is {model_type or 'not given'}; expected one of {', '.join(FAMILIES)}, in "
+            "config.json or in the metadata of the ONNX file"
+        )
+    if not family.preset:
+        return family, WaveformConfig(16_000, family.normalise)
+    bands = first.shape[1 if family.layout == "bands" else 2] if len(first.shape) == 3 else None
+    n_mels = config.get("features_size") or (bands if isinstance(bands, int) else PRESETS[family.preset].n_mels)
+    features = replace(PRESETS[family.preset], n_mels=int(n_mels))
+    if family is NEMO and metadata.get("normalize_type", "per_feature") != "per_feature":
+        features = replace(features, normalise=False)
+    if metadata.get("is_giga_am", "0") not in ("", "0"):
+        raise ModelError(f"{folder}: the features of GigaAM are not supported")
+    return family, features
+
+
+def _of_hugging_face(folder: Path, config: dict[str, Any], first: Any) -> tuple[Family, WaveformConfig]:
+    """Return the same of what optimum exports: a graph that takes the waveform."""
+    (name, *_) = config["architectures"] or [""]
+    if not name.endswith("ForCTC") or len(first.shape) != 2:
+        raise ModelError(
+            f"{folder}: is {name or 'no model'} and its graph takes {first.name} {first.shape}; expected a …ForCTC "
+            "model that takes the waveform"
+        )
+    processor = read_json(folder / "preprocessor_config.json")
+    family = Family(f"a {name.removesuffix('ForCTC')} CTC model", normalise=bool(processor.get("do_normalize", True)))
+    return family, WaveformConfig(int(processor.get("sampling_rate", 16_000)), family.normalise)
+
+
+def _tokens(folder: Path, config: dict[str, Any], columns: int, language: str) -> tuple[list[str], int | None]:
+    """Return the tokens, and the blank where the configuration states it."""
+    if "architectures" in config and (folder / "vocab.json").is_file():
+        tokens = fit_tokens(read_vocab_json(folder, language), columns, folder / "vocab.json")
+        return tokens, config.get("pad_token_id")
+    for name in VOCABULARIES:
+        if (folder / name).is_file():
+            tokens = fit_tokens(read_tokens(folder / name), columns, folder / name)
+            # Omnilingual ASR's blank is the token that begins a sentence elsewhere.
+            return tokens, 0 if tokens[0] == "<s>" else None
+    raise ModelError(
+        f"{folder}: has no {' or '.join(VOCABULARIES)}; expected the tokens, one a line with its number: of a model of "
+        "NeMo, those of model.decoder.vocabulary"
+    )

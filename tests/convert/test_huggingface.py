@@ -1,0 +1,142 @@
+"""Models of transformers with random weights: the bundle gives what the original gives."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="converting models of Hugging Face needs the [convert] extra")
+transformers = pytest.importorskip("transformers", reason="converting them needs the [convert] extra")
+pytest.importorskip("onnx", reason="converting them needs the [convert] extra")
+
+from asr.bundle.runtime import make_runtime  # noqa: E402
+from asr.convert.convert import convert  # noqa: E402
+from asr.decoder import GreedyDecoder  # noqa: E402
+from asr.errors import ModelError, UsageError  # noqa: E402
+from asr.transcription.transcribe import Transcriber  # noqa: E402
+
+LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINSHR'"]
+PIECES = ["<unk>", "▁the", "▁a", "s", "ing", "▁", "e", "t", "n", "o", "▁of", "r", "<pad>"]
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+CONVOLUTIONS = {
+    "conv_dim": [12] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+    "do_stable_layer_norm": True,
+    "feat_extract_norm": "layer",
+}  # fmt: skip
+GROUP_NORM = {**CONVOLUTIONS, "feat_extract_norm": "group", "do_stable_layer_norm": False}
+ENCODER = {**SMALL, "num_key_value_heads": 2, "subsampling_conv_channels": 8, "conv_kernel_size": 5}
+
+# Name of the class without ForCTC → settings, extractor and its settings; whether utterances may share a batch.
+FAMILIES = {
+    "Wav2Vec2": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, True),
+    "Wav2Vec2 of a group norm": (GROUP_NORM, "Wav2Vec2FeatureExtractor", {}, False),
+    "Hubert": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True, "do_normalize": False}, True),
+    "WavLM": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, True),
+    "Wav2Vec2Bert": (
+        {"feature_projection_input_dim": 160, "conv_depthwise_kernel_size": 5}, "SeamlessM4TFeatureExtractor", {}, True,
+    ),
+    "Parakeet": ({}, "ParakeetFeatureExtractor", {}, True),
+    "Lasr": ({}, "LasrFeatureExtractor", {}, True),
+}  # fmt: skip
+
+
+def make_model(family, folder):
+    """Save a small model with random weights and its processor's files; return it and its feature extractor."""
+    name = family.split()[0]
+    settings, extractor_name, extractor_settings, _ = FAMILIES[family]
+    tokens = PIECES if name in ("Parakeet", "Lasr") else LETTERS
+    pad = tokens.index("<pad>")
+    kind = getattr(transformers, f"{name}CTCConfig" if tokens is PIECES else f"{name}Config")
+    shape = {"encoder_config": {**ENCODER, **settings}} if tokens is PIECES else {**SMALL, **settings}
+    torch.manual_seed(3)
+    model = getattr(transformers, f"{name}ForCTC")(kind(vocab_size=len(tokens), pad_token_id=pad, **shape)).eval()
+    with torch.no_grad():
+        head = getattr(model, "lm_head", None) or model.ctc_head
+        # So that not all frames say the same.
+        for parameter in head.parameters():
+            parameter.mul_(40)
+    model.save_pretrained(folder)
+    extractor = getattr(transformers, extractor_name)(**extractor_settings)
+    extractor.save_pretrained(folder)
+    if tokens is LETTERS:
+        (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
+    else:
+        rows = {"model": {"type": "Unigram", "vocab": [[token, 0.0] for token in tokens]}, "added_tokens": []}
+        (folder / "tokenizer.json").write_text(json.dumps(rows), encoding="utf-8")
+    return model, extractor, tokens
+
+
+def recordings():
+    random = np.random.default_rng(11)
+    seconds = [0.5, 0.71, 1.3, 2.02, 3.7, 6.1]
+    return [(0.1 * random.standard_normal(round(16_000 * s)) * random.random()).astype(np.float32) for s in seconds]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_converted_model_gives_the_original_s_log_probs_and_words(tmp_path, family):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, extractor, tokens = make_model(family, tmp_path / "source")
+        bundle = convert(tmp_path / "source", tmp_path / "bundle", origin="test/model@1")
+    assert bundle.graph.batches == FAMILIES[family][3]
+    runtime = make_runtime(bundle, threads=1)
+    samples = recordings()
+    together = runtime([bundle.front_end(x) for x in samples])
+    pad = tokens.index("<pad>")
+    order = [pad, *(index for index in range(len(tokens)) if index != pad)]
+    decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=0)
+    for x, in_batch in zip(samples, together, strict=True):
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            inputs = extractor(x, sampling_rate=16_000, return_tensors="pt")
+            expected = torch.log_softmax(model(**inputs).logits, dim=-1)[0].numpy()[:, order]
+        (alone,) = runtime([bundle.front_end(x)])
+        expected = expected[: len(alone)]
+        assert alone.shape == expected.shape
+        np.testing.assert_allclose(alone, expected, atol=1e-3)
+        np.testing.assert_allclose(in_batch, expected, atol=1e-3)
+        # Special tokens are never written here; there as well, once they are masked.
+        masked = expected.copy()
+        masked[
+            :, [index for index, token in enumerate(bundle.tokenizer.tokens) if token in ("<s>", "</s>", "<unk>")]
+        ] = -99
+        best = masked.argmax(axis=1)
+        spoken = "".join(
+            bundle.tokenizer.tokens[i] for i, before in zip(best, [0, *best], strict=False) if i and i != before
+        )
+        assert decoder.decode(alone).split() == spoken.replace("|", " ").replace("▁", " ").split()
+    transcript = Transcriber(bundle, threads=1).transcribe(samples[-1], source_rate=16_000)
+    assert transcript.duration == pytest.approx(len(samples[-1]) / 16_000)
+
+
+def test_what_is_no_ctc_model_or_unknown_is_refused(tmp_path):
+    source = tmp_path / "source"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_model("Wav2Vec2", source)
+    config = json.loads((source / "config.json").read_text())
+    processor = json.loads((source / "preprocessor_config.json").read_text())
+    for name, changes, message in (
+        ("config.json", config | {"architectures": ["WhisperForConditionalGeneration"]}, "is WhisperForConditional"),
+        ("config.json", config | {"architectures": ["NewForCTC"]}, "is NewForCTC, which transformers"),
+        ("preprocessor_config.json", processor | {"feature_extractor_type": "Mine"}, "the feature extractor is Mine"),
+        ("vocab.json", {"<pad>": 0, "a": 1}, "lists 2 tokens, and the network's output has 15 columns"),
+        ("vocab.json", {"<pad>": 0, "a": 2}, "none has the id 1"),
+        ("vocab.json", {"eng": {"<pad>": 0}, "fra": {"<pad>": 0}}, "2 languages .eng, fra, ….*--language"),
+    ):
+        before = (source / name).read_text()
+        (source / name).write_text(json.dumps(changes))
+        with pytest.raises(ModelError, match=message):
+            convert(source, tmp_path / "bundle")
+        (source / name).write_text(before)
+    weights = source / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        convert(source, tmp_path / "bundle")
+    weights.rename(source / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        convert(source, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    with pytest.raises(UsageError, match="no such file or folder"):
+        convert(tmp_path / "nothing", tmp_path / "bundle")

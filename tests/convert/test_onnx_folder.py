@@ -1,0 +1,207 @@
+"""ONNX files of other toolkits, made by hand: folders as onnx-asr and sherpa-onnx have them."""
+
+import json
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="the files are made with onnx")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from asr.bundle.bundle import Bundle  # noqa: E402
+from asr.bundle.facts import model_facts  # noqa: E402
+from asr.bundle.runtime import OnnxRuntime, TorchRuntime, make_runtime  # noqa: E402
+from asr.convert.convert import convert  # noqa: E402
+from asr.errors import AsrError, ModelError, UsageError  # noqa: E402
+from asr.fbank import PRESETS, Fbank  # noqa: E402
+from asr.transcription.transcribe import Transcriber  # noqa: E402
+
+PIECES = ["<unk>", "▁t", "he", "▁a", "s", "▁of", "n", "e", "▁", "<blk>"]
+COLUMNS = len(PIECES)
+
+
+def write_graph(path, *, bands_first=True, external=False, metadata=(), softmax=True, extra=()):
+    """Write a network that pools eight frames (four where frames come first) and weighs their bands."""
+    stride, F = 8 if bands_first else 4, 80
+    weights = np.random.default_rng(5).standard_normal((F, COLUMNS)).astype(np.float32)
+    names = ("audio_signal", "length", "logprobs") if bands_first else ("x", "x_lens", "log_probs")
+    rows = names[0] if bands_first else "rows"
+    nodes = [] if bands_first else [helper.make_node("Transpose", ["x"], ["rows"], perm=[0, 2, 1])]
+    nodes += [
+        # Zeros after the end, so that there is an output for each frame begun.
+        helper.make_node("Pad", [rows, "pads"], ["padded"]),
+        helper.make_node("AveragePool", ["padded"], ["pooled"], kernel_shape=[stride], strides=[stride]),
+        helper.make_node("Transpose", ["pooled"], ["columns"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["columns", "weights"], ["logits"]),
+        helper.make_node("LogSoftmax" if softmax else "Identity", ["logits"], [names[2]]),
+    ]
+    tensors = [
+        numpy_helper.from_array(weights, "weights"),
+        numpy_helper.from_array(np.array([0, 0, 0, 0, 0, stride - 1]), "pads"),
+    ]
+    shape = ["B", F, "T"] if bands_first else ["B", "T", F]
+    inputs = [
+        helper.make_tensor_value_info(names[0], TensorProto.FLOAT, shape),
+        *(helper.make_tensor_value_info(name, TensorProto.INT64, ["B"]) for name in (names[1], *extra)),
+    ]
+    outputs = [helper.make_tensor_value_info(names[2], TensorProto.FLOAT, ["B", "T'", COLUMNS])]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, dict(metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(path), save_as_external_data=external, location="net.data", size_threshold=100)
+    return weights
+
+
+def write_vocabulary(path, tokens=PIECES):
+    path.write_text("".join(f"{token} {index}\n" for index, token in enumerate(tokens)), encoding="utf-8")
+
+
+def onnx_asr_folder(folder, **options):
+    write_graph(folder / "model.onnx", **options)
+    write_vocabulary(folder / "vocab.txt")
+    config = {"model_type": "nemo-conformer-ctc", "features_size": 80, "subsampling_factor": 8}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def noise(seconds, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(16_000 * seconds))).astype(np.float32)
+
+
+def test_a_folder_of_onnx_asr_gives_what_onnx_asr_gives(tmp_path):
+    source = onnx_asr_folder(tmp_path / "source")
+    bundle = convert(source, tmp_path / "bundle", name="net", licence="cc-by-4.0", origin="org/net@1")
+    assert (bundle.name, bundle.licence, bundle.origin, bundle.frame_seconds) == ("net", "cc-by-4.0", "org/net@1", 0.08)
+    assert (bundle.graph.stride, bundle.graph.layout, bundle.graph.blank) == (8, "bands", COLUMNS - 1)
+    # The graph itself is untouched.
+    assert (bundle.directory / "model.onnx").read_bytes() == (source / "model.onnx").read_bytes()
+    assert model_facts(bundle)["network"] is None
+    samples = [noise(seconds, seed) for seed, seconds in enumerate((0.5, 1.33, 2.0, 5.01))]
+    transcriber = Transcriber(bundle, threads=1)
+    log_probs = [transcriber.log_probs(x) for x in samples]
+    transcript = transcriber.transcribe(samples[-1], source_rate=16_000)
+    assert all(0 <= word.start_seconds <= word.end_seconds <= 5.01 for word in transcript.words)
+    with pytest.raises(UsageError, match="trained elsewhere and has no weights for torch"):
+        TorchRuntime(bundle, "cpu")
+    onnx_asr = pytest.importorskip("onnx_asr")
+    other = onnx_asr.load_model("nemo-conformer-ctc", source, providers=["CPUExecutionProvider"]).with_timestamps()
+    for x, rows in zip(samples, log_probs, strict=True):
+        best = rows.argmax(axis=1)
+        got = [
+            bundle.tokenizer.tokens[i] for i, before in zip(best, [0, *best[:-1]], strict=True) if i not in (0, before)
+        ]
+        assert [token.replace("▁", " ") for token in got] == other.recognize(x, sample_rate=16_000).tokens
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_a_folder_of_sherpa_onnx_zipformer(tmp_path, softmax):
+    metadata = {"model_type": "zipformer2_ctc"}
+    weights = write_graph(tmp_path / "source" / "model.onnx", bands_first=False, metadata=metadata, softmax=softmax)
+    write_vocabulary(tmp_path / "source" / "tokens.txt", ["<blk>", *PIECES[:-1]])
+    bundle = convert(tmp_path / "source", tmp_path / "bundle")
+    assert (bundle.frame_seconds, bundle.graph.layout, bundle.graph.normalised) == (0.04, "frames", softmax)
+    samples = noise(1.7)
+    features = Fbank(PRESETS["icefall"])(samples).astype(np.float64)
+    T = -(-len(features) // 4)
+    features = np.concatenate((features, np.zeros((4 * T - len(features), 80)))).reshape(T, 4, 80).mean(axis=1)
+    logits = features @ weights
+    logits -= logits.max(axis=1, keepdims=True)
+    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    (got,) = make_runtime(bundle, threads=1)([bundle.front_end(samples)])
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    # In a batch too, whatever else is in it.
+    got = make_runtime(bundle, threads=1)([bundle.front_end(noise(3.1)), bundle.front_end(samples)])[1]
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+def test_weights_beside_the_graph_come_along(tmp_path):
+    source = onnx_asr_folder(tmp_path / "source", external=True)
+    bundle = convert(source, tmp_path / "bundle")
+    assert bundle.graph.data_files == ("net.data",)
+    OnnxRuntime(bundle, 1)
+    (bundle.directory / "net.data").unlink()
+    with pytest.raises(ModelError, match=r"net\.data missing"):
+        Bundle.load(bundle.directory)
+    (source / "net.data").unlink()
+    with pytest.raises(ModelError, match=r"its weights are in net\.data, which is not beside it"):
+        convert(source, tmp_path / "other")
+
+
+def test_files_elsewhere_are_refused(tmp_path):
+    source = onnx_asr_folder(tmp_path / "source", external=True)
+    model = onnx.load(source / "model.onnx", load_external_data=False)
+    model.graph.initializer[0].external_data[0].value = "../../secret"
+    (source / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="names weights elsewhere"):
+        convert(source, tmp_path / "bundle")
+    bundle = convert(onnx_asr_folder(tmp_path / "good"), tmp_path / "bundle")
+    config = json.loads((bundle.directory / "config.json").read_text(encoding="utf-8"))
+    config["graph"]["data_files"] = ["../secret"]
+    (bundle.directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="expected the name of a file in the bundle's folder"):
+        Bundle.load(bundle.directory)
+
+
+@pytest.fixture
+def refused(tmp_path):
+    def refused(folder, message, **options):
+        with pytest.raises(AsrError, match=message) as caught:
+            convert(folder, tmp_path / "refused", **options)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "refused").exists()
+
+    return refused
+
+
+def test_other_models_and_vocabularies_are_refused_with_the_remedy(tmp_path, refused):
+    source = onnx_asr_folder(tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    for model_type, message in (
+        ("nemo-conformer-rnnt", "nemo-conformer-rnnt is a transducer; expected a CTC model"),
+        ("whisper-ort", "is an attention model"),
+        ("sense-voice", "the model_type is sense-voice; expected one of nemo-conformer-ctc"),
+    ):
+        (source / "config.json").write_text(json.dumps(config | {"model_type": model_type}))
+        refused(source, message)
+    (source / "config.json").write_text(json.dumps(config))
+    write_vocabulary(source / "vocab.txt", PIECES[:5])
+    refused(source, "lists 5 tokens, and the network's output has 10 columns")
+    write_vocabulary(source / "vocab.txt", [*PIECES[:-1], "x"])
+    refused(source, "none of the tokens could be the blank; .*--blank")
+    refused(source, "the blank is 10; expected a column, 0 to 9", blank=10)
+    (source / "vocab.txt").unlink()
+    refused(source, r"has no vocab\.txt or tokens\.txt")
+    # NeMo's own vocabulary does not list the blank, which is the last column.
+    write_vocabulary(source / "tokens.txt", PIECES[:-1])
+    assert convert(source, tmp_path / "nemo").graph.blank == COLUMNS - 1
+    with pytest.raises(UsageError, match="holds a model already"):
+        convert(source, tmp_path / "nemo")
+    convert(source, tmp_path / "nemo", force=True)
+    with pytest.raises(UsageError, match="holds something that is no model"):
+        convert(source, source, force=True)
+
+
+def test_files_that_are_no_such_graph_are_refused_with_the_remedy(tmp_path, refused):
+    source = onnx_asr_folder(tmp_path / "source")
+    whole = (source / "model.onnx").read_bytes()
+    (source / "model.onnx").write_bytes(whole[: len(whole) // 2])
+    refused(source, "is damaged, or no ONNX file")
+    for change, message in (
+        (lambda model: setattr(model.opset_import[0], "version", 99), "newer than this ONNX Runtime: pip install -U"),
+        (lambda model: setattr(model.graph.node[-1], "op_type", "Mine"), "operators that ONNX Runtime does not have"),
+    ):
+        model = onnx.load_from_string(whole)
+        change(model)
+        (source / "model.onnx").write_bytes(model.SerializeToString())
+        refused(source, message)
+    write_graph(source / "model.onnx", extra=["language"])
+    refused(source, "language.*expected features or a waveform")
+    (source / "model.onnx").rename(source / "encoder.onnx")
+    write_graph(source / "decoder_joint.onnx")
+    refused(source, "a transducer or an attention model")
+    (tmp_path / "model.nemo").write_bytes(b"so")
+    refused(tmp_path / "model.nemo", r"is a checkpoint, which is not read here; export it with NeMo")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "is no model that is known here")
