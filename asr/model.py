@@ -10,6 +10,7 @@ backwards starts at the utterance's own last frame, and layer norms look at one 
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -341,6 +342,30 @@ class VariationalDropout(nn.Module):
             return x
         kept = torch.empty(x.shape[0], 1, x.shape[2], dtype=x.dtype, device=x.device)
         return x * kept.bernoulli_(1 - self.probability).div_(1 - self.probability)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Have a GPU compute products of float32 numbers in float32, and not in TF32, which has three digits.
+
+    Training, the dev set and `asr.bundle.runtime.TorchRuntime` all compute so. What the program has set, for all its
+    threads, is put back afterwards. Of torch's two ways to say it, which do not go together, the newer is used where
+    there is one.
+    """
+    backends: Any = torch.backends
+    switches: list[tuple[Any, str]]
+    if hasattr(backends, "fp32_precision"):
+        switches = [(op, "fp32_precision") for op in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)]
+    else:
+        switches = [(backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")]
+    before = [getattr(*switch) for switch in switches]
+    try:
+        for switch in switches:
+            setattr(*switch, "ieee" if switch[1] == "fp32_precision" else False)
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            setattr(*switch, value)
 
 
 def time_mask(lengths: Tensor, num_frames: int) -> Tensor:

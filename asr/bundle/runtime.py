@@ -160,7 +160,7 @@ class TorchRuntime:
             path = bundle.directory / WEIGHTS
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
         self._model = model.eval()
-        # What cuDNN may do is set for the whole process: two calls at once would undo each other's settings.
+        # Whether TF32 is used is set for the whole process: two calls at once would undo each other's settings.
         self._lock = threading.Lock()
         self.name = f"torch {torch.__version__}, float32, on {_place(device)}"
 
@@ -171,8 +171,10 @@ class TorchRuntime:
         if not features:
             return []
         padded, lengths = pad(features)
+        from asr.model import exact_float32
+
         # TF32 would be off by more than ONNX Runtime is.
-        with self._lock, torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with self._lock, torch.inference_mode(), exact_float32():
             log_probs, output_lengths = self._model(
                 torch.from_numpy(padded).to(self._device), torch.from_numpy(lengths).to(self._device)
             )

@@ -147,6 +147,13 @@ def _train_pieces(texts: list[str], kind: SubwordKind, vocab_size: int) -> dict[
 
     if not texts:
         raise DataError("a tokenizer is trained on transcripts, and all are empty")
+    letters = sorted(set().union(*map(set, texts)) - {" "})
+    if vocab_size < len(letters) + 2:
+        raise UsageError(
+            f"tokenizer.vocab_size is {vocab_size}; expected {len(letters) + 2} or more: the blank, a word's "
+            f"start, and each of the transcripts' {len(letters)} characters ({''.join(letters[:50])}"
+            f"{'…' if len(letters) > 50 else ''}); for thousands of characters take tokenizer.kind=characters"
+        )
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -164,12 +171,11 @@ def _train_pieces(texts: list[str], kind: SubwordKind, vocab_size: int) -> dict[
             minloglevel=2,
         )  # fmt: skip
     except (RuntimeError, OSError) as error:
-        characters = len(set().union(*map(set, texts)))
         # Without the place in its source, and without advice on options that are not ours.
         reason = str(error).splitlines()[-1].rpartition("] ")[2].partition(". Increase")[0].rstrip(".")
         raise UsageError(
             f"tokenizer.vocab_size is {vocab_size}: SentencePiece cannot make so many {kind} pieces of {len(texts)} "
-            f"transcripts with {characters} different characters ({reason})"
+            f"transcripts with {len(letters)} different characters ({reason})"
         ) from None
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     return {pieces.id_to_piece(index): pieces.get_score(index) for index in range(1, len(pieces))}

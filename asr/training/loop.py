@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import ModelError
-from asr.model import AcousticModel
+from asr.model import AcousticModel, exact_float32
 from asr.settings import completed, differences, to_dict
 from asr.store.checking import check_same_features
 from asr.tokenizer import Tokenizer
@@ -110,6 +110,7 @@ class Trainer:
         self.samples: tuple[tuple[str, str], ...] = ()
         self.sums = self._no_sums()
 
+    @exact_float32()
     def run(self, *, accept_changes: bool = False) -> AcousticModel:
         """Train to the end and return the final model.
 

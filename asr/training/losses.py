@@ -1,7 +1,7 @@
 """What a batch's losses are: CTC on the last layer, on the middle one, and how far two views of an utterance differ."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 
 from asr.model import AcousticModel, time_mask
@@ -30,11 +30,18 @@ def batch_loss(
         Whether matrix products are computed in bfloat16.
     """
     middle: Tensor | None = None
-    with torch.autocast(moved.features.device.type, torch.bfloat16, enabled=bfloat16):
+    rows = len(moved.features)
+    features, feature_lengths = _rounded_up(moved, _row_multiple(moved.features.device, bfloat16=bfloat16))
+    # Of cuDNN's recurrent layers, autocast makes float16 whatever it is told, for cuDNN's LSTM has no bfloat16 in most
+    # versions of torch. Their values are within 1; gradients are those of a sum of losses, far from what float16 rounds
+    # to zero, and where one is too large for it the step is left out.
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=bfloat16):
         if intermediate:
-            log_probs, middle, lengths = model.forward_intermediate(moved.features, moved.feature_lengths)
+            log_probs, middle, lengths = model.forward_intermediate(features, feature_lengths)
+            middle = middle[:rows]
         else:
-            log_probs, lengths = model(moved.features, moved.feature_lengths)
+            log_probs, lengths = model(features, feature_lengths)
+    log_probs, lengths = log_probs[:rows], lengths[:rows]
     # Lengths from the host: with those of the device, torch would wait for them.
     frames = torch.from_numpy(model.config.output_frames(batch.feature_lengths.numpy()))
     last = total = _ctc(log_probs, moved.targets, frames, batch.target_lengths) / batch.views
@@ -58,6 +65,21 @@ def batch_loss(
             )
         )
     return total, counts
+
+
+def _row_multiple(device: torch.device, *, bfloat16: bool) -> int:
+    """Return of what the number of rows should be a multiple.
+
+    cuDNN's persistent LSTM, which keeps its weights on the chip, is for float16 and multiples of 8 alone.
+    """
+    return 8 if bfloat16 and device.type == "cuda" else 1
+
+
+def _rounded_up(batch: Batch, multiple: int) -> tuple[Tensor, Tensor]:
+    """Return features and their lengths with rows of zeros at the end, up to a multiple of rows."""
+    more = -len(batch.features) % multiple
+    features = nn.functional.pad(batch.features, (0, 0, 0, 0, 0, more))
+    return features, nn.functional.pad(batch.feature_lengths, (0, more), value=1)
 
 
 def consistency_loss(log_probs: Tensor, lengths: Tensor) -> Tensor:

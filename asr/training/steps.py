@@ -1,4 +1,7 @@
-"""One step of the optimiser: forward, loss, backward, clipping, update. Nothing in it waits for a GPU.
+"""One step of the optimiser: forward, loss, backward, clipping, update.
+
+Nothing of ours in it waits for a GPU. torch's CTC loss does: its kernel copies the lengths by itself, and so waits
+once for the forward pass and once for the loss; all of the backward pass and the update is then queued at once.
 
 The gradient is that of the sum of all utterances' losses, divided by their number: over all batches of the step,
 and over all ranks.
@@ -28,6 +31,9 @@ Note = TypeVar("Note")
 PER_STEP = ("steps", "skipped", "clipped", "gradient_norm", "measured")
 
 
+# What errors say that are a lack of memory and have no class of their own: of a CPU; of CUDA, which torch raises as
+# AcceleratorError; and of libraries that allocate by themselves.
+NO_MEMORY = ("allocate memory", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 # Steps that a GPU may be behind the program before the program asks how they went.
 LAG = 2
 
@@ -209,8 +215,7 @@ class Stepper:
                     f"training.compile_front_end: torch.compile failed ({first_line(error)}); expected a C++ "
                     "compiler on a CPU, Triton on a GPU: install it, or set training.compile_front_end=false"
                 ) from None
-            # On a CPU, a lack of memory is a RuntimeError like any other.
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            if not isinstance(error, torch.OutOfMemoryError) and not any(text in str(error) for text in NO_MEMORY):
                 raise
             raise UsageError(
                 f"{what} does not fit the memory of {self.device}: lower training.batch_seconds (now "

@@ -10,7 +10,7 @@ from torch.nn.functional import ctc_loss
 
 from asr.decoder import GreedyDecoder
 from asr.errors import DataError, ModelError
-from asr.model import AcousticModel, time_mask
+from asr.model import AcousticModel, exact_float32, time_mask
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch, BatchSource
 from asr.training.distributed import Ranks
@@ -91,7 +91,7 @@ class DevResult:
 
 
 class Validator:
-    """Runs a model over a dev set, a share of it on each rank, always in float32.
+    """Runs a model over a dev set, a share of it on each rank, always in float32 (not in TF32: see `Trainer.run`).
 
     Parameters
     ----------
@@ -187,6 +187,7 @@ class Validator:
         return " ".join(self.source.tokenizer.decode(tokens).split())
 
 
+@exact_float32()
 @torch.inference_mode()
 def label_priors(model: AcousticModel, source: BatchSource) -> NDArray[np.float32]:
     """Return how often a model gives each token in a training set, ``(V,)``, natural logarithms.

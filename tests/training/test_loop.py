@@ -15,7 +15,7 @@ from safetensors.torch import load_file  # noqa: E402
 from torch._inductor.exc import InductorError  # noqa: E402
 
 from asr.errors import DataError, UsageError  # noqa: E402
-from asr.model import AcousticModel  # noqa: E402
+from asr.model import AcousticModel, exact_float32  # noqa: E402
 from asr.recipe import LanguageModelConfig  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
@@ -224,6 +224,41 @@ def test_events_and_a_page_of_curves_are_written(tmp_path, monkeypatch):
     # Nothing is loaded from anywhere.
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?!#)\w+:""", page.replace('xlink:href="#', ""))
     ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+
+
+def test_tf32_is_off_for_a_while_and_what_was_set_comes_back():
+    backends, legacy = torch.backends, torch.get_float32_matmul_precision
+    operations = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    for make, undo in (
+        (lambda: None, lambda: None),
+        (lambda: setattr(backends, "fp32_precision", "tf32"), lambda: setattr(backends, "fp32_precision", "none")),
+        (lambda: torch.set_float32_matmul_precision("high"), lambda: torch.set_float32_matmul_precision("highest")),
+    ):
+        make()
+        try:
+            before = [operation.fp32_precision for operation in operations]
+            with exact_float32():
+                assert [operation.fp32_precision for operation in operations] == ["ieee"] * 3
+            assert [operation.fp32_precision for operation in operations] == before
+        finally:
+            undo()
+    assert legacy() == "highest"
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA error: out of memory", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "error: CUBLAS_STATUS_ALLOC_FAILED"]
+)
+def test_a_lack_of_memory_is_told_whoever_lacks_it(text):
+    stepper = Stepper(AcousticModel(MODEL, 12, 3), CONFIG, Ranks())
+    kinds = [RuntimeError, *([torch.AcceleratorError] if hasattr(torch, "AcceleratorError") else [])]
+    for kind in kinds:
+        with (
+            pytest.raises(UsageError, match=r"step 3 does not fit .*batch_seconds"),
+            stepper.memory_explained("step 3"),
+        ):
+            raise kind(text)
+        with pytest.raises(kind, match="illegal"), stepper.memory_explained("step 3"):
+            raise kind("CUDA error: an illegal memory access was encountered")
 
 
 @pytest.mark.parametrize("capability", ["amx_bf16", "avx512_bf16"])

@@ -15,7 +15,7 @@ from asr.tokenizer import CharTokenizer  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
-from asr.training.losses import consistency_loss  # noqa: E402
+from asr.training.losses import _row_multiple, consistency_loss  # noqa: E402
 from asr.training.optimizer import consistency_weight  # noqa: E402
 from asr.training.steps import Schedule, Stepper  # noqa: E402
 from tests.training.small_run import CONFIG, MODEL, TOKENIZER, TRAIN, make_trainer  # noqa: E402
@@ -79,6 +79,25 @@ def test_the_loss_of_two_views_is_the_mean_of_theirs_and_their_divergence():
         assert values["loss"] == pytest.approx(last, rel=1e-9)
         assert values["utterances"] == B
         assert values["input_frames"] == planned.lengths.total.sum()
+
+
+def test_rows_that_fill_a_batch_up_change_no_loss_and_no_gradient(monkeypatch):
+    torch.manual_seed(0)
+    model = AcousticModel(PLAIN, 12, len(TOKENIZER)).double()
+    source = BatchSource(TRAIN, TOKENIZER, PLAIN, 150)
+    stepper = Stepper(model, replace(CONFIG, intermediate_ctc=0.3), Ranks())
+    batch = next(b for b in map(source.load, source.in_order()) if len(b.ids) % 8)
+    batch = replace(batch, features=batch.features.double())
+    results = []
+    for multiple in (1, 8):
+        monkeypatch.setattr("asr.training.losses._row_multiple", lambda device, bfloat16, multiple=multiple: multiple)
+        counts = stepper._accumulate([batch], Schedule(0.0, (0,)))
+        results.append((counts, stepper.gradient.flat.clone()))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    monkeypatch.undo()
+    assert _row_multiple(torch.device("cuda"), bfloat16=True) == 8
+    assert _row_multiple(torch.device("cuda"), bfloat16=False) == _row_multiple(torch.device("cpu"), bfloat16=True) == 1
 
 
 def test_views_share_everything_but_masks():
