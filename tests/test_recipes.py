@@ -23,7 +23,7 @@ from asr.recipe.checks import check_letters, check_splits
 from asr.recipe.language_model import lm, tune
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import check_settings, write_settings
-from asr.recipe.stages import prepare
+from asr.recipe.stages import prepare, run_stages
 from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, tokenizer, transcripts
 from asr.recipe.training import train
 from asr.settings import override
@@ -175,6 +175,56 @@ def test_words_that_never_follow_one_another_have_no_language_model(out, tmp_pat
     assert not Bundle.load(run.bundle).decoding
 
 
+def test_languages_without_spaces_and_single_commands_train_to_the_end_by_several_dev_sets(tmp_path, capsys):
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    import soundfile
+
+    seed = 6
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    characters, commands = list("今天气很好我们去学校吃饭"), ["on", "off", "left", "right"]
+    texts = {
+        "hanzi": lambda: "".join(rng.choice(characters, int(rng.integers(3, 7)))),
+        "commands": lambda: str(rng.choice(commands)),
+    }
+    arguments = []
+    for name, text in texts.items():
+        for split, count in (("train", 24), ("dev", 5), ("more", 3)):
+            lines = ["audio,text"]
+            for number in range(count):
+                path = tmp_path / f"{name}-{split}-{number}.wav"
+                soundfile.write(path, 0.1 * rng.standard_normal(16000), 16000)
+                lines.append(f"{path.name},{text()}")
+            (tmp_path / f"{name}-{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            arguments.append(f"{name}-{split}={tmp_path / f'{name}-{split}.csv'}")
+    options = ("--profile", "words", "--features", "n_mels=40", "--jobs", 1)
+    run("data_prep/manifest.py", *arguments, "--out", tmp_path / "data", *options)
+    for name in texts:
+        changes = ("tokenizer.kind=characters", "tokenizer.vocab_size=0", "lm.order=3", "corpus=", "test=")
+        splits = (f"train={name}-train", f"dev={name}-dev,{name}-more")
+        one = Run(digits(tmp_path, *changes, *splits).recipe, tmp_path / "data", tmp_path / name)
+        run_stages(one)
+        bundle = Bundle.load(one.bundle)
+        assert "language model: left out" in capsys.readouterr().err
+        assert not bundle.decoding
+        assert [row["split"] for row in bundle.results] == [f"{name}-dev", f"{name}-more"]
+        assert bundle.tokenizer.alphabet == set("".join(FeatureStore.open(tmp_path / "data" / f"{name}-train").texts))
+        header, last = (tmp_path / name / "log.csv").read_text().splitlines()
+        values = dict(zip(header.split(","), last.split(","), strict=True))
+        rates = [float(values[f"dev_wer.{split}"]) for split in (f"{name}-dev", f"{name}-more")]
+        assert float(values["dev_wer"]) == pytest.approx(sum(rates) / 2, rel=1e-4)
+
+
+def test_dev_sets_each_once(out):
+    assert digits(out, "dev=dev, test").recipe.dev_splits == ("dev", "test")
+    for wrong in ("dev,,test", "dev,dev", ","):
+        with pytest.raises(UsageError, match="expected splits, each once"):
+            digits(out, f"dev={wrong}")
+    with pytest.raises(UsageError, match=r"training.freeze names 'layers.1'; expected layers of the model: front_end"):
+        digits(out, "training.freeze=front_end,layers.1")
+    assert digits(out, "training.freeze=front_end,layers.0").recipe.training.freeze == ("front_end", "layers.0")
+
+
 def test_the_middle_layer_has_tokens_of_its_own(out, tmp_path):
     pytest.importorskip("torch", reason="training needs the [train] extra")
     changes = ("training.intermediate_ctc=0.3", "intermediate_tokenizer.kind=characters", "training.consistency=0.2")
@@ -268,6 +318,15 @@ def test_letters_that_the_tokens_lack_are_counted(out):
     with pytest.raises(DataError, match=rf"\n  'x' \(U\+0078\) {count} times in dev, as in {first}\n"):
         check_letters(tokens, [dev])
     check_letters(CharTokenizer([*tokens.tokens, "x"]), [dev])
+    # What is not trained on, since machines disagree on it, may have other letters.
+    pseudo = SimpleNamespace(
+        ids=["a", "b"], texts=["one", "\u00f8"], disagreements=np.array([0.2, 0.3], dtype=np.float32), split="train"
+    )
+    check_letters(tokens, [pseudo], max_disagreement=0.2)
+    with pytest.raises(DataError, match=r"U\+00F8\) 1 times in train, as in b"):
+        check_letters(tokens, [pseudo], max_disagreement=0.3)
+    with pytest.raises(DataError, match=r"U\+00F8\) 1 times in train, as in b"):
+        check_letters(tokens, [dev, pseudo], max_disagreement=0.2)
 
 
 def test_a_dev_set_without_words_is_refused(out, tmp_path):

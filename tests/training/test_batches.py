@@ -177,6 +177,13 @@ def test_utterances_too_short_for_their_transcripts_are_left_out_by_name_whateve
         source(MemoryStore([1, 1, 1], ["aa", "aa", "aa"]))
 
 
+def test_what_is_never_trained_on_may_have_letters_without_tokens():
+    store = MemoryStore([30, 30], ["ab", "\u00f8"])
+    assert sum(map(len, BatchSource(store, TOKENIZER, MODEL, BUDGET, weights=np.array([1.0, 0.0])).in_order())) == 1
+    with pytest.raises(DataError, match=r"U\+00F8"):
+        BatchSource(store, TOKENIZER, MODEL, BUDGET)
+
+
 def test_the_needed_frames_of_all_texts_are_those_of_each():
     rng = np.random.default_rng(7)
     texts = ["".join(rng.choice(list("ab "), rng.integers(0, 12))) for _ in range(500)] + ["", "", "a", ""]
