@@ -55,7 +55,7 @@ def summary(script: Path) -> str:
 
 
 def copy_script(kind: Kind, name: str, folder: Path) -> Path:
-    """Copy a script that ships into `folder`, and return the copy.
+    """Copy a script that ships into `folder`, with the scripts beside it that it imports, and return the copy.
 
     Raises
     ------
@@ -67,15 +67,27 @@ def copy_script(kind: Kind, name: str, folder: Path) -> Path:
     if copy.exists():
         raise UsageError(f"{copy}: is there already; expected a folder without it: remove it, or choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(script, copy)
+    for source in [*_imported_siblings(script), script]:
+        # A sibling that is there already is the user's own.
+        if not (folder / source.name).exists():
+            shutil.copyfile(source, folder / source.name)
     return copy
+
+
+def _imported_siblings(script: Path) -> list[Path]:
+    statements = ast.parse(script.read_text(encoding="utf-8")).body
+    modules = [statement.module for statement in statements if isinstance(statement, ast.ImportFrom)]
+    siblings = [script.with_name(f"{module}.py") for module in modules if module]
+    return [sibling for sibling in siblings if sibling.is_file()]
 
 
 def run_script(script: Path, arguments: Sequence[str]) -> None:
     """Run a script as ``python SCRIPT ARGUMENTS`` would."""
-    before = sys.argv
+    argv, path = sys.argv, sys.path
     sys.argv = [str(script), *arguments]
+    # A script may import one beside it.
+    sys.path = [str(script.resolve().parent), *path]
     try:
         runpy.run_path(str(script), run_name="__main__")
     finally:
-        sys.argv = before
+        sys.argv, sys.path = argv, path

@@ -54,3 +54,13 @@ def test_the_command_passes_options_on(tmp_path: Path) -> None:
             line, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=True
         )
         assert ran.stdout.strip() == "['mine.py', '--set', 'a=b', '--help', '-x']"
+
+
+def test_a_recipe_that_is_built_on_another_is_copied_with_it_and_runs(tmp_path: Path) -> None:
+    copy_script("recipes", "fsdd_speakers", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"fsdd_speakers.py", "fsdd.py"}
+    (tmp_path / "probe.py").write_text("from fsdd_speakers import RECIPE\nprint(RECIPE.name)\n")
+    line = [sys.executable, "-m", "asr", "train", "./probe.py"]
+    env = {"PYTHONPATH": str(REPOSITORY)}
+    ran = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "fsdd_speakers"

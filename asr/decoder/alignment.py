@@ -100,8 +100,8 @@ def align(
     Raises
     ------
     DecodingError
-        If the log-probs are none, or do not fit the labels; if the transcript holds characters or ids that the
-        labels do not, or is longer than the frames allow; or if the log-probs rule it out.
+        If the array holds no valid log-probs, or does not fit the labels; if the transcript holds characters or ids
+        that the labels do not, or is longer than the frames allow; or if the log-probs rule it out.
     """
     # Numba is imported where it is needed only: it takes a third of a second.
     from asr.decoder.alignment_kernel import best_path

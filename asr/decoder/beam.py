@@ -146,7 +146,8 @@ class BeamSearchDecoder:
         Raises
         ------
         DecodingError
-            If the log-probs are none, or do not fit the labels, or a lexicon allows nothing that they do.
+            If the array holds no valid log-probs, or does not fit the labels, or the lexicon rules out every label
+            sequence.
         """
         return _decode(self._setup_for(hotwords, context), log_probs)
 

@@ -79,7 +79,7 @@ class GreedyDecoder:
         Raises
         ------
         DecodingError
-            If the log-probs are none, or do not fit the labels.
+            If the array holds no valid log-probs, or does not fit the labels.
         """
         frames = check_log_probs(log_probs, len(self.labels), normalise=self.normalise)
         scaled = frames if self._offsets is None else frames + self._offsets
