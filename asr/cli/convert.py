@@ -15,14 +15,14 @@ def convert(
     output_dir: Annotated[Path, typer.Option(*options.OUT, help="The folder to write, new or empty.")],
     name: Annotated[str, typer.Option(help="The model's name; by default the folder's.")] = "",
     language: Annotated[
-        str, typer.Option(help="Code of the language; of MMS, that of the vocabulary too.", show_default="en")
+        str, typer.Option(help="Code of the language; for MMS, also selects the vocabulary.", show_default="en")
     ] = "",
-    licence: Annotated[str, typer.Option(help="That of the weights.")] = "unknown",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
     origin: Annotated[str, typer.Option(help="Where the model comes from, such as org/name@revision.")] = "",
-    blank: Annotated[int | None, typer.Option(min=0, help="The blank's column, where it cannot be told.")] = None,
+    blank: Annotated[int | None, typer.Option(min=0, help="The blank's column, if it cannot be found.")] = None,
     force: Annotated[bool, typer.Option(help="Replace an older model there.")] = False,
 ) -> None:
-    """Make a model of this program of a CTC model that another toolkit trained.
+    """Make a bundle from a CTC model that another toolkit trained.
 
     An ONNX file is taken as it is; a folder that transformers saved needs PyTorch: pip install 'ctc-asr[convert]'.
     """

@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""Options of the server, checked."""
 
 import ipaddress
 from dataclasses import dataclass
