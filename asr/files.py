@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -114,8 +114,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         packed.write(text.encode("utf-8"))
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Return the text of a UTF-8 file, which may be packed (see `unpacked`), without a byte order mark.
+def read_text(source: str | os.PathLike[str] | IO[bytes]) -> str:
+    """Return the text of a UTF-8 file, by path or open, maybe packed (see `unpacked`), without a byte order mark.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     import zlib
 
     try:
-        with Path(path).open("rb") as file:
+        with Path(source).open("rb") if isinstance(source, str | os.PathLike) else nullcontext(source) as file:
             content = unpacked(file).read()
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise OSError(f"is damaged or cut short ({error})") from None

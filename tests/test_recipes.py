@@ -158,9 +158,12 @@ def test_a_language_model_made_beforehand_is_taken_as_it_is(out, tmp_path):
 
 def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_path):
     shutil.copytree(out / "exp", tmp_path / "exp")
+    assert "own LM" in (tmp_path / "exp" / "bundle" / "README.md").read_text()
     tune(replace(digits(out, "lm.order=0"), out=tmp_path / "exp"))
     bundle = Bundle.load(tmp_path / "exp" / "bundle")
     assert not bundle.decoding
+    assert {row["decoder"] for row in bundle.results} == {"greedy"}
+    assert "own LM" not in (tmp_path / "exp" / "bundle" / "README.md").read_text()
     assert not (tmp_path / "exp" / "bundle" / LANGUAGE_MODEL).exists()
 
 
@@ -327,6 +330,33 @@ def test_letters_that_the_tokens_lack_are_counted(out):
         check_letters(tokens, [pseudo], max_disagreement=0.3)
     with pytest.raises(DataError, match=r"U\+00F8\) 1 times in train, as in b"):
         check_letters(tokens, [dev, pseudo], max_disagreement=0.2)
+
+
+def test_letters_that_dev_alone_has_cost_those_utterances(out, tmp_path, capfd):
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    import pyarrow as pa
+
+    for split in ("train", "dev"):
+        shutil.copytree(out / "data" / split, tmp_path / split)
+    index = pa.ipc.open_file(out / "data" / "dev" / INDEX).read_all()
+
+    def spell(texts):
+        table = index.set_column(index.schema.get_field_index("text"), index.schema.field("text"), pa.array(texts))
+        with pa.ipc.new_file(tmp_path / "dev" / INDEX, table.schema) as file:
+            file.write_table(table)
+
+    texts = index["text"].to_pylist()
+    changes = ("tokenizer.kind=characters", "tokenizer.vocab_size=0")
+    run = replace(digits(out, *changes), data=tmp_path, out=tmp_path / "exp")
+    spell(["dž", *texts[1:]])
+    tokenizer(run)
+    train(run)
+    told = capfd.readouterr().err
+    assert f"left out of dev during training 1 of {len(texts)} utterances" in told
+    assert f"'ž'): {index['id'][0].as_py()}; the stage evaluate counts them" in told
+    spell(["ž" for _ in texts])
+    with pytest.raises(DataError, match=rf"'ž' \(U\+017E\) {len(texts)} times in dev"):
+        check_letters(load_tokenizer(run), [run.training_store(), run.dev_store()])
 
 
 def test_a_dev_set_without_words_is_refused(out, tmp_path):

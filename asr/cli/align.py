@@ -12,7 +12,10 @@ from asr.errors import DataError
 
 def align(
     audio: Annotated[Path, typer.Argument(help="An audio file: wav, flac, ogg, mp3, sph, …")],
-    text: Annotated[Path, typer.Argument(help="A text file with all that is said, normalised; - for standard input.")],
+    text: Annotated[
+        Path,
+        typer.Argument(help="A text file with all that is said, normalised, or packed; - for stdin."),
+    ],
     model: options.Model = "",
     device: options.Device = "cpu",
     threads: options.Threads = 0,
@@ -31,32 +34,35 @@ def align(
     from asr.transcription.transcribe import Transcriber
 
     transcript = align_audio(Transcriber(model, device=device, threads=threads), audio, transcript_text)
-    for warning in transcript.warnings:
-        print(f"asr: warning: {printable(warning)}", file=sys.stderr)
     if as_json:
         print_json({"file": str(audio), **transcript.to_dict()})
-        return
-    for word in transcript.words:
-        print(f"{word.start_seconds:.3f}\t{word.end_seconds:.3f}\t{word.confidence:.4f}\t{word.text}")
+    else:
+        for word in transcript.words:
+            print(f"{word.start_seconds:.3f}\t{word.end_seconds:.3f}\t{word.confidence:.4f}\t{word.text}")
+    # Last, where a screenful of words does not hide them.
+    sys.stdout.flush()
+    for warning in transcript.warnings:
+        print(f"asr: warning: {printable(warning)}", file=sys.stderr)
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, or that of the standard input for ``-``.
+    """Return a file's text, or that of the standard input for ``-``, plain or packed (see `asr.files.unpacked`).
 
     Raises
     ------
     DataError
-        If the file is not there or is not UTF-8.
+        If the file is not there, is damaged, or is not UTF-8.
     """
-    if str(path) == "-":
-        if sys.stdin is None:
-            raise DataError("the standard input is closed, and the text is read from there; give a file")
-        return sys.stdin.read()
+    from asr import files
+
+    if str(path) == "-" and sys.stdin is None:
+        raise DataError("the standard input is closed, and the text is read from there; give a file")
+    name = "the standard input" if str(path) == "-" else str(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return files.read_text(sys.stdin.buffer if str(path) == "-" else path)
     except OSError as error:
         raise DataError(
-            f"cannot read {path}: {error.strerror}; TEXT is a file, or - for words on the standard input"
+            f"cannot read {name}: {error.strerror or error}; TEXT is a file, or - for words on the standard input"
         ) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); convert it, for instance with iconv") from None
+        raise DataError(f"{name}: not UTF-8 (byte {error.start}); convert it, for instance with iconv") from None

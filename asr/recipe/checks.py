@@ -1,12 +1,16 @@
 """What would spoil a run, found before its hours are spent."""
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import fields
 from itertools import chain, compress, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.errors import DataError, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import DataError, MissingExtraError, UsageError
 from asr.files import probe_folder
 from asr.recipe.recipe import Run
 from asr.tokenizer import PhoneTokenizer, Tokenizer
@@ -40,13 +44,21 @@ def check_writable(folder: Path) -> None:
 
 
 def check_machine(run: Run) -> None:
-    """Refuse a device or a language model's file that is not there, and a precision that the device cannot compute in.
+    """Refuse packages, a device or a language model's file that are not there, and a precision the device lacks.
 
     Raises
     ------
+    MissingExtraError
+        If a package that training needs is not installed.
     UsageError
         As `choose_device` and `computes_in_bfloat16`; or if there is no `LanguageModelConfig.file`.
     """
+    kinds = {run.recipe.tokenizer.kind, run.recipe.intermediate_tokenizer.kind}
+    subwords = ("sentencepiece",) if kinds & {"unigram", "bpe"} else ()
+    for package in ("torch", "onnx", "pyarrow", "librosa", *subwords):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "train", "training")
+
     from asr.training.optimizer import choose_device, computes_in_bfloat16
 
     config = run.recipe.training
@@ -147,7 +159,8 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreem
     """Refuse transcripts with characters, or for phones words, that `tokenizer` cannot encode.
 
     Of the first of `stores`, that of training, utterances with a larger disagreement than `max_disagreement` are passed
-    over: they are not trained on.
+    over: they are not trained on. Of the others, those of development, characters are refused only if every utterance
+    has some: else `can_write` tells which utterances to leave out.
 
     Raises
     ------
@@ -160,7 +173,9 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreem
         _check_words(found_in)
         return
     lines = []
-    for store, found in found_in:
+    for number, (store, found) in enumerate(found_in):
+        if number and found and can_write(tokenizer, store).any():
+            continue
         lines += [
             f"  {character!r} (U+{ord(character):04X}) {count} times in {store.split}, as in {first}"
             for character, (count, first) in sorted(found.items())
@@ -171,6 +186,11 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreem
             f"{''.join(sorted(tokenizer.alphabet))!r}:\n" + "\n".join(lines) + "\nprepare the corpus with a text "
             "profile that maps or drops them, or choose tokens that have them (tokenizer.kind)"
         )
+
+
+def can_write(tokenizer: Tokenizer, store: "Store") -> NDArray[np.bool_]:
+    """Return which transcripts of a store `tokenizer` can encode, ``(N,)`` bool."""
+    return np.fromiter((not tokenizer.unknown(text) for text in store.texts), dtype=bool, count=len(store))
 
 
 def _unknown(tokenizer: Tokenizer, store: "Store", max_disagreement: float | None) -> Found:

@@ -1,6 +1,5 @@
 """The command line of a recipe script."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,18 +7,9 @@ from typing import Annotated
 import typer
 
 from asr.console import run as run_application
-from asr.errors import MissingExtraError, UsageError, did_you_mean
+from asr.errors import UsageError, did_you_mean
 from asr.recipe.recipe import Recipe, Run
 from asr.settings import override
-
-
-def _require_training_extra(recipe: Recipe) -> None:
-    """Say before the first stage, and not after hours of preparation, that training cannot run."""
-    kinds = {recipe.tokenizer.kind, recipe.intermediate_tokenizer.kind}
-    subwords = ("sentencepiece",) if kinds & {"unigram", "bpe"} else ()
-    for package in ("torch", "onnx", "pyarrow", "librosa", *subwords):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, "train", "training")
 
 
 def main(recipe: Recipe) -> None:
@@ -43,8 +33,6 @@ def main(recipe: Recipe) -> None:
             if name not in STAGES:
                 raise UsageError(f"unknown stage {name!r}; expected {', '.join(STAGES)}{did_you_mean(name, STAGES)}")
         changed = override(recipe, setting or ())
-        if not stage or "train" in stage:
-            _require_training_extra(changed)
         data, out = data or Path("data", changed.corpus or changed.name), out or Path("exp", changed.name)
         run = Run(changed, data, out, jobs, archive, allow_changes)
         if seeds:

@@ -90,20 +90,25 @@ def _checksum(path: Path) -> str:
 def tune(run: Run) -> None:
     """Bundle, n-gram model and dev store → weights of the model and of the word bonus; both are put into the bundle.
 
-    Where there is none to be made, one that the bundle has from before is taken out.
+    Where there is none to be made, one that the bundle has from before is taken out, with what was measured with it.
     """
     from asr.bundle.bundle import LANGUAGE_MODEL, TRIALS, Bundle
+    from asr.bundle.card import model_card
     from asr.bundle.runtime import OnnxRuntime
     from asr.evaluation.tune import Search
     from asr.evaluation.tune_bundle import TuningOptions, cached_log_probs, install, tune_bundle
+    from asr.transcription.decoding import OWN_LM
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.wanted or read_stamps(run.out).get("lm") == LEFT_OUT:
         if (run.bundle / LANGUAGE_MODEL).is_file():
             for name in (LANGUAGE_MODEL, TRIALS):
                 (run.bundle / name).unlink(missing_ok=True)
-            bundle = dataclasses.replace(Bundle.load(run.bundle), decoding={})
+            bundle = Bundle.load(run.bundle)
+            results = [row for row in bundle.results if OWN_LM not in row["decoder"]]
+            bundle = dataclasses.replace(bundle, decoding={}, results=results)
             write_text(run.bundle / "config.json", bundle.config_json())
+            write_text(run.bundle / "README.md", model_card(bundle))
         return
     if not path.is_file():
         raise DataError(f"{path}: no such language model: run the stage lm first")

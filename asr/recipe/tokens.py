@@ -24,7 +24,7 @@ OUTPUT, MIDDLE = "tokenizer", "intermediate_tokenizer"
 
 
 def tokenizer(run: Run) -> None:
-    """Training transcripts → tokens, which can write those of the dev split too; and those of the middle layer."""
+    """Training transcripts → tokens, which can write most of the dev split too; and those of the middle layer."""
     train, devs = check_splits(run)
     _make_tokenizer(run, OUTPUT, [train, *devs])
     if run.recipe.intermediate_tokenizer.kind != "same":

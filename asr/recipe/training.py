@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.files import atomic_path, write_text
-from asr.recipe.checks import check_letters, check_origin, check_splits
+from asr.recipe.checks import can_write, check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
@@ -55,12 +55,21 @@ def train(run: Run) -> None:
         train_store, tokenizer, recipe.model, batch_frames, config.augment, weights=weights, middle=middle
     )
     devs = {
-        split: BatchSource(store, tokenizer, recipe.model, batch_frames, keep_short=True)
+        split: BatchSource(
+            store,
+            tokenizer,
+            recipe.model,
+            batch_frames,
+            weights=can_write(tokenizer, store).astype(np.float64),
+            keep_short=True,
+        )
         for split, store in zip(recipe.dev_splits, dev_stores, strict=True)
     }
     trainer = Trainer(model, tokenizer, source, devs, config, run.out)
     if is_first():
         _introduce(run, train_store, model, source)
+        for split, dev in devs.items():
+            _tell_unwritten(split, dev)
         write_settings(run)
     best = trainer.run(accept_changes=run.allow_changes)
     if is_first():
@@ -166,6 +175,21 @@ def _model(run: Run, store: "Store", weights: Any, tokenizer: "Tokenizer") -> "A
                 file=sys.stderr,
             )
     return model
+
+
+def _tell_unwritten(split: str, source: "BatchSource") -> None:
+    """Say which utterances of a dev set have characters that the training transcripts lack."""
+    left_out = np.flatnonzero(source.weights == 0).tolist()
+    if left_out:
+        store = source.store
+        characters = sorted({c for index in left_out for c in source.tokenizer.unknown(store.texts[index])})
+        print(
+            f"left out of {split} during training {len(left_out)} of {len(store)} utterances, with characters that the "
+            f"tokens cannot write ({' '.join(map(repr, characters[:20]))}{' …' if len(characters) > 20 else ''}): "
+            f"{', '.join(store.ids[index] for index in left_out[:5])}{', …' if len(left_out) > 5 else ''}; the stage "
+            "evaluate counts them",
+            file=sys.stderr,
+        )
 
 
 def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchSource") -> None:

@@ -118,8 +118,8 @@ class Validator:
             )
         references = map(source.tokenizer.reference, source.store.texts)
         self._texts = dict(zip(source.store.ids, references, strict=True))
-        step = max(1, len(source.store) // SAMPLES)
-        self._shown = tuple(source.store.ids[index] for index in range(0, len(source.store), step))[:SAMPLES]
+        used = np.flatnonzero(source.weights > 0).tolist()
+        self._shown = tuple(source.store.ids[index] for index in used[:: max(1, len(used) // SAMPLES)])[:SAMPLES]
 
     @torch.inference_mode()
     def __call__(self) -> Validation:

@@ -1,5 +1,6 @@
 """``asr align``: what it prints, and what it says of a text that is not there."""
 
+import gzip
 import json
 
 import pytest
@@ -39,6 +40,9 @@ def test_a_line_for_each_word_or_json(run, tmp_path):
     (tmp_path / "words.txt").write_text("\ufeffeins\nzwei ä\n", encoding="utf-8")
     lines = run("a.wav", tmp_path / "words.txt", "--model", "m").splitlines()
     assert lines == ["0.500\t0.750\t0.5000\teins", "1.000\t1.250\t0.5000\tzwei", "1.500\t1.750\t0.5000\tä"]
+    (tmp_path / "words.gz").write_bytes(gzip.compress((tmp_path / "words.txt").read_bytes()))
+    assert run("a.wav", tmp_path / "words.gz", "--model", "m").splitlines() == lines
+    assert run("a.wav", "-", "--model", "m", text=(tmp_path / "words.gz").read_bytes()).splitlines() == lines
     result = json.loads(run("a.wav", "-", "--model", "m", "--json", text="eins zwei"))
     assert (result["file"], result["text"]) == ("a.wav", "eins zwei")
     assert result["segments"][0]["words"][1] == {"word": "zwei", "start": 1.0, "end": 1.25, "probability": 0.5}
