@@ -18,7 +18,10 @@ PARTS = [
 ]  # fmt: skip
 
 HEAVY = ["torch", "torchaudio", "librosa", "matplotlib", "pyarrow.dataset"]
-NEEDS_TORCH = ("asr.model", "asr.training", "asr.bundle.graph", "asr.bundle.quantise", "asr.bundle.export")
+NEEDS_TORCH = (
+    "asr.model", "asr.training", "asr.bundle.graph",
+    "asr.bundle.quantise", "asr.bundle.export", "asr.bundle.streaming_graph",
+)  # fmt: skip
 
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
