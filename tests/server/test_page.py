@@ -19,7 +19,15 @@ import pytest
 pytest.importorskip("starlette", reason="needs the [server] extra")
 sync = pytest.importorskip("websockets.sync.client", reason="needs websockets")
 
+torch = pytest.importorskip("torch", reason="making a bundle needs the [train] extra")
+
 import asr  # noqa: E402
+from asr.bundle.bundle import Bundle  # noqa: E402
+from asr.bundle.export import write_bundle  # noqa: E402
+from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
+from asr.model import AcousticModel  # noqa: E402
+from asr.model_config import ModelConfig  # noqa: E402
+from asr.tokenizer import CharTokenizer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RECORDING = ROOT / "data_prep" / "digits" / "example.wav"
@@ -82,9 +90,25 @@ def running(command: list[str]) -> Iterator[Iterator[str]]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a model with random weights that streams, and takes noise for words."""
+    torch.manual_seed(2)
+    directory = tmp_path_factory.mktemp("bundles") / "live"
+    features, tokenizer = LogMelConfig(n_mels=12, sample_rate=8000), CharTokenizer.from_texts(["one two"])
+    config = ModelConfig(normalisation="global", num_layers=2, hidden_size=16, conv_channels=3)
+    model = AcousticModel(config, 12, len(tokenizer)).eval()
+    model.set_statistics(torch.full((12,), -6.0), torch.full((12,), 2.0))
+    with torch.no_grad():
+        model.output.weight.mul_(20)
+    made = Bundle(directory, "live", "for tests", features, mel_filterbank(features), config, tokenizer)
+    write_bundle(made, model, "# live\n", directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Page]:
     profile = tmp_path_factory.mktemp("profile")
-    serve = [sys.executable, "-m", "asr", "serve", "--model", "an4", "--port", "0"]
+    serve = [sys.executable, "-m", "asr", "serve", "--model", "an4", "--model", f"live={bundle}", "--port", "0"]
     browse = [
         str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
         "--remote-allow-origins=*", f"--user-data-dir={profile}", "--use-fake-ui-for-media-stream",
@@ -114,9 +138,24 @@ def test_a_file_is_shown_word_by_word(page):
                 page.picture(Path(folder) / f"page_{width}_{scheme}.png", width, scheme)
 
 
-def test_a_recording_is_transcribed(page):
+def record(page: Page) -> None:
     page.run("document.querySelector('#record').click()")
     page.wait_for("document.querySelector('#record').getAttribute('aria-pressed') === 'true'")
+
+
+def test_words_appear_while_they_are_said(page):
+    page.run("document.querySelector('#model').value = 'live'")
+    record(page)
+    assert page.wait_for("document.querySelector('#live').innerText.trim()")
+    page.run("document.querySelector('#record').click()")
+    page.wait_for("document.querySelector('.result h2')?.innerText.startsWith('recording')")
+    assert page.run("document.querySelector('#live').innerText.trim()") == ""
+    page.run("document.querySelector('#results').replaceChildren()")
+    page.run("document.querySelector('#model').value = 'an4'")
+
+
+def test_a_recording_is_transcribed(page):
+    record(page)
     time.sleep(2.0)
     page.run("document.querySelector('#record').click()")
     title = page.wait_for("document.querySelector('.result h2')?.innerText.startsWith('recording') && 'there'")

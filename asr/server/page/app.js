@@ -26,9 +26,10 @@ async function ask(path, options = {}) {
 async function listModels() {
   try {
     const { data } = await (await ask("v1/models")).json();
-    $("model").replaceChildren(...data.map(({ id, x_description: about }) => {
+    $("model").replaceChildren(...data.map(({ id, x_description: about, x_streams: streams }) => {
       const option = new Option(id, id);
       option.title = about;
+      option.dataset.streams = streams;
       return option;
     }));
     say("");
@@ -121,6 +122,48 @@ async function handle(files) {
   }
 }
 
+// Words while they are said, of models that stream: those that are sure, and what is likely said after them.
+class Live {
+  constructor() {
+    const url = new URL("v1/realtime", location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    const key = $("key").value.trim();
+    this.socket = new WebSocket(url, key ? ["realtime", `openai-insecure-api-key.${key}`] : ["realtime"]);
+    this.sure = "";
+    this.socket.addEventListener("open", () => {
+      const keywords = $("keywords").value.split(",").map((text) => text.trim()).filter(Boolean);
+      const input = { format: { type: "audio/pcm", rate: RATE }, transcription: { model: $("model").value, keywords } };
+      this.send({ type: "session.update", session: { audio: { input }, include: ["x_partials"] } });
+    });
+    this.socket.addEventListener("message", ({ data }) => this.heard(JSON.parse(data)));
+  }
+
+  send(event) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
+  }
+
+  push(samples) {
+    const bytes = new DataView(new ArrayBuffer(2 * samples.length));
+    samples.forEach((sample, i) => bytes.setInt16(2 * i, Math.max(-1, Math.min(1, sample)) * 32767, true));
+    const text = Array.from(new Uint8Array(bytes.buffer), (byte) => String.fromCharCode(byte)).join("");
+    this.send({ type: "input_audio_buffer.append", audio: btoa(text) });
+  }
+
+  heard({ type, delta, text, error }) {
+    if (type.endsWith(".delta")) this.sure += delta;
+    else if (type.endsWith(".completed")) this.sure += " ";
+    else if (type === "error") return say(error.message, true);
+    else if (!type.endsWith(".x_partial")) return;
+    $("live-sure").textContent = this.sure;
+    $("live-likely").textContent = text ? ` ${text}` : "";
+  }
+
+  close() {
+    this.socket.close();
+    $("live-sure").textContent = $("live-likely").textContent = "";
+  }
+}
+
 // What the microphone gives, as a WAV file at 16 kHz: every browser resamples to the rate of its context.
 class Recorder {
   async start() {
@@ -128,8 +171,12 @@ class Recorder {
     this.context = new AudioContext({ sampleRate: RATE });
     await this.context.audioWorklet.addModule("page/recorder.js");
     this.chunks = [];
+    this.live = $("model").selectedOptions[0]?.dataset.streams === "true" ? new Live() : null;
     this.node = new AudioWorkletNode(this.context, "recorder");
-    this.node.port.onmessage = ({ data }) => this.chunks.push(data);
+    this.node.port.onmessage = ({ data }) => {
+      this.chunks.push(data);
+      this.live?.push(data);
+    };
     this.context.createMediaStreamSource(this.stream).connect(this.node);
   }
 
@@ -139,6 +186,7 @@ class Recorder {
     });
     this.node.port.postMessage("end");
     this.chunks.push(await rest);
+    this.live?.close();
     this.stream.getTracks().forEach((track) => track.stop());
     await this.context.close();
     const samples = this.chunks.flatMap((chunk) => [...chunk]);
