@@ -7,6 +7,7 @@ model.onnx          the network for ONNX Runtime
 model.safetensors   the same weights for torch
 README.md           the model card
 model.int8.onnx     the network quantised, for LSTMs (optional)
+model.stream.onnx   the network for streams, of models that can (optional)
 lm.arpa.gz          a language model (optional)
 token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
 lexicon.txt.gz      words and their phones (for tokens of kind "phones")
@@ -42,12 +43,15 @@ LANGUAGE_MODEL = "lm.arpa.gz"
 
 Precision = Literal["float32", "int8"]
 GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+STREAMING_GRAPH = "model.stream.onnx"
 # What guesses the phones of words that the lexicon lacks.
 G2P_FILE = "g2p.npz"
 # Of `asr tune`: what was tried, and a picture of it.
 TRIALS, PICTURE = "tuning.json", "tuning.png"
 LABEL_PRIORS = "label_priors.npy"
-OPTIONAL_FILES = (GRAPHS["int8"], LANGUAGE_MODEL, SCORES, LEXICON, G2P_FILE, LABEL_PRIORS, TRIALS, PICTURE)
+OPTIONAL_FILES = (
+    GRAPHS["int8"], STREAMING_GRAPH, LANGUAGE_MODEL, SCORES, LEXICON, G2P_FILE, LABEL_PRIORS, TRIALS, PICTURE
+)  # fmt: skip
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
 DECODING_KEYS = ("alpha", "beta", "beam_size")

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 from safetensors.numpy import save
 
-from asr.bundle.bundle import FORMAT_VERSION, GRAPHS, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
+from asr.bundle.bundle import FORMAT_VERSION, GRAPHS, STREAMING_GRAPH, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
 from asr.bundle.graph import build_onnx, store_outside
 from asr.bundle.quantise import quantise
+from asr.bundle.streaming_graph import build_streaming_onnx
 from asr.bundle.weights import Weights, to_onnx
 from asr.files import atomic_directory, write_text
 from asr.model_config import ModelConfig
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: Path) -> Bundle:
     """Write a bundle with weights in float16, whole or not at all, and return it as it was written.
 
-    LSTMs get an int8 graph as well.
+    LSTMs get an int8 graph as well, and models that can stream one for streams.
 
     Parameters
     ----------
@@ -61,6 +62,8 @@ def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: P
             graph = make_graph(bundle, network, weights, precision)
             store_outside(graph, saved, WEIGHTS)
             onnx.save(graph, str(new / GRAPHS[precision]))
+        if not network.why_not_streaming:
+            (new / STREAMING_GRAPH).write_bytes(make_streaming_graph(bundle, network, weights, saved))
         if bundle.filterbank is not None:
             np.save(new / "filterbank.npy", bundle.filterbank)
         for name, text in bundle.tokenizer.files().items():
@@ -93,6 +96,20 @@ def make_graph(bundle: Bundle, network: ModelConfig, weights: Weights, precision
     recurrent = {name: value.astype(np.float32) for name, value in weights.items() if ".directions." in name}
     graph = build_onnx({**weights, **recurrent}, network, bundle.front_end.width)
     return _annotated(quantise(graph), bundle, precision)
+
+
+def make_streaming_graph(bundle: Bundle, network: ModelConfig, weights: Weights, saved: bytes) -> bytes:
+    """Return the graph for streams, as the content of a file; its weights are those in `saved`, the bundle's, if given.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot stream.
+    """
+    graph = _annotated(build_streaming_onnx(weights, network, bundle.front_end.width), bundle, "float32")
+    if saved:
+        store_outside(graph, saved, WEIGHTS)
+    return bytes(graph.SerializeToString())
 
 
 def _annotated(graph: onnx.ModelProto, bundle: Bundle, precision: Precision) -> onnx.ModelProto:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.bundle.bundle import FILES, GRAPHS, OPTIONAL_FILES, WEIGHTS, Bundle, Precision
+from asr.bundle.bundle import FILES, GRAPHS, OPTIONAL_FILES, STREAMING_GRAPH, WEIGHTS, Bundle, Precision
 from asr.bundle.card import FEATURES, model_card, onnx_card
 from asr.bundle.runtime import check_precision, make_runtime
+from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.errors import MissingExtraError, UsageError
 from asr.files import atomic_directory, write_text
 from asr.model_config import ModelConfig
@@ -56,7 +57,12 @@ def export_onnx(bundle: Bundle, directory: Path, precision: Precision = "float32
 
 
 def export_huggingface(
-    bundle: Bundle, directory: Path, precision: Precision | None = None, *, force: bool = False
+    bundle: Bundle,
+    directory: Path,
+    precision: Precision | None = None,
+    *,
+    force: bool = False,
+    streaming: bool = False,
 ) -> None:
     """Write a folder to be uploaded as it is: a bundle, whose ``README.md`` is a Hugging Face model card.
 
@@ -70,12 +76,16 @@ def export_huggingface(
         where there is one.
     force : bool
         Whether an older export in `directory` is replaced.
+    streaming : bool
+        Whether a graph for streams is made where the bundle has none.
 
     Raises
     ------
     UsageError, ModelError, MissingExtraError
-        As `export_onnx`.
+        As `export_onnx`; UsageError also for a graph for streams of a model that cannot stream.
     """
+    if streaming and (reason := bundle.described().why_not_streaming):
+        raise UsageError(f"model {bundle.name!r} cannot stream: {reason}")
     check_precision(bundle, precision or "float32")
     _check_free(directory, force)
     weights = (bundle.directory / WEIGHTS).read_bytes() if bundle.model else b""
@@ -88,6 +98,8 @@ def export_huggingface(
                 shutil.copyfile(path, new / path.name)
         if precision == "int8" and not int8.is_file():
             (new / int8.name).write_bytes(_build(bundle, bundle.network, "int8", weights))
+        if streaming and not (new / STREAMING_GRAPH).is_file():
+            (new / STREAMING_GRAPH).write_bytes(_build_streaming(bundle, weights))
         write_text(new / "config.json", bundle.config_json())
         write_text(new / "README.md", model_card(bundle))
         # What is published can be loaded: files that are damaged, or another model's, are found here.
@@ -96,6 +108,8 @@ def export_huggingface(
             copy.weights()
         for name in copy.precisions:
             make_runtime(copy, threads=1, precision=name)
+        if (new / STREAMING_GRAPH).is_file():
+            OnnxStreamingRuntime(copy)
 
 
 def _build(bundle: Bundle, network: ModelConfig, precision: Precision, saved: bytes = b"") -> bytes:
@@ -115,6 +129,17 @@ def _build(bundle: Bundle, network: ModelConfig, precision: Precision, saved: by
     else:
         graph = make_graph(bundle, network, {name: x.astype(np.float32) for name, x in weights.items()}, precision)
     return bytes(graph.SerializeToString())
+
+
+def _build_streaming(bundle: Bundle, saved: bytes) -> bytes:
+    """Return the graph for streams; of a bundle of format 1 it holds the weights itself."""
+    try:
+        from asr.bundle.export import make_streaming_graph
+    except ImportError as error:
+        raise MissingExtraError(error.name or "onnx", "train", "building an ONNX graph") from None
+    return make_streaming_graph(
+        bundle, bundle.described(), bundle.weights(), saved if bundle.format_version > 1 else b""
+    )
 
 
 def _check_free(directory: Path, force: bool) -> None:

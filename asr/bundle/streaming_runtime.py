@@ -3,12 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.bundle import Bundle
+from asr.bundle.bundle import STREAMING_GRAPH, WEIGHTS_SHA256, Bundle
 from asr.bundle.runtime import session_options
 from asr.errors import MissingExtraError, ModelError, UsageError
-
-# Beside the graph of whole utterances.
-STREAMING_GRAPH = "model.stream.onnx"
 
 
 class OnnxStreamingRuntime:
@@ -46,14 +43,19 @@ class OnnxStreamingRuntime:
         self.is_bidirectional, self.n_mels = config.bidirectional, bundle.front_end.width
         self.state_size = sum(config.state_sizes(self.n_mels))
         path = bundle.directory / STREAMING_GRAPH
+        if path.is_file():
+            bundle.check_weights()
         graph = str(path) if path.is_file() else _build(bundle)
         options = session_options(threads)
         from onnxruntime import InferenceSession
 
         try:
             self._session = InferenceSession(graph, options, ["CPUExecutionProvider"])
+            made_of = self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_SHA256, bundle.weights_sha256)
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
+        if made_of != bundle.weights_sha256:
+            raise ModelError(f"{path}: is another model's; export or install the bundle again")
 
     def __call__(
         self, features: NDArray[np.float32], lengths: NDArray[np.int64], state: NDArray[np.float32], context: int

@@ -19,12 +19,16 @@ def export(
         Literal["float32", "int8"] | None,
         typer.Option(help="Not given: float32 for onnx, what there is for huggingface."),
     ] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="For huggingface: add the graph for streams, if the bundle has none.")
+    ] = False,
     force: Annotated[bool, typer.Option(help="Replace an older export.")] = False,
 ) -> None:
     """Write a model for use elsewhere: as an ONNX file with its description, or as a folder for the Hugging Face Hub.
 
     A huggingface folder is a whole bundle: asr transcribe --model takes it. With --precision int8 it holds the
-    quantised graph too.
+    quantised graph too. With --streaming it holds the graph for streams, if the model can stream: older bundles have
+    none, and asr listen builds it each time, which needs the [train] extra.
     """
     model = options.require_model(model, "the model, as in asr export an4,")
     if format not in FORMATS:
@@ -35,9 +39,11 @@ def export(
 
     bundle = Bundle.load(model)
     chosen = check_precision(bundle, precision) if precision else None
+    if streaming and format == "onnx":
+        raise UsageError("--streaming adds a graph to a bundle: give --format huggingface")
     if format == "onnx":
         export_onnx(bundle, output_dir, chosen or "float32", force=force)
     else:
-        export_huggingface(bundle, output_dir, chosen, force=force)
+        export_huggingface(bundle, output_dir, chosen, force=force, streaming=streaming)
     for path in sorted(output_dir.iterdir()):
         print(f"{path.stat().st_size:>12,}  {path}")
