@@ -31,6 +31,9 @@ ENCODER = {**SMALL, "num_key_value_heads": 2, "subsampling_conv_channels": 8, "c
 FAMILIES = {
     "Wav2Vec2": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, True),
     "Wav2Vec2 of a group norm": (GROUP_NORM, "Wav2Vec2FeatureExtractor", {}, False),
+    "Wav2Vec2 with adapters": (
+        CONVOLUTIONS | {"adapter_attn_dim": 4}, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, True,
+    ),
     "Hubert": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True, "do_normalize": False}, True),
     "WavLM": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, True),
     "Wav2Vec2Bert": (
@@ -108,6 +111,34 @@ def test_a_converted_model_gives_the_original_s_log_probs_and_words(tmp_path, fa
         assert decoder.decode(alone).split() == spoken.replace("|", " ").replace("▁", " ").split()
     transcript = Transcriber(bundle, threads=1).transcribe(samples[-1], source_rate=16_000)
     assert transcript.duration == pytest.approx(len(samples[-1]) / 16_000)
+
+
+def test_the_language_chooses_adapter_and_vocabulary(tmp_path):
+    from safetensors.torch import save_file
+
+    source = tmp_path / "source"
+    vocabularies = {"eng": LETTERS, "fra": [*LETTERS[:5], *"XYZUVWKLMJ'"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_model("Wav2Vec2 with adapters", source)
+        (source / "vocab.json").write_text(
+            json.dumps({name: {token: i for i, token in enumerate(tokens)} for name, tokens in vocabularies.items()})
+        )
+        model = transformers.Wav2Vec2ForCTC.from_pretrained(source)
+        for name, tokens in vocabularies.items():
+            weights = {key: torch.randn_like(value) for key, value in model._get_adapters().items()}
+            weights |= {"lm_head.weight": torch.randn(len(tokens), 16), "lm_head.bias": torch.randn(len(tokens))}
+            save_file(weights, source / f"adapter.{name}.safetensors")
+        model.load_adapter("fra")
+        bundle = convert(source, tmp_path / "bundle", language="fra")
+        samples = recordings()[2]
+        inputs = transformers.Wav2Vec2FeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt")
+        with torch.inference_mode():
+            expected = torch.log_softmax(model.eval()(**inputs).logits, dim=-1)[0].numpy()
+    assert bundle.language == "fra"
+    assert bundle.tokenizer.tokens[1:] == tuple(vocabularies["fra"][1:])
+    (got,) = make_runtime(bundle, threads=1)([bundle.front_end(samples)])
+    np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
 def test_what_is_no_ctc_model_or_unknown_is_refused(tmp_path):

@@ -8,10 +8,12 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the files are made with onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
 from asr.bundle.bundle import Bundle  # noqa: E402
 from asr.bundle.facts import model_facts  # noqa: E402
 from asr.bundle.runtime import OnnxRuntime, TorchRuntime, make_runtime  # noqa: E402
+from asr.cli import app  # noqa: E402
 from asr.convert.convert import convert  # noqa: E402
 from asr.errors import AsrError, ModelError, UsageError  # noqa: E402
 from asr.fbank import PRESETS, Fbank  # noqa: E402
@@ -93,6 +95,17 @@ def test_a_folder_of_onnx_asr_gives_what_onnx_asr_gives(tmp_path):
             bundle.tokenizer.tokens[i] for i, before in zip(best, [0, *best[:-1]], strict=True) if i not in (0, before)
         ]
         assert [token.replace("▁", " ") for token in got] == other.recognize(x, sample_rate=16_000).tokens
+
+
+def test_the_command_line_converts_and_describes(tmp_path):
+    source = onnx_asr_folder(tmp_path / "source")
+    runner = CliRunner()
+    made = runner.invoke(app, ["convert", str(source), "--out", str(tmp_path / "net"), "--licence", "mit"])
+    assert made.exit_code == 0, made.output
+    assert "10 tokens, an output every 80 ms" in made.output
+    shown = runner.invoke(app, ["info", str(tmp_path / "net")]).output
+    assert "80 log-mel bands, 16000 Hz, a frame every 10 ms" in shown
+    assert "mit" in shown
 
 
 @pytest.mark.parametrize("softmax", [True, False])
