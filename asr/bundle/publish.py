@@ -87,7 +87,7 @@ def export_huggingface(
     if streaming and (reason := bundle.described().why_not_streaming):
         raise UsageError(f"model {bundle.name!r} cannot stream: {reason}")
     check_precision(bundle, precision or "float32")
-    _check_free(directory, force)
+    _check_free(directory, force, bundle.graph.data_files)
     weights = (bundle.directory / WEIGHTS).read_bytes() if bundle.model else b""
     digest = bundle.weights_sha256 or (hashlib.sha256(weights).hexdigest() if weights else "")
     bundle = dataclasses.replace(bundle, weights_sha256=digest)
@@ -142,13 +142,13 @@ def _build_streaming(bundle: Bundle, saved: bytes) -> bytes:
     )
 
 
-def _check_free(directory: Path, force: bool) -> None:
+def _check_free(directory: Path, force: bool, data_files: tuple[str, ...] = ()) -> None:
     """Refuse to write over what is there, but for an older export with `force`."""
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     if not directory.is_dir():
         raise UsageError(f"{directory} is a file; expected a folder to write to, new or empty")
-    strange = sorted({path.name for path in directory.iterdir()} - {*FILES, *OPTIONAL_FILES, *ONNX_FILES})
+    strange = sorted({path.name for path in directory.iterdir()} - {*FILES, *OPTIONAL_FILES, *ONNX_FILES, *data_files})
     if strange:
         raise UsageError(f"{directory} holds {strange[0]!r}, which no export has written; give a folder of its own")
     if not force:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from asr.bundle.bundle import Bundle  # noqa: E402
 from asr.bundle.facts import model_facts  # noqa: E402
+from asr.bundle.publish import export_huggingface  # noqa: E402
 from asr.bundle.runtime import OnnxRuntime, TorchRuntime, make_runtime  # noqa: E402
 from asr.cli import app  # noqa: E402
 from asr.convert.convert import convert  # noqa: E402
@@ -134,6 +135,9 @@ def test_weights_beside_the_graph_come_along(tmp_path):
     bundle = convert(source, tmp_path / "bundle")
     assert bundle.graph.data_files == ("net.data",)
     OnnxRuntime(bundle, 1)
+    for force in (False, True):
+        export_huggingface(bundle, tmp_path / "published", force=force)
+        assert Bundle.load(tmp_path / "published").graph == bundle.graph
     (bundle.directory / "net.data").unlink()
     with pytest.raises(ModelError, match=r"net\.data missing"):
         Bundle.load(bundle.directory)
