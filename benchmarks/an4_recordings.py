@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from asr.audio import load_audio
 
 SAMPLE_RATE = 16_000
+# As in data_prep/an4.py.
+DEV_SPEAKERS = frozenset({"fbbh", "fjam", "fnsv", "mblb", "meab", "mjbh", "mnjl", "mtje"})
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class Recording:
 
 def read_test_set() -> list[Recording]:
     """Return the 130 test recordings of the archive an4_sphere.tar.* in the folder ``$ASR_ARCHIVES``, by name."""
+    return read_recordings("test")
+
+
+def read_recordings(split: str) -> list[Recording]:
+    """Return the recordings of a split of AN4: "test", or "dev", eight training speakers held out; by name."""
+    part, folder_name = ("test", "an4test_clstk") if split == "test" else ("train", "an4_clstk")
     folder = Path(os.environ.get("ASR_ARCHIVES", "data/downloads"))
     archives = sorted(folder.glob("an4_sphere.tar.*"))
     if not archives:
@@ -33,9 +41,11 @@ def read_test_set() -> list[Recording]:
     with tarfile.open(archives[0]) as archive:
         for member in archive:
             file = archive.extractfile(member)
-            if file and "/an4test_clstk/" in member.name and member.name.endswith(".sph"):
+            if file and f"/{folder_name}/" in member.name and member.name.endswith(".sph"):
+                if split == "dev" and Path(member.name).parent.name not in DEV_SPEAKERS:
+                    continue
                 samples[Path(member.name).stem] = load_audio(file.read(), SAMPLE_RATE).samples
-            elif file and member.name.endswith("an4_test.transcription"):
+            elif file and member.name.endswith(f"an4_{part}.transcription"):
                 for line in file.read().decode().splitlines():
                     text, _, name = line.strip().rstrip(")").rpartition("(")
                     texts[name] = text.replace("<s>", "").replace("</s>", "").strip().lower()

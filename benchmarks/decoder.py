@@ -1,19 +1,22 @@
-"""Beam search beside flashlight-text and pyctcdecode: the same log-probs, the same n-gram model, one run.
+"""Beam search beside flashlight-text and pyctcdecode: the same log-probs, the same n-gram model, the same pruning.
 
-    python benchmarks/decoder.py --text TEXT --lm MODEL.arpa [--log-probs FILE.npz]
-        [--flashlight-python PATH] [--pyctcdecode-python PATH]
+    ASR_ARCHIVES=DIR python benchmarks/an4_log_probs.py FOLDER
+    python benchmarks/decoder.py FOLDER [--peer-python PYTHON] [--lm MODEL.arpa] [--beams 10,100,500]
 
-Each peer runs under a Python of its own: `pip install flashlight-text kenlm`, and `pip install pyctcdecode kenlm
-'numpy<2'`; one that is not given or does not work is left out. Log-probs are made from lines of TEXT, peaky as a
-trained model's (with a sixth of the frames confused) and flat; `--log-probs` takes real ones, arrays (T, 29) with the
-labels blank, space, a to z, apostrophe. Times are CPU seconds of one thread, the best of several rounds, so that a
-busy machine does not decide. Scores are not what each decoder reports but one objective for all: the exact CTC
-probability of its labelling, plus 0.5 x the model's natural log-probability and 1.5 a word where there is a model.
+PYTHON has the peers: `pip install flashlight-text kenlm pyctcdecode 'numpy<2'`; without it only ours runs. Each decoder
+runs in a process of its own, in turn, on one thread; times are CPU seconds of that thread, the best of up to three
+rounds, so that a busy machine does not decide. Prunings are (token_threshold, beam_threshold) in nats: pyctcdecode's
+own, ours, and flashlight's own, which drops no tokens. flashlight takes no threshold for tokens, so that it tries all
+of them everywhere. What ours alone has, `empty_score`, is 0.
+
+The score is not what each decoder reports but one objective for all, in nats an utterance: the exact CTC probability of
+its labelling, plus alpha x the model's natural log-probability, beta a word and oov_score an unknown one.
 """
 
 import argparse
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,78 +27,74 @@ from pathlib import Path
 
 import numpy as np
 
-LABELS = ["<blank>", " ", *"abcdefghijklmnopqrstuvwxyz", "'"]
-ALPHA, BETA, OOV_SCORE, BEAM_SIZE = 0.5, 1.5, -10.0, 100
-LN10 = float(np.log(10.0))
-ROUNDS = 5
+ALPHA, BETA, OOV_SCORE = 0.5, 1.5, -4.0
+PRUNINGS = {"-5/10": (-5.0, 10.0), "-10/10": (-10.0, 10.0), "none/25": (-math.inf, 25.0)}
+LN10 = math.log(10.0)
+ROUNDS, ENOUGH_SECONDS = 3, 6.0
 
 
-def log_softmax(values):
-    values = values - values.max(axis=1, keepdims=True)
-    return (values - np.log(np.exp(values).sum(axis=1, keepdims=True))).astype(np.float32)
+def ours(labels, lm):
+    from asr.decoder import BeamSearchDecoder
+
+    decoder = BeamSearchDecoder(labels, lm=lm)
+    weights = {"alpha": ALPHA, "beta": BETA, "oov_score": OOV_SCORE, "empty_score": 0.0}
+
+    def prepare(beam_size, pruning, oov="penalise", threads=1):
+        token_threshold, beam_threshold = PRUNINGS[pruning]
+        options = {"token_threshold": token_threshold, "beam_threshold": beam_threshold, "oov": oov, "top_k": 0}
+        search = decoder.with_options(beam_size=beam_size, **options, **weights)
+        return lambda arrays: [best[0].tokens for best in search.decode_batch(arrays, threads)]
+
+    return prepare
 
 
-def spoken(text, height, rng):
-    """Log-probs of a text: each letter one or two frames, blanks between, noise, and one frame in six confused."""
-    rows = [0]
-    for character in text:
-        rows += [LABELS.index(character)] * rng.integers(1, 3) + [0] * rng.integers(1, 4)
-    values = rng.normal(size=(len(rows), len(LABELS))) * (1.5 if height > 5 else 1.0)
-    values[np.arange(len(rows)), rows] += height
-    confused = np.flatnonzero(rng.random(len(rows)) < 1 / 6)
-    values[confused, rng.integers(1, len(LABELS), len(confused))] += height - 1
-    return log_softmax(values)
+def ours_forbidding(labels, lm):
+    """Say no unknown words, as flashlight's lexicon decoder does."""
+    prepare = ours(labels, lm)
+    return lambda beam_size, pruning: prepare(beam_size, pruning, "forbid")
 
 
-def make_inputs(arguments):
-    if arguments.log_probs:
-        with np.load(arguments.log_probs) as arrays:
-            return {"given": [arrays[name] for name in arrays]}
-    lines = arguments.text.read_text(encoding="utf-8").splitlines()
-    lines = [line for line in lines if 60 <= len(line) <= 130 and set(line) <= set(LABELS[1:])][: arguments.utterances]
-    rng = np.random.default_rng(0)
-    return {name: [spoken(line, height, rng) for line in lines] for name, height in (("peaky", 7.5), ("flat", 3.0))}
-
-
-def ours(lm, oov, threads=1):
-    from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
-
-    options = BeamOptions(beam_size=BEAM_SIZE, alpha=ALPHA, beta=BETA, oov=oov, oov_score=OOV_SCORE)
-    decoder = BeamSearchDecoder(LABELS, options=options, lm=NGramModel.read(lm) if lm else None)
-    return lambda arrays: [hypotheses[0].tokens for hypotheses in decoder.decode_batch(arrays, threads)]
-
-
-def flashlight(lm):
+def flashlight(labels, lm):
     from flashlight.lib.text import decoder as fl
 
-    common = {"beam_size": BEAM_SIZE, "beam_size_token": len(LABELS), "beam_threshold": 25, "sil_score": 0}
-    common |= {"log_add": True, "criterion_type": fl.CriterionType.CTC}
-    if not lm:
-        options = fl.LexiconFreeDecoderOptions(lm_weight=0, **common)
-        search = fl.LexiconFreeDecoder(options, fl.ZeroLM(), 1, 0, [])
-    else:
+    space = labels.index(" ")
+    if lm:
         from flashlight.lib.text.decoder.kenlm import KenLM
         from flashlight.lib.text.dictionary import Dictionary
 
-        words = [word for word in words_of(lm) if set(word) <= set(LABELS[2:])]
-        dictionary = Dictionary([*words, "<unk>"])
-        model = KenLM(str(lm), dictionary)
-        trie = fl.Trie(len(LABELS), 1)
+        words = [word for word in words_of(lm) if set(word) <= set(labels)]
+        model = KenLM(str(lm), Dictionary([*words, "<unk>"]))
+        trie = fl.Trie(len(labels), space)
         start = model.start(False)
         for index, word in enumerate(words):
             _, score = model.score(start, index)
-            trie.insert([*(LABELS.index(letter) for letter in word), 1], index, score)
+            trie.insert([*(labels.index(letter) for letter in word), space], index, score)
         trie.smear(fl.SmearingMode.MAX)
-        # Its scores are log10.
-        options = fl.LexiconDecoderOptions(lm_weight=ALPHA * LN10, word_score=BETA, unk_score=-np.inf, **common)
-        search = fl.LexiconDecoder(options, trie, model, 1, 0, len(words), [], False)
+        # It drops a last word that no delimiter ends: one more frame gives it one.
+        end = np.full((1, len(labels)), -30.0, np.float32)
+        end[0, space] = 0.0
 
-    def decode(arrays):
-        results = [search.decode(array.ctypes.data, *array.shape)[0].tokens for array in arrays]
-        # The first and the last are not the utterance's.
-        return [collapse(tokens[1:-1]) for tokens in results]
+    def prepare(beam_size, pruning):
+        common = {"beam_size": beam_size, "beam_size_token": len(labels), "beam_threshold": PRUNINGS[pruning][1]}
+        common |= {"sil_score": 0, "log_add": True, "criterion_type": fl.CriterionType.CTC}
+        if lm:
+            # Its scores are log10.
+            options = fl.LexiconDecoderOptions(lm_weight=ALPHA * LN10, word_score=BETA, unk_score=-np.inf, **common)
+            search = fl.LexiconDecoder(options, trie, model, space, 0, len(words), [], False)
+        else:
+            options = fl.LexiconFreeDecoderOptions(lm_weight=0, **common)
+            search = fl.LexiconFreeDecoder(options, fl.ZeroLM(), space, 0, [])
 
-    return decode
+        def decode(arrays):
+            if lm:
+                arrays = [np.concatenate([array, end]) for array in arrays]
+            results = [search.decode(array.ctypes.data, *array.shape)[0].tokens for array in arrays]
+            # The first and the last are not the utterance's.
+            return [collapse(tokens[1:-1]) for tokens in results]
+
+        return decode
+
+    return prepare
 
 
 def collapse(path):
@@ -113,33 +112,54 @@ def words_of(arpa):
     return [word for word in words if not word.startswith("<")]
 
 
-def pyctcdecode(lm):
+def pyctcdecode(labels, lm):
     from pyctcdecode import build_ctcdecoder
 
-    options = {"alpha": ALPHA, "beta": BETA, "unk_score_offset": OOV_SCORE}
     model = {"kenlm_model_path": str(lm), "unigrams": words_of(lm)} if lm else {}
-    decoder = build_ctcdecoder(["", *LABELS[1:]], **model, **options)
+    # Its offset is a log10 and weighted by alpha.
+    weights = {"alpha": ALPHA, "beta": BETA, "unk_score_offset": OOV_SCORE / ALPHA / LN10}
+    decoder = build_ctcdecoder(["", *labels[1:]], **model, **weights)
 
-    def decode(arrays):
-        texts = [decoder.decode(array, beam_width=BEAM_SIZE) for array in arrays]
-        return [[LABELS.index(character) for character in text] for text in texts]
+    def prepare(beam_size, pruning):
+        token_threshold, beam_threshold = PRUNINGS[pruning]
+        options = {"token_min_logp": max(token_threshold, -1e9), "beam_prune_logp": -beam_threshold}
 
-    return decode
+        def decode(arrays):
+            texts = [decoder.decode(array, beam_width=beam_size, **options) for array in arrays]
+            return [[labels.index(character) for character in text] for text in texts]
+
+        return decode
+
+    return prepare
 
 
-def measure(make, arrays_by_name, lm):
-    """Return for each set of inputs the CPU seconds and the labellings."""
-    decode = make(lm)
+DECODERS = {"ours": ours, "ours, forbid": ours_forbidding, "pyctcdecode": pyctcdecode, "flashlight": flashlight}
+PEERS = {"pyctcdecode": "ours", "flashlight": "ours, forbid"}
+
+
+def measure(name, folder, lm, beam_size, skip):
+    """Return for each pruning the CPU seconds and the labellings."""
+    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    arrays = read_arrays(folder)
+    prepare = DECODERS[name](labels, lm)
     results = {}
-    for name, arrays in arrays_by_name.items():
-        tokens = decode(arrays)
+    for pruning in PRUNINGS:
+        if pruning in skip:
+            continue
+        decode = prepare(beam_size, pruning)
+        decode(arrays[:1])
         seconds = []
-        for _ in range(ROUNDS):
+        while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
             start = time.thread_time()
-            decode(arrays)
+            tokens = decode(arrays)
             seconds.append(time.thread_time() - start)
-        results[name] = {"seconds": min(seconds), "tokens": [list(map(int, row)) for row in tokens]}
+        results[pruning] = {"seconds": min(seconds), "tokens": [list(map(int, row)) for row in tokens]}
     return results
+
+
+def read_arrays(folder):
+    with np.load(folder / "log_probs.npz") as arrays:
+        return [np.ascontiguousarray(arrays[name], np.float32) for name in sorted(arrays.files)]
 
 
 def ctc_log_prob(log_probs, tokens):
@@ -159,72 +179,85 @@ def ctc_log_prob(log_probs, tokens):
     return float(np.logaddexp.reduce(totals[-2:]))
 
 
-def objective(arrays, tokens, model):
-    total = 0.0
-    for log_probs, row in zip(arrays, tokens, strict=True):
-        words = "".join(LABELS[token] for token in row).split()
-        while row and row[-1] == 1:
+class Judge:
+    """Word errors and the objective of labellings."""
+
+    def __init__(self, folder, lm):
+        from asr.decoder import NGramModel
+
+        self.labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        self.references = (folder / "texts.txt").read_text(encoding="utf-8").splitlines()
+        self.arrays = read_arrays(folder)
+        self.model = NGramModel.read(lm) if lm else None
+
+    def __call__(self, tokens):
+        """Return the word errors of all labellings, and the mean objective."""
+        from asr.wer import word_errors
+
+        texts = [" ".join("".join(self.labels[token] for token in row).split()) for row in tokens]
+        scores = map(self.objective, self.arrays, tokens, texts)
+        return word_errors(self.references, texts).errors, sum(scores) / len(texts)
+
+    def objective(self, log_probs, row, text):
+        """Return what a labelling is worth in nats."""
+        space = self.labels.index(" ")
+        while row and row[-1] == space:
             row = row[:-1]
-        total += max(ctc_log_prob(log_probs, row), ctc_log_prob(log_probs, [*row, 1]))
-        if model is not None:
-            unknown = sum(word not in model for word in words)
-            total += ALPHA * model.score(words) + BETA * len(words) + OOV_SCORE * unknown
-    return total / len(arrays)
+        total = max(ctc_log_prob(log_probs, row), ctc_log_prob(log_probs, [*row, space]))
+        if self.model is not None:
+            words = text.split()
+            unknown = sum(word not in self.model for word in words)
+            total += ALPHA * self.model.score(words) + BETA * len(words) + OOV_SCORE * unknown
+        return total
 
 
-def run_peer(name, python, inputs, lm):
-    """Run this script's peer part under another Python; None if that does not work."""
-    if python is None:
-        print(f"{name}: left out, for no Python is given that has it")
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "inputs.npz"
-        np.savez(path, **{f"{kind}-{i}": array for kind, arrays in inputs.items() for i, array in enumerate(arrays)})
-        command = [str(python), __file__, "--peer", name, "--log-probs", str(path), *(["--lm", str(lm)] if lm else [])]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+def run(name, python, arguments, lm, beam_size):
+    """Run this script's part of one decoder in a process of its own; None if that does not work."""
+    command = [str(python), __file__, str(arguments.folder), "--decoder", name, "--beams", str(beam_size)]
+    command += ["--lm", str(lm)] if lm else []
+    # Without pruning pyctcdecode takes minutes.
+    command += ["--skip", "none/25"] if name == "pyctcdecode" else []
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     if ran.returncode:
         print(f"{name}: left out, for it failed: {ran.stderr.strip().splitlines()[-1:]}")
-        return None
+        return {}
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def peer_main(arguments):
-    inputs = {}
-    with np.load(arguments.log_probs) as arrays:
-        for name in arrays:
-            inputs.setdefault(name.split("-")[0], []).append(np.ascontiguousarray(arrays[name]))
-    make = {"flashlight": flashlight, "pyctcdecode": pyctcdecode}[arguments.peer]
-    print(json.dumps(measure(make, inputs, arguments.lm)))
+def compare(arguments, lm):
+    judge = Judge(arguments.folder, lm)
+    frames = sum(map(len, judge.arrays))
+    for beam_size in map(int, arguments.beams.split(",")):
+        found = {}
+        for name in DECODERS:
+            if name in PEERS and not arguments.peer_python:
+                continue
+            found[name] = run(
+                name, arguments.peer_python if name in PEERS else sys.executable, arguments, lm, beam_size
+            )
+        for name, results in found.items():
+            for pruning, result in results.items():
+                errors, score = judge(result["tokens"])
+                line = (
+                    f"  beam {beam_size:3}, {pruning:7}  {name:12} {1e6 * result['seconds'] / frames:9.1f} us a frame"
+                )
+                line += f", {errors:3} errors, score {score:8.3f}"
+                if name in PEERS:
+                    mine = found[PEERS[name]][pruning]["seconds"]
+                    line += f", {result['seconds'] / mine:.1f} x the time of {PEERS[name]}"
+                print(line, flush=True)
 
 
-def compare(inputs, lm, pythons):
-    from asr.decoder import NGramModel
-
-    model = NGramModel.read(lm) if lm else None
-    # flashlight's lexicon decoder says no unknown words.
-    rivals = (("flashlight", "forbid"), ("pyctcdecode", "penalise"))
-    for name, oov in rivals:
-        theirs = run_peer(name, pythons[name], inputs, lm)
-        mine = measure(lambda lm, oov=oov: ours(lm, oov), inputs, lm)
-        for kind, arrays in inputs.items():
-            frames = sum(map(len, arrays))
-            line = f"  {kind:6} ours {1e6 * mine[kind]['seconds'] / frames:7.1f} us a frame, "
-            line += f"score {objective(arrays, mine[kind]['tokens'], model):9.3f}"
-            if theirs:
-                line += f" | {name} {1e6 * theirs[kind]['seconds'] / frames:8.1f} us, score "
-                line += f"{objective(arrays, theirs[kind]['tokens'], model):9.3f}"
-                line += f" | {theirs[kind]['seconds'] / mine[kind]['seconds']:.1f} x as fast"
-            print(line, flush=True)
-
-
-def time_threads(inputs, lm):
+def time_threads(arguments, lm):
     """Time batches on one thread and on two, beside hashing on as many: what the machine has to give just now."""
-    arrays = [array for arrays in inputs.values() for array in arrays] * 4
+    arrays = read_arrays(arguments.folder) * 4
+    labels = json.loads((arguments.folder / "labels.json").read_text(encoding="utf-8"))
     data = bytes(60_000_000)
     works = {"hashing": lambda threads: on_threads(lambda: hashlib.sha256(data), threads)}
     for name, model in (("no model", None), ("model", lm)):
-        decoders = {threads: ours(model, "penalise", threads) for threads in (1, 2)}
+        prepare = ours(labels, model)
+        decoders = {threads: prepare(100, "-10/10", threads=threads) for threads in (1, 2)}
         works[name] = lambda threads, decoders=decoders: decoders[threads](arrays)
     seconds = {}
     for _ in range(ROUNDS):
@@ -265,29 +298,24 @@ def time_start():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", type=Path, help="lines of lower-case text to make log-probs of")
-    parser.add_argument("--log-probs", type=Path, help="a .npz of real log-probs instead")
-    parser.add_argument("--lm", type=Path, help="an ARPA model of words")
-    parser.add_argument("--utterances", type=int, default=10)
-    parser.add_argument("--flashlight-python", type=Path)
-    parser.add_argument("--pyctcdecode-python", type=Path)
-    parser.add_argument("--peer", choices=["flashlight", "pyctcdecode"], help=argparse.SUPPRESS)
+    parser.add_argument("folder", type=Path, help="written by an4_log_probs.py")
+    parser.add_argument("--lm", type=Path, help="an ARPA model of words, in place of the folder's lm.arpa")
+    parser.add_argument("--beams", default="10,100,500")
+    parser.add_argument("--peer-python", type=Path)
+    parser.add_argument("--decoder", choices=list(DECODERS), help=argparse.SUPPRESS)
+    parser.add_argument("--skip", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.peer:
-        peer_main(arguments)
+    if arguments.decoder:
+        beam_size = int(arguments.beams)
+        print(json.dumps(measure(arguments.decoder, arguments.folder, arguments.lm, beam_size, arguments.skip)))
         return
-    if not arguments.text and not arguments.log_probs:
-        parser.error("give --text or --log-probs")
-    inputs = make_inputs(arguments)
-    print({kind: f"{len(arrays)} utterances, {sum(map(len, arrays))} frames" for kind, arrays in inputs.items()})
-    pythons = {"flashlight": arguments.flashlight_python, "pyctcdecode": arguments.pyctcdecode_python}
+    lm = arguments.lm or arguments.folder / "lm.arpa"
     print("without a language model")
-    compare(inputs, None, pythons)
-    if arguments.lm:
-        print(f"with {arguments.lm.name}")
-        compare(inputs, arguments.lm, pythons)
+    compare(arguments, None)
+    print(f"with {lm.name}")
+    compare(arguments, lm)
     print("threads")
-    time_threads(inputs, arguments.lm)
+    time_threads(arguments, lm)
     print("first use")
     time_start()
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoder import align, alignment
+from asr.decoder.alignment import STAR
 from asr.errors import DecodingError
 
 LABELS = ["_", "a", "b", " "]
@@ -55,6 +56,38 @@ def test_it_is_the_best_of_all_paths(monkeypatch, spacing):
                 spans.append((token, t, t + frames, pytest.approx(mean)))
             t += frames
         assert [(s.token, s.start_seconds, s.end_seconds, s.confidence) for s in result.tokens] == spans
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_star_stands_for_the_most_probable_label_of_each_of_its_frames(seed):
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(1, 3, 3).tolist()
+    tokens[int(rng.integers(0, 3))] = STAR
+    log_probs = random_log_probs(6, 3, seed)
+    # A path of one more label, which is said with the probability of the best of the others.
+    starred = np.hstack([log_probs, log_probs.max(axis=1, keepdims=True)])
+    score, _ = best_path(starred, [3 if token == STAR else token for token in tokens])
+    result = align(log_probs, tokens, ["_", "a", "b"])
+    assert result.score == pytest.approx(score, abs=1e-4)
+    assert [span.text for span in result.tokens] == ["*" if token == STAR else "_ab"[token] for token in tokens]
+    # The times are those of a path with this score (where the best label is the blank, there are several).
+    path = np.zeros(6, int)
+    for span in result.tokens:
+        path[int(span.start_seconds) : int(span.end_seconds)] = span.token
+    assert starred[np.arange(6), path].sum() == pytest.approx(score, abs=1e-4)
+
+
+def test_a_star_is_a_word_unless_it_is_a_label():
+    log_probs = peaked([1, 2, 3, 2, 1, 3, 1], 4)
+    words = align(log_probs, "ab * a", LABELS).words
+    assert [word.text for word in words] == ["ab", "*", "a"]
+    # The stretch may begin and end anywhere between its neighbours.
+    assert words[0].end_seconds <= words[1].start_seconds < words[1].end_seconds <= words[2].start_seconds
+    assert words[2].end_seconds == 14
+    labels = ["_", "a", "*", " "]
+    assert align(peaked([1, 3, 2], 4), "a *", labels) == align(peaked([1, 3, 2], 4), [1, 3, 2], labels)
+    with pytest.raises(DecodingError, match="a label of its own"):
+        align(peaked([1], 4), [STAR], labels)
 
 
 @settings(max_examples=30, deadline=None)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel, align, log_softmax
+from asr.decoder import BeamOptions, BeamSearchDecoder, GreedyDecoder, Labels, NGramModel, align, log_softmax
 from asr.errors import DecodingError
 from tests.decoder.brute_force import (
     ARPA,
@@ -166,3 +166,80 @@ def test_times_and_confidences_are_those_of_forced_alignment(seed, lm):
             assert word.confidence == pytest.approx(expected.confidence, abs=1e-6)
         times = [time for word in hypothesis.words for time in (word.start_seconds, word.end_seconds)]
         assert times == sorted(times)
+
+
+@pytest.mark.parametrize("context", ["ab a", "zz", ""])
+def test_the_language_model_goes_on_from_what_was_said_before(lm, context):
+    log_probs = random_log_probs(6)
+    decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING, lm=lm).with_options(oov="allow")
+    before = context.split()
+
+    def bonus(words):
+        language = lm.score([*before, *words]) - lm.score(before, eos=False)
+        return NO_PRUNING.alpha * language + NO_PRUNING.beta * len(words)
+
+    hypotheses = decoder(log_probs, context=context)
+    assert_same(hypotheses, brute_force(log_probs, bonus=bonus, empty_score=EMPTY_SCORE))
+    stream = decoder.stream(context=context)
+    stream.push(log_probs[:3])
+    stream.push(log_probs[3:])
+    assert stream.finish() == hypotheses
+    # A hypothesis is as good a context as its text, and what it goes on to is another's context.
+    last = next(hypothesis for hypothesis in decoder(log_probs) if hypothesis.text == "a ba")
+    assert decoder(log_probs, context=last) == decoder(log_probs, context="a ba")
+
+
+def test_a_model_of_tokens_goes_on_from_a_hypothesis(tmp_path):
+    path = tmp_path / "tokens.arpa"
+    path.write_text(ARPA.replace("ab", "b").replace("ba", "|"))
+    decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING, lm=NGramModel.read(path), lm_level="token")
+    log_probs = random_log_probs(7, num_frames=4)
+    plain = {hypothesis.tokens: hypothesis.lm_score for hypothesis in decoder(log_probs)}
+    last = next(hypothesis for hypothesis in decoder(log_probs) if hypothesis.text == "b")
+    for hypothesis in decoder(log_probs, context=last):
+        names = [LABELS[token].replace(" ", "|") for token in hypothesis.tokens]
+        assert hypothesis.lm_score == pytest.approx(
+            decoder.lm.score(["b", *names]) - decoder.lm.score(["b"], eos=False)
+        )
+        assert hypothesis.tokens in plain
+    with pytest.raises(DecodingError, match="expected a hypothesis"):
+        decoder(log_probs, context="b")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "labels",
+    [
+        # One alphabet as three toolkits write it.
+        Labels(SUBWORDS),
+        Labels.from_nemo(SUBWORDS[1:]),
+        Labels.from_huggingface({"[PAD]": 0, "a": 1, "##b": 2, "ba": 3, "##a": 4}),
+        # Of NeMo's, with the mark as a label of its own.
+        Labels.from_nemo(["▁", "b", "▁ba", "a"]),
+    ],
+    ids=["marks", "nemo", "continuation", "lone mark"],
+)
+def test_subwords(lm, labels, seed):
+    log_probs = random_log_probs(seed, num_labels=5)
+    texts = ["<blank>", *(text for i, text in enumerate(labels.texts) if i != labels.blank)]
+    columns = np.roll(log_probs, -1, axis=1) if labels.blank == 4 else log_probs
+    decoder = BeamSearchDecoder(labels, options=NO_PRUNING, lm=lm).with_options(oov="allow")
+    assert_same(decoder(columns), brute_force(log_probs, texts, lm_bonus(lm, NO_PRUNING)))
+
+
+def test_bytes_are_put_together():
+    labels = Labels(["<blank>", "▁", "<0xC3>", "<0xA9>", "t"])
+    said = {(2, 3, 4, 2, 3): "été", (1, 4, 2, 3, 1, 4): "té t", (4, 2): "t\ufffd", (3, 2, 3): "\ufffdé"}
+    for tokens, text in said.items():
+        path = [x for token in tokens for x in (token, 0)]
+        probs = np.full((len(path), 5), 0.01)
+        probs[np.arange(len(path)), path] = 0.96
+        for decoder in (GreedyDecoder(labels), BeamSearchDecoder(labels)):
+            assert decoder(np.log(probs))[0].text == text
+    # Words, too, are spelled in bytes where their characters have no label.
+    log_probs = random_log_probs(3, num_frames=6, num_labels=5)
+    closed = BeamSearchDecoder(labels, options=NO_PRUNING, lexicon=["é", "té"])(log_probs)
+    free = BeamSearchDecoder(labels, options=NO_PRUNING)(log_probs)
+    expected = {h.text: h.score for h in free if set(h.text.split()) <= {"é", "té"}}
+    assert "té é" in expected
+    assert_same(closed, expected)

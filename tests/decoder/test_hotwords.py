@@ -17,6 +17,7 @@ from tests.decoder.brute_force import (
     assert_same,
     brute_force,
     hotword_bonus,
+    labellings,
     lm_bonus,
     random_log_probs,
 )
@@ -118,3 +119,39 @@ def test_a_hotword_within_another_keeps_its_credit():
     prefix = stream._state.prefixes[stream._state.beams[0, 0]["prefix"]]
     assert stream.stable_text + " " + stream.partial_text == "new yo"
     assert prefix["look_ahead"] == pytest.approx(20 * 2 / 5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("first", [None, {"a": 1.5, "b a": 2.0}])
+def test_hotwords_that_change_during_a_stream(seed, first):
+    log_probs, then = random_log_probs(seed), {"a": 2.0, "a b": 3.0, "bb": -1.0}
+    stream = BeamSearchDecoder(LABELS, options=NO_PRUNING).stream(hotwords=first)
+    stream.push(log_probs[:2])
+    stream.set_hotwords(then)
+    stream.push(log_probs[2:])
+    # In two frames any two different labels may have been said, and a word that ended with them.
+    expected = {}
+    for tokens, log_p in labellings(log_probs).items():
+        words, bonus, start = [], 0.0, 0
+        for end in [*(i for i, token in enumerate(tokens) if token == 1), len(tokens)]:
+            if start < end:
+                words.append("".join(LABELS[token] for token in tokens[start:end]))
+                weights = then if end >= 2 or end == len(tokens) else first or {}
+                said = " ".join(words)
+                bonus += sum(w for phrase, w in weights.items() if f" {said}".endswith(f" {phrase}"))
+            start = end + 1
+        text = " ".join(words)
+        expected[text] = max(expected.get(text, -np.inf), log_p + bonus)
+    assert_same(stream.finish(), expected)
+
+
+def test_hotwords_that_come_and_go_leave_nothing():
+    log_probs = random_log_probs(8)
+    decoder = BeamSearchDecoder(LABELS, options=NO_PRUNING)
+    for cut in range(1, 4):
+        stream = decoder.stream()
+        stream.set_hotwords({"b": 1e-6, "a ab": 1e-6})
+        stream.push(log_probs[:cut])
+        stream.set_hotwords(None)
+        stream.push(log_probs[cut:])
+        assert_same(stream.finish(), brute_force(log_probs))

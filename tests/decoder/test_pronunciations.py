@@ -162,3 +162,31 @@ def test_priors_of_greedy_decoding():
         for make in (GreedyDecoder, BeamSearchDecoder):
             with pytest.raises(DecodingError, match=message):
                 make(labels, label_priors=wrong)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spelled_words_without_delimiters(seed):
+    log_probs = random_log_probs(seed, num_frames=4, num_labels=len(PHONES))
+    options = {"unlisted": "spell", "oov_score": -1.3}
+    decoder = BeamSearchDecoder(PHONES, options=NO_PRUNING, lexicon=Lexicon.from_entries(ENTRIES))
+    listed = {spelling for _, spelling, _ in ENTRIES}
+
+    def divisions(names):
+        """All ways to read labels as words, each one listed or spelled, with what they cost."""
+        if not names:
+            yield (), 0.0
+        for end in range(1, len(names) + 1):
+            first = names[:end]
+            words = [(word, weight) for word, spelling, weight in ENTRIES if spelling == first]
+            if first not in listed:
+                words = [(f"<{'-'.join(first)}>", -1.3)]
+            for (word, weight), (rest, cost) in itertools.product(words, divisions(names[end:])):
+                yield (word, *rest), weight + cost
+
+    best = {}
+    for tokens, log_p in labellings(log_probs).items():
+        for words, cost in divisions(tuple(PHONES[token] for token in tokens)):
+            text = " ".join(words)
+            best[text] = max(best.get(text, -np.inf), log_p + cost)
+    assert any("<" in text and "<" not in text.split()[-1] for text in best)
+    assert_same(decoder.with_options(**options)(log_probs), best)

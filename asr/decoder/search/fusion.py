@@ -155,15 +155,17 @@ def spell(scorer, word, token):  # type: ignore[no-untyped-def]
 
 @part
 def follow(scorer, word, hot, token, entry):  # type: ignore[no-untyped-def]
-    """Return the node in the trie and the hotwords' state after one more token, as `extend` does.
+    """Return the node in the trie and the hotwords' state after one more token, as `extend` does, and the entry.
 
-    `entry` may come from a search that knew fewer words.
+    `entry` may come from a search that knew fewer words, or none; what is returned is this one's.
     """
+    if scorer.is_neutral:
+        return np.int64(WORD_START), np.int64(0), np.int64(NOT_ENDED)
     if entry == UNLISTED or (entry == NOT_ENDED and scorer.tokens[token].begins_word):
         entry = first_entry(scorer, word)
     if entry != NOT_ENDED:
         hot, word = next_hot_state(scorer, hot, number_of(scorer, entry)), np.int64(WORD_START)
-    return spell(scorer, word, token), hot
+    return spell(scorer, word, token), hot, entry
 
 
 @part

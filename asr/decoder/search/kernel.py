@@ -104,13 +104,15 @@ def follow_again(scorer, state, said):  # type: ignore[no-untyped-def]
     prefixes = state.prefixes
     word, hot = np.int64(WORD_START), np.int64(0)
     for k in range(len(said)):
-        word, hot = follow(scorer, word, hot, np.int64(said[k, 0]), np.int64(said[k, 1]))
+        word, hot, _ = follow(scorer, word, hot, np.int64(said[k, 0]), np.int64(said[k, 1]))
     for i in range(state.counts[PREFIXES]):
         prefix = prefixes[i]
         if i > 0:
             parent = prefixes[prefix.parent]
             word, hot = np.int64(parent.word), np.int64(parent.hot)
-            word, hot = follow(scorer, word, hot, np.int64(prefix.token), np.int64(prefix.entry))
+            word, hot, entry = follow(scorer, word, hot, np.int64(prefix.token), np.int64(prefix.entry))
+            # A prefix is found again by its entry: under another one its probability would be split in two.
+            prefix.entry = entry
         prefix.word, prefix.hot = word, hot
         prefix.look_ahead, prefix.end_ceiling, prefix.letter_ceiling = 0.0, 0.0, 0.0
         if not scorer.is_neutral:
