@@ -16,6 +16,8 @@ from asr.tokenizer import BLANK, PhoneTokenizer
 from asr.transcription.pronouncing import own_lexicon, phone_labels
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from asr.decoder import Hotwords, Lexicon, NGramModel
 
 # From log-probabilities (T, V) to readings, best first.
@@ -89,8 +91,6 @@ class DecodingOptions:
         weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
         if self.lm is None and weighs:
             raise UsageError(f"{', '.join(weighs)}: for a language model, and lm is none")
-        if self.prior_weight is not None and self.label_priors is None:
-            raise UsageError(f"prior_weight is {self.prior_weight}, and there are no label_priors that it could weigh")
         if self.beam_size == 1 and self.needs_beam:
             raise UsageError(
                 f"{', '.join(self._of_beam_search())} is for beam search, and a beam size of 1 means greedy decoding: "
@@ -156,13 +156,13 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     """
     tokens = bundle.tokenizer.tokens
     beam_size = options.beam_size_for(bundle)
-    asked = {"prior_weight": options.prior_weight, "blank_scale": options.blank_scale}
-    scales = {name: value for name, value in asked.items() if value is not None}
+    scales = _scales(bundle, options)
+    priors = _label_priors(bundle, options, scales.get("prior_weight"))
     if beam_size == 1:
         return GreedyDecoder(
             phone_labels(bundle.tokenizer) if isinstance(bundle.tokenizer, PhoneTokenizer) else Labels(tokens, BLANK),
             frame_seconds=bundle.frame_seconds,
-            label_priors=options.label_priors,
+            label_priors=priors,
             **scales,  # type: ignore[arg-type]
         )
     from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
@@ -178,7 +178,8 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
             f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by lm"
         )
     hotwords = _hotwords(bundle, options)
-    weights = {name: tuned[name] for name in ("alpha", "beta") if name in tuned} | given | scales
+    of_model = ("alpha", "beta", "oov_score", "empty_score")
+    weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales
     try:
         beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **weights)  # type: ignore[arg-type]
     except DecodingError as error:
@@ -198,10 +199,32 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
                 lm_level=level,
                 lexicon=_lexicon(bundle, options, hotwords),
                 hotwords=hotwords,
-                label_priors=options.label_priors,
+                label_priors=priors,
             )
         except UserWarning as warning:
             raise DecodingError(f"{path}: does not fit model {bundle.name}: {warning}") from None
+
+
+def _scales(bundle: Bundle, options: DecodingOptions) -> dict[str, float]:
+    """Return the weight of the label priors and the scale of the blank, where they are given or the bundle has them."""
+    asked = {"prior_weight": options.prior_weight, "blank_scale": options.blank_scale}
+    own = {name: bundle.decoding[name] for name in asked if name in bundle.decoding}
+    return own | {name: value for name, value in asked.items() if value is not None}
+
+
+def _label_priors(
+    bundle: Bundle, options: DecodingOptions, weight: float | None
+) -> "Sequence[float] | NDArray[np.float32] | None":
+    """Return the label priors: those given, or the bundle's own where they have a weight."""
+    if options.label_priors is not None or weight is None:
+        return options.label_priors
+    own = bundle.label_priors()
+    if own is None:
+        raise UsageError(
+            f"prior_weight is {weight}, and there are no label_priors that it could weigh: bundle {bundle.name} has "
+            "none of its own"
+        )
+    return own
 
 
 def _lexicon(bundle: Bundle, options: DecodingOptions, hotwords: "Hotwords") -> "Lexicon | None":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shutil
 import threading
 from pathlib import Path
 
@@ -155,3 +156,19 @@ def test_a_language_model_of_another_alphabet_is_refused(tmp_path):
     path.write_text("no model")
     with pytest.raises(DecodingError, match="lm"):
         asr.load("an4", lm=str(path))
+
+
+def test_the_bundles_own_priors_are_weighed(tmp_path, example):
+    with pytest.raises(UsageError, match=r"no label_priors that it could weigh: bundle an4 has none"):
+        asr.load("an4", prior_weight=0.3)
+    bundle = tmp_path / "an4"
+    shutil.copytree(Path(asr.__file__).parent / "models" / "an4", bundle)
+    size = len(asr.Bundle.load("an4").tokenizer)
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(size))
+    np.save(bundle / "label_priors.npy", np.log(shares).astype(np.float32))
+    given = asr.load("an4", prior_weight=10.0, label_priors=np.log(shares).tolist(), threads=1)
+    own = asr.load(bundle, prior_weight=10.0, threads=1)
+    without = asr.load("an4", threads=1)
+    texts = [model.transcribe(example, source_rate=RATE).text for model in (own, given, without)]
+    assert texts[0] == texts[1] != texts[2]
