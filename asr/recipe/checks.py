@@ -190,7 +190,7 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreem
 
 def can_write(tokenizer: Tokenizer, store: "Store") -> NDArray[np.bool_]:
     """Return which transcripts of a store `tokenizer` can encode, ``(N,)`` bool."""
-    return np.fromiter((not tokenizer.unknown(text) for text in store.texts), dtype=bool, count=len(store))
+    return np.fromiter((not tokenizer.unknown(text) for text in store.texts), dtype=bool)
 
 
 def _unknown(tokenizer: Tokenizer, store: "Store", max_disagreement: float | None) -> Found:
