@@ -187,6 +187,8 @@ def pronounce(
             found = list(known[word])
         elif model:
             found = model.pronounce(word, nbest)
+            if not found:
+                raise DataError(f"no letter of {word!r} sounds, as {g2p} guesses; add it to a lexicon with its phones")
         else:
             raise DataError(f"{lexicon} does not list {word!r}; give --g2p, a model that guesses (asr lexicon train)")
         for said in found:

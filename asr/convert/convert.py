@@ -41,7 +41,7 @@ def convert(
         What the card says; the name is that of the source by default, and the language "en". Of a model of several
         languages, such as MMS, the language tells which of its vocabularies is meant.
     blank : int, optional
-        The column of the blank, where it cannot be told.
+        The column of the blank, where it cannot be told; of ONNX files alone.
     force : bool
         Whether a model in `out` is replaced.
 
@@ -55,7 +55,7 @@ def convert(
     ModelError
         If the source is no CTC model that is known here; the message says what it is, and what to do.
     UsageError
-        If there is no such source, or `out` is in use.
+        If there is no such source, `out` is in use, or the blank is given of a model that states it.
     MissingExtraError
         If torch or transformers are needed and not there.
     """
@@ -71,6 +71,8 @@ def convert(
         graph = source if source.is_file() else None
         draft = read_onnx_folder(folder, graph=graph, blank=blank, language=language)
         return draft.write(out, facts, force=force)
+    if blank is not None:
+        raise UsageError(f"--blank is {blank}; of models that transformers saved, config.json states it: leave it out")
     return _from_hugging_face(folder, out, facts, language, force=force)
 
 

@@ -61,6 +61,8 @@ def _entries(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Entry]:
             continue
         if "#" in fields:
             del fields[fields.index("#") :]
+            if not fields:
+                continue
         word, *phones = fields
         log_weight = 0.0
         if len(phones) > 1 and WEIGHT.match(phones[0]):

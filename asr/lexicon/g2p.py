@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +100,7 @@ class G2P:
         -------
         list of Pronunciation
             Log-weights are natural logarithms of P(phones | word), as far as the beam has kept them: over all that are
-            found the probabilities add up to one.
+            found the probabilities add up to one. Empty where no letter of the word sounds.
 
         Raises
         ------
@@ -199,7 +198,8 @@ class G2P:
             raise DataError(
                 f"cannot read the pronunciation model {path}: {error.strerror or error}; asr lexicon train makes one"
             ) from None
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:
+        # What zipfile, zlib and NumPy raise on damaged files has no common base class.
+        except Exception as error:
             raise DataError(f"{path}: is no pronunciation model, or damaged ({error}); train it again") from None
         words = ["<unk>", "<s>", "</s>", *map(str, range(len(named)))]
         return cls([(letter, tuple(said)) for letter, *said in named], NGramModel.from_levels(words, levels))
@@ -216,15 +216,15 @@ def extend(
         The log-weights of guesses are below the most likely one's, which has 0, where there are several.
     added : list of str
     left_out : list of str
-        Words with letters that the model does not know.
+        Words with letters that the model does not know, or of which no letter sounds.
     """
     missing = lexicon.missing(words)
     added = [word for word in missing if model.can_pronounce(word)]
     guessed = [
-        (word, said.phones, said.log_weight - best.log_weight)
+        (word, said.phones, said.log_weight - readings[0].log_weight)
         for word in added
-        for best, *others in [model.pronounce(word, nbest)]
-        for said in (best, *others)
+        for readings in [model.pronounce(word, nbest)]
+        for said in readings
     ]
     spoken = {word for word, _, _ in guessed}
     left_out = [word for word in missing if word not in spoken]

@@ -1,6 +1,7 @@
 """Where lexicons come from: files, addresses, and CMUdict by its name."""
 
 import hashlib
+import http.client
 import tempfile
 import urllib.error
 import urllib.request
@@ -49,7 +50,7 @@ def _download(url: str, sha256: str = "") -> PronouncingDictionary:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             content = response.read()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise DataError(
             f"cannot download the lexicon {url}: {reason}; download it in another way and give its path"
@@ -57,7 +58,7 @@ def _download(url: str, sha256: str = "") -> PronouncingDictionary:
     if sha256 and (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise DataError(f"{url}: got a file with the SHA-256 {found}; expected {sha256}: download it again")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / url.rpartition("/")[2]
+        path = Path(folder) / (url.rpartition("/")[2] or "lexicon")
         path.write_bytes(content)
         return read_lexicon(path)
 

@@ -169,7 +169,7 @@ class Server:
                 return Response(status_code=CLIENT_GONE)
             stack.callback(form.file.file.close)
             model = self.engine.model(form.model)
-            if form.language and form.language.partition("-")[0].lower() != model.bundle.language:
+            if not model.speaks(form.language):
                 raise ApiError(
                     400,
                     f"language is {form.language!r}; model {model.name!r} knows {model.bundle.language!r}.",
@@ -178,11 +178,11 @@ class Server:
             job = _Job(self, model, form)
             watcher = asyncio.create_task(job.watch(request))
             stack.callback(watcher.cancel)
-            if form.stream:
-                first = await job.first_event()
-                # The answer goes on after this function ends: the place is given back with its last event.
-                return StreamingResponse(job.events(first, stack.pop_all()), media_type="text/event-stream")
             try:
+                if form.stream:
+                    first = await job.first_event()
+                    # The answer goes on after this function ends: the place is given back with its last event.
+                    return StreamingResponse(job.events(first, stack.pop_all()), media_type="text/event-stream")
                 return make_response(await job.transcript(), form)
             except ClientGone:
                 return Response(status_code=CLIENT_GONE)
@@ -213,7 +213,13 @@ class _Job:
             lambda segment: _call(loop, self._heard, segment),
         )
         self._task = asyncio.create_task(server.engine.run(model, work, self._gone))
-        self._task.add_done_callback(lambda _: self._segments.put_nowait(None))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Transcript]) -> None:
+        self._segments.put_nowait(None)
+        if not task.cancelled():
+            # Where the client has gone nobody else asks for it, and asyncio would report that.
+            task.exception()
 
     def _heard(self, segment: Segment) -> None:
         if not self._has_words:

@@ -1,10 +1,9 @@
 """One network for all requests: what they bring at about the same time runs together."""
 
-import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,7 +45,8 @@ class BatchingRuntime:
         self.name = runtime.name
         # Callers need not sort by length: it is done here, over all of them.
         self.batches = False
-        self.batch_sizes: queue.SimpleQueue[int] = queue.SimpleQueue()
+        # Called with the number of utterances of each batch that has run.
+        self.on_batch: Callable[[int], None] = lambda size: None
         self._runtime = runtime
         self._changed = threading.Condition()
         self._callers: deque[deque[_Job]] = deque()
@@ -95,7 +95,7 @@ class BatchingRuntime:
                 continue
             for job, log_probs in zip(jobs, results, strict=True):
                 job.result.set_result(log_probs)
-            self.batch_sizes.put(len(jobs))
+            self.on_batch(len(jobs))
 
     def _next_jobs(self) -> list[_Job]:
         """Wait for work, and return a batch of it; none at the end."""

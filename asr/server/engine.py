@@ -83,6 +83,11 @@ class ServedModel:
                 self.can_stream = False
                 logger.warning("model %r hears utterances as a whole: %s", name, error)
 
+    def speaks(self, language: str) -> bool:
+        """Return whether the model's language is this one, by its code, in whatever region; empty means any."""
+        codes = [code.partition("-")[0].lower() for code in (language, self.bundle.language)]
+        return not language or codes[0] == codes[1]
+
     def decoder(self, decoding: DecodingOptions) -> Decoder:
         """Return the decoder of these options.
 

@@ -187,6 +187,9 @@ def parse_form(form: FormData) -> TranscriptionForm:
         raise ApiError(400, f"got {len(keywords)} keywords; expected at most {MAX_KEYWORDS}.", param="keywords")
     beam_size = _number(form, "x_beam_size", 1, MAX_BEAM_SIZE)
     nbest = _number(form, "x_nbest", 1, MAX_BEAM_SIZE)
+    if nbest is not None and nbest > 1 and (stream or response_format != "json"):
+        shape = "stream" if stream else response_format
+        raise ApiError(400, f"x_nbest needs response_format json without stream; got {shape}.", param="x_nbest")
     lm = _text(form, "x_lm") or "own"
     if lm not in ("own", "none"):
         # A path would be one on the server: nothing that a client names is opened.

@@ -1,7 +1,5 @@
 """What Prometheus asks a server: requests, queue, batches, speed."""
 
-import queue
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
@@ -14,11 +12,10 @@ class Metrics:
     Parameters
     ----------
     engine : Engine
-        Whose places and batches are counted when the figures are asked for.
+        Whose places and batches are counted.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "asr_requests", "Requests answered.", ["route", "status"], registry=self._registry
@@ -40,24 +37,19 @@ class Metrics:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=self._registry,
         )
-        self._batches = Histogram(
+        batches = Histogram(
             "asr_batch_utterances",
             "Utterances that ran through the network together.",
             ["model"],
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=self._registry,
         )
+        for name, model in engine.models.items():
+            model.network.on_batch = batches.labels(name).observe
         places = Gauge("asr_places_taken", "Requests that are read, wait or run.", registry=self._registry)
         places.set_function(lambda: engine.places.taken)
         Gauge("asr_places", "Places for requests.", registry=self._registry).set(engine.places.count)
 
     def text(self) -> bytes:
         """Return all figures in Prometheus's text format."""
-        for name, model in self._engine.models.items():
-            while True:
-                try:
-                    size = model.network.batch_sizes.get_nowait()
-                except queue.Empty:
-                    break
-                self._batches.labels(name).observe(size)
         return generate_latest(self._registry)

@@ -129,7 +129,7 @@ class RealtimeSession:
         settings = updated(self._settings, event.get("session"))
         model = self._engine.model(settings.model)
         language = model.bundle.language
-        if settings.language and settings.language.partition("-")[0].lower() != language:
+        if not model.speaks(settings.language):
             problem = f"The language is {settings.language!r}; model {model.name!r} knows {language!r}."
             raise ApiError(400, problem, param="session.audio.input.transcription.language", code="invalid_value")
         if replace(settings, include=()) != replace(self._settings, include=()):
@@ -251,7 +251,8 @@ class RealtimeSession:
     async def _send(self, kind: str, **fields: Any) -> None:
         event = {"type": kind, "event_id": _new_name("event"), **fields}
         try:
-            await self._socket.send_text(json.dumps(event, ensure_ascii=False))
+            # In ASCII: half a surrogate pair, which a client's JSON may hold, has no UTF-8.
+            await self._socket.send_text(json.dumps(event))
         except (WebSocketDisconnect, RuntimeError):
             raise ClientGone from None
 

@@ -48,8 +48,11 @@ class TurnDetection:
     def rules(self) -> EndpointRules:
         """The same for a listener."""
         milliseconds = self.silence_duration_ms if self.type == "server_vad" else EAGERNESS_MS[self.eagerness]
+        seconds = milliseconds / 1000
         return EndpointRules(
-            rule2=EndpointRule(True, milliseconds / 1000, 0.0),
+            # It holds after speech, too, and must not end an utterance sooner than was asked for.
+            rule1=EndpointRule(False, max(seconds, EndpointRules().rule1.min_trailing_silence), 0.0),
+            rule2=EndpointRule(True, seconds, 0.0),
             rule3=EndpointRule(False, 0.0, MAX_UTTERANCE_SECONDS),
         )
 

@@ -12,7 +12,18 @@ from asr.live import EndOfUtterance, Partial, Stable
 from asr.server.engine import ClientGone, Engine
 from asr.server.errors import ApiError
 from asr.server.forms import MAX_KEYWORDS
-from asr.server.streams import IDLE_SECONDS, Ear, EarOptions, Heard, decode_samples, open_ear, place_for_stream, text_of
+from asr.server.streams import (
+    IDLE_SECONDS,
+    MAX_RATE,
+    MIN_RATE,
+    Ear,
+    EarOptions,
+    Heard,
+    decode_samples,
+    open_ear,
+    place_for_stream,
+    text_of,
+)
 
 # Of clients that state none, as vosk-server's VOSK_SAMPLE_RATE.
 SAMPLE_RATE = 8_000
@@ -96,8 +107,9 @@ class VoskSession:
             # Older clients send a list as text.
             with suppress(ValueError):
                 phrases = json.loads(phrases)
-        if isinstance(rate, bool) or not isinstance(rate, int | float):
-            raise ApiError(400, f"sample_rate is {rate!r}; expected a number.")
+        # NaN and infinity, which Python's JSON has, are in no range.
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not MIN_RATE <= rate <= MAX_RATE:
+            raise ApiError(400, f"sample_rate is {rate!r}; expected {MIN_RATE} to {MAX_RATE} Hz.")
         if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
             raise ApiError(400, "phrase_list is no list of texts.")
         if len(phrases) > MAX_KEYWORDS:
@@ -110,9 +122,10 @@ class VoskSession:
         self._model = self._engine.model(model if isinstance(model, str) else "")
         keywords = tuple(" ".join(phrase.split()) for phrase in phrases if phrase.strip() and phrase != UNKNOWN)
         self._options = EarOptions(int(rate), keywords)
-        if self._ear is not None:
-            await self._ear.close()
-        self._ear, self._words, self._partial = await open_ear(self._engine, self._model, self._options), (), ""
+        ear, self._ear, self._words, self._partial = self._ear, None, (), ""
+        if ear is not None:
+            await ear.close()
+        await self._open_ear()
 
     async def _open_ear(self) -> Ear:
         if self._ear is None:

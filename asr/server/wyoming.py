@@ -40,7 +40,8 @@ class WyomingEvent:
 
     def to_bytes(self) -> bytes:
         """Return what is sent."""
-        data = json.dumps(self.data, ensure_ascii=False).encode()
+        # In ASCII: half a surrogate pair, which a client's JSON may hold, has no UTF-8.
+        data = json.dumps(self.data).encode()
         header = {"type": self.type, "version": asr.__version__, "data_length": len(data)}
         return json.dumps(header).encode() + b"\n" + data
 
@@ -154,8 +155,8 @@ class WyomingSession:
             case "transcribe":
                 self._model = self._engine.model(str(event.data.get("name") or ""))
                 language = str(event.data.get("language") or "")
-                known = self._model.bundle.language
-                if language and language.partition("-")[0].lower() != known:
+                if not self._model.speaks(language):
+                    known = self._model.bundle.language
                     raise ApiError(400, f"The language is {language!r}; model {self._model.name!r} knows {known!r}.")
             case "audio-start":
                 await self._begin(event)
@@ -170,8 +171,9 @@ class WyomingSession:
                 pass
 
     async def _begin(self, event: WyomingEvent) -> None:
-        if self._ear is not None:
-            await self._ear.close()
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            await ear.close()
         rate = event.data.get("rate")
         if type(rate) is not int:
             raise ApiError(400, f"The sound's rate is {rate!r}; expected a number of Hz.")
@@ -212,7 +214,7 @@ class WyomingSession:
                 if self._model.can_stream:
                     await self._send("transcript-chunk", text=space + text_of(event.words))
 
-    async def _send(self, kind: str, **data: Any) -> None:
+    async def _send(self, kind: str, /, **data: Any) -> None:
         self._writer.write(WyomingEvent(kind, data).to_bytes())
         await self._writer.drain()
 

@@ -62,9 +62,12 @@ def _guesses(bundle: Bundle, words: list[str]) -> dict[str, list[Entry]]:
     model, guessed = G2P.read(path), {}
     for word in words:
         try:
-            best, *others = model.pronounce(word, GUESSES)
+            readings = model.pronounce(word, GUESSES)
         except DataError as error:
             raise UsageError(str(error)) from None
+        if not readings:
+            raise UsageError(f"no letter of {word!r} sounds, as {path} guesses; add it to the lexicon with its phones")
+        best, *others = readings
         said = [best, *(other for other in others if other.probability >= LEAST_PROBABILITY)]
         guessed[word] = [Entry(word, phones, log_weight - best.log_weight) for phones, log_weight in said]
     return guessed

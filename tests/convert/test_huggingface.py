@@ -161,6 +161,8 @@ def test_what_is_no_ctc_model_or_unknown_is_refused(tmp_path):
         with pytest.raises(ModelError, match=message):
             convert(source, tmp_path / "bundle")
         (source / name).write_text(before)
+    with pytest.raises(UsageError, match="leave it out"):
+        convert(source, tmp_path / "bundle", blank=0)
     weights = source / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="cannot be loaded"):

@@ -44,6 +44,7 @@ def test_cmudict(tmp_path):
         ("hello\th e l l o |\n", Entry("hello", tuple("hello"))),
         ("to 0.25 T AH\n", Entry("to", ("T", "AH"), math.log(0.25))),
         ("to 1.0 T AH\n", Entry("to", ("T", "AH"))),
+        ("#\nto T AH\n\t# a comment\n", Entry("to", ("T", "AH"))),
         # The vowels of X-SAMPA may be digits.
         ("peu\tp 2\r\n", Entry("peu", ("p", "2"))),
         ("deux 2\n", Entry("deux", ("2",))),

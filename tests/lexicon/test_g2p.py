@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections import defaultdict
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -136,6 +137,14 @@ def test_extending_leaves_what_is_listed(model):
     assert larger["taka"][0].log_weight == 0.0
 
 
+def test_words_of_silent_letters_are_left_out():
+    lexicon = PronouncingDictionary([("ha", ["A"]), ("ah", ["A"]), ("a", ["A"]), ("bah", ["B", "A"])])
+    model = G2P.train(lexicon, order=2)
+    assert model.pronounce("h") == []
+    _, added, left_out = extend(lexicon, ["h", "ab"], model)
+    assert (added, left_out) == (["ab"], ["h"])
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"no such thing"])
 def test_files_that_are_no_models(tmp_path, content):
     (tmp_path / "g2p.npz").write_bytes(content)
@@ -147,6 +156,12 @@ def test_files_that_are_no_models(tmp_path, content):
 
 def test_a_file_that_is_damaged_within(tmp_path, model):
     model.write(tmp_path / "g2p.npz")
+    whole = bytearray((tmp_path / "g2p.npz").read_bytes())
+    for place in range(0, len(whole), 7):
+        (tmp_path / "other.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        # Some bytes mean nothing.
+        with suppress(DataError):
+            G2P.read(tmp_path / "other.npz")
     with np.load(tmp_path / "g2p.npz") as file:
         arrays = dict(file)
     for name, value in (("words2", arrays["words2"] + 100), ("children1", arrays["children1"] + 1), ("format", "x")):

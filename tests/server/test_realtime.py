@@ -20,6 +20,7 @@ pytest.importorskip("starlette", reason="needs the [server] extra")
 torch = pytest.importorskip("torch", reason="making a bundle needs the [train] extra")
 openai = pytest.importorskip("openai", reason="needs the openai client")
 websockets = pytest.importorskip("websockets.sync.client", reason="needs websockets")
+exceptions = pytest.importorskip("websockets.exceptions", reason="needs websockets")
 
 import asr  # noqa: E402
 from asr.bundle.bundle import Bundle  # noqa: E402
@@ -28,6 +29,7 @@ from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.live import EndOfUtterance, Listener, transcript_of  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
+from asr.server.engine import ServedModel  # noqa: E402
 from asr.server.realtime_settings import RealtimeSettings, TurnDetection, updated  # noqa: E402
 from asr.server.streams import CONTEXT_SECONDS, decode_samples  # noqa: E402
 from asr.tokenizer import CharTokenizer  # noqa: E402
@@ -215,6 +217,8 @@ def test_telephone_sound_is_g711():
         ("[1]", None),
         ({"type": ["x"]}, "type"),
         ({"type": "response.create"}, "type"),
+        # Half a surrogate pair is no text that could be sent back as UTF-8.
+        ({"type": "response.create", "event_id": "\ud800"}, "type"),
         ({"type": "input_audio_buffer.append", "audio": "§"}, "audio"),
         ({"type": "input_audio_buffer.append", "audio": 7}, "audio"),
         ({"type": "input_audio_buffer.append", "audio": "QUJD"}, "audio"),
@@ -232,12 +236,37 @@ def test_telephone_sound_is_g711():
 def test_errors_keep_the_session(address, event, param):
     with connect(address) as socket:
         hear_until(socket, "session.created")
-        socket.send(json.dumps({**event, "event_id": "mine"}) if isinstance(event, dict) else event)
+        socket.send(json.dumps({"event_id": "mine", **event}) if isinstance(event, dict) else event)
         error = hear_until(socket, "error")[-1].error
-        assert error["event_id"] == ("mine" if isinstance(event, dict) else None)
+        assert error["event_id"] == (event.get("event_id", "mine") if isinstance(event, dict) else None)
         assert param is None or error["param"] == param
         ask(socket, "input_audio_buffer.clear")
         assert hear_until(socket, "input_audio_buffer.cleared")[-1].type == "input_audio_buffer.cleared"
+
+
+def test_silence_is_as_long_as_was_asked_for():
+    rules = TurnDetection(silence_duration_ms=5000).rules
+    assert rules.ended(4.9, 10.0, has_speech=True) is None
+    assert rules.ended(5.0, 10.0, has_speech=True) == "silence"
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "expected"),
+    [("en", "en-GB", True), ("pt-BR", "pt-BR", True), ("pt-BR", "PT", True), ("en", "", True), ("en", "de", False)],
+)
+def test_languages_are_compared_without_their_regions(known, asked, expected):
+    model: Any = SimpleNamespace(bundle=SimpleNamespace(language=known))
+    assert ServedModel.speaks(model, asked) is expected
+
+
+def test_a_second_configuration_that_is_wrong_closes_a_vosk_client_with_a_reason(address):
+    url = address.replace("http", "ws")
+    with websockets.connect(url, additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+        socket.send(json.dumps({"config": {"model": "tiny"}}))
+        socket.send(json.dumps({"config": {"model": "tiny", "phrase_list": ["Ł"]}}))
+        with pytest.raises(exceptions.ConnectionClosedError) as caught:
+            socket.recv(timeout=20)
+    assert caught.value.rcvd.code == 1008
 
 
 def test_strangers_and_pages_of_others_are_refused(address):

@@ -142,6 +142,7 @@ def test_a_wrong_key_is_401_in_openais_shape(address):
         ({"file": b"RIFF", "language": "de"}, 400, "knows 'en'"),
         ({"file": b"RIFF", "x_lm": "/etc/passwd"}, 400, "own or none"),
         ({"file": b"RIFF", "x_beam_size": "-1"}, 400, "x_beam_size"),
+        ({"file": b"RIFF", "x_nbest": "2", "response_format": "verbose_json"}, 400, "x_nbest"),
         ({"file": b"RIFF", "known_speaker_names[]": "me"}, 400, "speakers"),
         ({"file": b"0" * 2_100_000}, 413, "2 MB"),
     ],
@@ -207,16 +208,18 @@ def test_requests_at_a_time_say_what_they_say_alone(client, transcript):
     assert answers == {number: alone[number % len(files)] for number in range(12)}
 
 
-def test_who_hangs_up_gives_back_the_place(address):
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_who_hangs_up_gives_back_the_place(address, stream):
     noise = io.BytesIO()
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 60).astype(np.float32)
     soundfile.write(noise, samples, 16_000, format="WAV", subtype="PCM_16")
-    body, headers = form(file=noise.getvalue()[:1_900_000])
+    body, headers = form(file=noise.getvalue()[:1_900_000], stream=stream)
     connection = http.client.HTTPConnection(address.removeprefix("http://"))
     connection.request("POST", "/v1/audio/transcriptions", body, headers)
     connection.close()
     for _ in range(100):
         if json.loads(send(address, "/readyz")[2])["taken"] == 0:
+            assert b'status="500"' not in send(address, "/metrics")[2]
             return
         time.sleep(0.1)
     pytest.fail("the place is not given back")

@@ -96,6 +96,8 @@ def test_vosks_commands(addresses):
         ('{"config": {"model": "/etc/passwd"}}', "does not exist"),
         ('{"config": {"sample_rate": "fast"}}', "sample_rate"),
         ('{"config": {"sample_rate": 1}}', "expected 4000"),
+        ('{"config": {"sample_rate": Infinity}}', "expected 4000"),
+        ('{"config": {"sample_rate": NaN}}', "expected 4000"),
         (b"odd", "whole samples"),
     ],
 )
