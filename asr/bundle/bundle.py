@@ -181,8 +181,11 @@ class Bundle:
             return None
         try:
             priors = np.load(path, allow_pickle=False).astype(np.float32)
-        except (ValueError, TypeError, EOFError, OSError) as error:
-            raise ModelError(f"{path}: cannot be read ({error}); export or install the bundle again") from None
+        # NumPy evaluates the header of a damaged file, and raises whatever that does.
+        except Exception as error:
+            raise ModelError(
+                f"{path}: cannot be read ({first_line(error)}); export or install the bundle again"
+            ) from None
         if priors.shape != (len(self.tokenizer),) or not (priors <= 0).all():
             raise ModelError(
                 f"{path}: has the shape {priors.shape}; expected natural logarithms of {len(self.tokenizer)} shares, "

@@ -45,7 +45,7 @@ def export_onnx(bundle: Bundle, directory: Path, precision: Precision = "float32
         raise UsageError(
             f"{directory} is the model's own folder, whose weights an ONNX export would replace; give another folder"
         )
-    _check_free(directory, force)
+    check_free(directory, force)
     graph = _build(bundle, bundle.described(), precision)
     with atomic_directory(directory) as new:
         (new / "model.onnx").write_bytes(graph)
@@ -87,7 +87,7 @@ def export_huggingface(
     if streaming and (reason := bundle.described().why_not_streaming):
         raise UsageError(f"model {bundle.name!r} cannot stream: {reason}")
     check_precision(bundle, precision or "float32")
-    _check_free(directory, force, bundle.graph.data_files)
+    check_free(directory, force, bundle.graph.data_files)
     weights = (bundle.directory / WEIGHTS).read_bytes() if bundle.model else b""
     digest = bundle.weights_sha256 or (hashlib.sha256(weights).hexdigest() if weights else "")
     bundle = dataclasses.replace(bundle, weights_sha256=digest)
@@ -142,8 +142,21 @@ def _build_streaming(bundle: Bundle, saved: bytes) -> bytes:
     )
 
 
-def _check_free(directory: Path, force: bool, data_files: tuple[str, ...] = ()) -> None:
-    """Refuse to write over what is there, but for an older export with `force`."""
+def check_free(directory: Path, force: bool, data_files: tuple[str, ...] = ()) -> None:
+    """Refuse to write over what is there, but for an older export with `force`.
+
+    Parameters
+    ----------
+    directory : Path
+    force : bool
+    data_files : tuple of str
+        Files of weights beside the graph, which belong to the export.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds what no export has written, or a model and `force` is not given.
+    """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     if not directory.is_dir():

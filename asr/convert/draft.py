@@ -8,8 +8,8 @@ from asr.bundle.bundle import GRAPHS, Bundle
 from asr.bundle.card import model_card
 from asr.bundle.front_end import WaveformConfig
 from asr.bundle.graph_config import GraphConfig
+from asr.bundle.publish import check_free
 from asr.bundle.runtime import OnnxRuntime
-from asr.errors import UsageError
 from asr.fbank import FbankConfig
 from asr.files import atomic_directory, write_text
 from asr.tokenizer import BLANK_TOKEN, LabelTokenizer, with_blank_first
@@ -69,11 +69,7 @@ class Draft:
         ModelError
             If what was written cannot be loaded.
         """
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            if not (out / "config.json").is_file() or not (out / "tokens.json").is_file():
-                raise UsageError(f"{out} holds something that is no model; give a new or empty folder")
-            if not force:
-                raise UsageError(f"{out} holds a model already; give another folder, or --force to replace it")
+        check_free(out, force, self.graph.data_files)
         tokenizer = LabelTokenizer(with_blank_first(self.tokens, self.blank, BLANK_TOKEN))
         bundle = Bundle(
             out, facts.name, self.description, self.features, None, None, tokenizer, licence=facts.licence,

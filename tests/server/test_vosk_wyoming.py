@@ -60,11 +60,11 @@ def test_vosks_test_client_hears_its_file(addresses, transcript):
         replies = []
         while data := file.readframes(int(file.getframerate() * 0.2)):
             socket.send(data)
-            replies.append(json.loads(socket.recv(timeout=20)))
+            replies.append(json.loads(socket.recv(timeout=90)))
         socket.send('{"eof" : 1}')
-        replies.append(json.loads(socket.recv(timeout=20)))
+        replies.append(json.loads(socket.recv(timeout=90)))
         with pytest.raises(exceptions.ConnectionClosedOK):
-            socket.recv(timeout=20)
+            socket.recv(timeout=90)
     assert all(set(reply) == {"partial"} or "text" in reply for reply in replies)
     words = [word for reply in replies for word in reply.get("result", [])]
     assert " ".join(reply["text"] for reply in replies if reply.get("text")) == " ".join(row["word"] for row in words)
@@ -79,14 +79,14 @@ def test_vosks_commands(addresses):
     with websockets.connect(addresses["ws"]) as socket:
         socket.send(json.dumps({"config": {"sample_rate": rate, "words": False, "phrase_list": ["q", "[unk]"]}}))
         socket.send(samples.tobytes())
-        socket.recv(timeout=20)
+        socket.recv(timeout=90)
         socket.send('{"reset":1}')
-        assert set(json.loads(socket.recv(timeout=20))) == {"text"}
+        assert set(json.loads(socket.recv(timeout=90))) == {"text"}
         socket.send(json.dumps({"config": {"sample_rate": rate, "max_alternatives": 3}}))
         socket.send(samples.tobytes())
-        socket.recv(timeout=20)
+        socket.recv(timeout=90)
         socket.send('{"eof":1}')
-        assert set(json.loads(socket.recv(timeout=20))["alternatives"][0]) == {"confidence", "result", "text"}
+        assert set(json.loads(socket.recv(timeout=90))["alternatives"][0]) == {"confidence", "result", "text"}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_vosks_clients_that_send_nonsense_are_closed_with_a_reason(addresses, me
     with websockets.connect(addresses["ws"]) as socket:
         socket.send(message)
         with pytest.raises(exceptions.ConnectionClosedError) as caught:
-            socket.recv(timeout=20)
+            socket.recv(timeout=90)
     assert caught.value.rcvd.code == 1008
     assert reason in caught.value.rcvd.reason.lower()
 
