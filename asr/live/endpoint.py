@@ -47,25 +47,22 @@ class EndpointRule:
 
 @dataclass(frozen=True)
 class EndpointRules:
-    """The rules; an utterance ends as soon as one holds.
+    """The rules; an utterance ends as soon as one holds. Silence is where the network's best label is the blank.
 
     Parameters
     ----------
     rule1, rule2, rule3 : EndpointRule
         For nothing said at all, for a pause after speech, and for speech without a pause.
-    silence_db : float, optional
-        What is quieter, in dB of full scale, is silence, whatever the network makes of it. Otherwise silence is where
-        the network's best label is the blank.
     """
 
     rule1: EndpointRule = field(default_factory=lambda: EndpointRule(False, 2.4, 0.0))
     rule2: EndpointRule = field(default_factory=lambda: EndpointRule(True, 1.2, 0.0))
     rule3: EndpointRule = field(default_factory=lambda: EndpointRule(False, 0.0, 20.0))
-    silence_db: float | None = None
 
     def ended(self, trailing_silence: float, length: float, *, has_speech: bool) -> Reason | None:
         """Return why the utterance has ended, or None if it goes on; times in seconds."""
-        for rule, reason in ((self.rule1, "silence"), (self.rule2, "silence"), (self.rule3, "length")):
-            if rule.holds(trailing_silence, length, has_speech=has_speech):
-                return "silence" if reason == "silence" else "length"
+        if any(rule.holds(trailing_silence, length, has_speech=has_speech) for rule in (self.rule1, self.rule2)):
+            return "silence"
+        if self.rule3.holds(trailing_silence, length, has_speech=has_speech):
+            return "length"
         return None

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from asr.bundle.runtime import Features, LogProbs, Runtime
 from asr.live import Event, Listeners
+from asr.transcription.recognition import BATCH_FRAMES
 
-# Feature frames that go through the network together, padding included: a minute of audio. More would make a short
-# request wait longer for a long one, and run hardly faster.
-BATCH_FRAMES = 6000
 # Utterances share a batch if the longest is at most this much longer than the shortest.
 MAX_STRETCH = 1.5
 # How long a batch waits for requests that are known to be on their way.
