@@ -9,6 +9,8 @@ below are loaded when they are first used: ``import asr`` alone costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from asr.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from asr.audio import AudioStream, AudioWarning, Waveform, load_audio
     from asr.bundle.bundle import Bundle
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from asr.transcription.transcribe import Transcriber, load
     from asr.transcription.transcript import Segment, Transcript
     from asr.wer import ErrorCounts, character_errors, word_errors
-
-__version__ = "0.1.0"
 
 _MODULES = {
     "AsrError": "errors",

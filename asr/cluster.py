@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from asr import __version__
 from asr.errors import AsrError, DataError, MissingExtraError
+from asr.version import __version__
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")

@@ -12,9 +12,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-import asr
 from asr.bundle.weights import KINDS, MATRIX, Weights, places, to_onnx
 from asr.model_config import MIN_STD, ModelConfig
+from asr.version import __version__
 
 OPSET = 17
 OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
@@ -86,7 +86,7 @@ class GraphBuilder:
         """Return what was collected as a checked model."""
         graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-        model.producer_name, model.producer_version = "ctc-asr", asr.__version__
+        model.producer_name, model.producer_version = "ctc-asr", __version__
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from asr import __version__
 from asr.cli import (
     align,
     compare,
@@ -23,6 +22,7 @@ from asr.cli import (
     tune,
 )
 from asr.console import run
+from asr.version import __version__
 
 app = typer.Typer(
     name="asr",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr import __version__
 from asr.cli import options
 from asr.errors import UsageError
+from asr.version import __version__
 
 if TYPE_CHECKING:
     from asr.bundle.bundle import Bundle

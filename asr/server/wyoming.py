@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import asr
 from asr.live import Stable
 from asr.server.engine import Engine
 from asr.server.errors import ApiError
 from asr.server.streams import IDLE_SECONDS, Ear, EarOptions, Heard, decode_samples, open_ear, place_for_stream, text_of
+from asr.version import __version__
 
 if TYPE_CHECKING:
     from asr.decoder import Word
@@ -42,7 +42,7 @@ class WyomingEvent:
         """Return what is sent."""
         # In ASCII: half a surrogate pair, which a client's JSON may hold, has no UTF-8.
         data = json.dumps(self.data).encode()
-        header = {"type": self.type, "version": asr.__version__, "data_length": len(data)}
+        header = {"type": self.type, "version": __version__, "data_length": len(data)}
         return json.dumps(header).encode() + b"\n" + data
 
 
@@ -228,7 +228,7 @@ def describe(engine: Engine) -> dict[str, Any]:
             "attribution": PROJECT,
             "installed": True,
             "description": model.bundle.description,
-            "version": asr.__version__,
+            "version": __version__,
         }
         for name, model in engine.models.items()
     ]
@@ -237,7 +237,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "description": "Speech to text, on this machine",
         "attribution": PROJECT,
         "installed": True,
-        "version": asr.__version__,
+        "version": __version__,
         "models": models,
         "supports_transcript_streaming": engine.model("").can_stream,
     }
