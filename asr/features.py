@@ -5,7 +5,7 @@ filters are Slaney's as in ``librosa.filters.mel``: the values equal librosa's a
 need librosa at inference: a bundle carries the filterbank that it was trained with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -178,33 +178,78 @@ class LogMel:
             raise AudioError(f"got samples of shape {samples.shape}; expected (num_samples,), at least one")
         if samples.dtype not in (np.float32, np.float64):
             raise AudioError(f"got samples of dtype {samples.dtype}; expected float32 or float64 in [-1, 1]")
-        from scipy.fft import rfft
-
         config, dtype = self.config, samples.dtype
         window_samples, hop = config.window_samples, config.hop_samples
         samples = np.ascontiguousarray(samples)
-        window = self._window.astype(dtype)
-        groups = [(bins, bands, filters.astype(dtype, copy=False)) for bins, bands, filters in self._groups]
         features = np.empty((config.num_frames(len(samples)), config.n_mels), dtype=dtype)
-        # Made once: new memory for each block costs as much as the arithmetic on it.
-        windowed = np.empty((min(BLOCK_FRAMES, len(features)), window_samples), dtype=dtype)
-        power = np.empty((len(windowed), window_samples // 2 + 1), dtype=dtype)
-        square = np.empty_like(power)
+        blocks = _Blocks(self, dtype, len(features))
         for first in range(0, len(features), BLOCK_FRAMES):
             block = features[first : first + BLOCK_FRAMES]
             B = len(block)
             start = first * hop - window_samples // 2
             stretch = _padded_slice(samples, start, start + (B - 1) * hop + window_samples)
             # Overlapping views of the samples; unlike `as_strided`, this refuses to look beyond them.
-            frames = np.ndarray((B, window_samples), dtype, stretch, 0, (hop * dtype.itemsize, dtype.itemsize))
-            spectrum = rfft(np.multiply(frames, window, out=windowed[:B]), axis=1, overwrite_x=True)
-            np.square(spectrum.real, out=power[:B])
-            power[:B] += np.square(spectrum.imag, out=square[:B])
-            for bins, bands, filters in groups:
-                np.matmul(power[:B, bins], filters, out=block[:, bands])
-            np.maximum(block, config.floor, out=block)
-            np.log(block, out=block)
+            blocks.compute(
+                np.ndarray((B, window_samples), dtype, stretch, 0, (hop * dtype.itemsize, dtype.itemsize)), block
+            )
         return features
+
+    def of_windows(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the features of windows of samples, which may be of many recordings.
+
+        Parameters
+        ----------
+        windows : sequence of ndarray, each of shape (T, window_samples), float32
+
+        Returns
+        -------
+        ndarray, shape (sum of T, n_mels), float32
+        """
+        features = np.empty((sum(map(len, windows)), self.config.n_mels), np.float32)
+        blocks = _Blocks(self, features.dtype, len(features))
+        place, waiting = 0, list(reversed(windows))
+        while waiting:
+            # As many as a block holds: those of short recordings together, those of a long one in parts.
+            taken, count = [], 0
+            while waiting and count < BLOCK_FRAMES:
+                windows_of_one = waiting.pop()
+                room = BLOCK_FRAMES - count
+                if len(windows_of_one) > room:
+                    waiting.append(windows_of_one[room:])
+                taken.append(windows_of_one[:room])
+                count += len(taken[-1])
+            frames = taken[0] if len(taken) == 1 else np.concatenate(taken)
+            if count:
+                blocks.compute(frames, features[place : place + count])
+            place += count
+        return features
+
+
+class _Blocks:
+    """Computes the features of a block of windows in memory of its own: making it costs as much as the arithmetic."""
+
+    def __init__(self, log_mel: LogMel, dtype: np.dtype[Any], num_frames: int) -> None:
+        config = log_mel.config
+        self._floor = config.floor
+        self._window = log_mel._window.astype(dtype)
+        self._groups = [(bins, bands, filters.astype(dtype, copy=False)) for bins, bands, filters in log_mel._groups]
+        self._windowed = np.empty((min(BLOCK_FRAMES, num_frames), config.window_samples), dtype=dtype)
+        self._power = np.empty((len(self._windowed), config.window_samples // 2 + 1), dtype=dtype)
+        self._square = np.empty_like(self._power)
+
+    def compute(self, frames: NDArray[Any], features: NDArray[Any]) -> None:
+        """Write those of windows ``(B, window_samples)``, at most `BLOCK_FRAMES`, to `features` ``(B, n_mels)``."""
+        from scipy.fft import rfft
+
+        B = len(frames)
+        spectrum = rfft(np.multiply(frames, self._window, out=self._windowed[:B]), axis=1, overwrite_x=True)
+        power = self._power[:B]
+        np.square(spectrum.real, out=power)
+        power += np.square(spectrum.imag, out=self._square[:B])
+        for bins, bands, filters in self._groups:
+            np.matmul(power[:, bins], filters, out=features[:, bands])
+        np.maximum(features, self._floor, out=features)
+        np.log(features, out=features)
 
 
 def _band_groups(filterbank: NDArray[np.float32]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:

@@ -31,7 +31,7 @@ from asr.bundle.graph_config import GraphConfig
 from asr.bundle.weights import to_torch
 from asr.errors import AsrError, ModelError, UsageError, did_you_mean, first_line
 from asr.features import LogMel, LogMelConfig
-from asr.model_config import ModelConfig, Normalisation
+from asr.model_config import MIN_STD, ModelConfig, Normalisation
 from asr.settings import from_dict, to_dict
 from asr.store.layout import file_checksum
 from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
@@ -240,13 +240,18 @@ class Bundle:
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
         if self.format_version == 1:
-            return {**weights, **self.statistics}
+            # As its front end has them.
+            return {**weights, **{name: self._floored(name, value) for name, value in self.statistics.items()}}
         try:
             return to_torch(weights, model)
         except (KeyError, ValueError, IndexError) as error:
             raise ModelError(
                 f"{path}: holds other weights than config.json says ({error!r}); export or install the bundle again"
             ) from None
+
+    @staticmethod
+    def _floored(name: str, statistics: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.maximum(statistics, np.float32(MIN_STD)) if name.endswith("std") else statistics
 
     def config_json(self) -> str:
         """Return the content of ``config.json``."""

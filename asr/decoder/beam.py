@@ -184,6 +184,18 @@ class BeamSearchDecoder:
         result._setup = replace(self._setup, options=self.options.changed(changes))
         return result
 
+    def with_hotwords(self, hotwords: HotwordsLike) -> "BeamSearchDecoder":
+        """Return a decoder with other hotwords, which shares models and vocabulary with this one.
+
+        Raises
+        ------
+        DecodingError
+            If a hotword has characters that no label writes.
+        """
+        result = object.__new__(type(self))
+        result._setup = replace(self._setup, hotwords=Hotwords.of(hotwords))
+        return result
+
     def add_words(self, words: Lexicon | Iterable[str]) -> None:
         """Make words known from the next utterance on; a model that does not list them gives them ``<unk>``'s share.
 

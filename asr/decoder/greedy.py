@@ -82,12 +82,7 @@ class GreedyDecoder:
             If the array holds no valid log-probs, or does not fit the labels.
         """
         frames = check_log_probs(log_probs, len(self.labels), normalise=self.normalise)
-        scaled = frames if self._offsets is None else frames + self._offsets
-        if len(self._never):
-            scaled = scaled.copy()
-            scaled[:, self._never] = -np.inf
-        best = scaled.argmax(axis=1)
-        values = frames[np.arange(len(frames)), best].astype(np.float64)
+        best, values = self.best_path(frames)
         starts = np.flatnonzero(np.diff(best, prepend=-1))
         ends = np.append(starts[1:], len(best))
         means = np.add.reduceat(values, starts) / (ends - starts)
@@ -101,6 +96,26 @@ class GreedyDecoder:
         writer = Writer(self.labels, self.frame_seconds)
         words = writer.words(spans)
         return [Hypothesis(writer.text(words), tokens, words, acoustic_score=score, score=score)]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the best path takes the best label of each frame as it is."""
+        return self._offsets is None and not len(self._never)
+
+    def best_path(self, frames: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return the best label of each frame, and its natural log-probability, both ``(T,)``.
+
+        Parameters
+        ----------
+        frames
+            Natural log-probabilities ``(T, V)``, checked; T may be 0.
+        """
+        scaled = frames if self._offsets is None else frames + self._offsets
+        if len(self._never):
+            scaled = scaled.copy()
+            scaled[:, self._never] = -np.inf
+        best = scaled.argmax(axis=1)
+        return best, frames[np.arange(len(frames)), best].astype(np.float64)
 
     def decode(self, log_probs: npt.ArrayLike) -> str:
         """Return the text alone of one utterance, ``(T, V)``; for words, times and scores call the decoder."""

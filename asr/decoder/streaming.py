@@ -63,6 +63,8 @@ class BeamStream:
         self._state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start)
         # Decided tokens that are not taken yet; the backpointer that ends the last of them is the state's first.
         self._decided: list[TokenSpan] = []
+        # Up to which frame the search was asked what is decided.
+        self._asked_at = -1
         self._finished = False
 
     @property
@@ -244,7 +246,8 @@ class BeamStream:
 
     def _stable(self) -> tuple[tuple[Word, ...], int]:
         """Return the stable words and how many of the decided tokens they (and their delimiters) take."""
-        self._forget()
+        if self._asked_at != self.num_frames:
+            self._forget()
         next_token, next_entry = (int(self._state.prefixes[0][name]) for name in ("token", "entry"))
         entry = self._ended(next_token, next_entry) if next_token != NONE else NOT_ENDED
         rest = len(self._decided)
@@ -255,7 +258,7 @@ class BeamStream:
 
     def _forget(self) -> None:
         """Keep the decided tokens aside, and make room in the state."""
-        state = self._state
+        state, self._asked_at = self._state, self.num_frames
         backpointer = state.backpointers[common_backpointer(state)]
         self._decided += self._spans(
             int(backpointer["previous"]), int(backpointer["previous_end"]), float(backpointer["previous_sum"])

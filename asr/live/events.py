@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asr.decoder import BeamStream, GreedyDecoder, Word
+from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, TokenSpan, Writer
 from asr.live.endpoint import Reason
+from asr.live.network import Chunk
 from asr.transcription.transcript import Transcript
 
 
@@ -60,7 +59,7 @@ Event = Partial | Stable | EndOfUtterance
 class UtteranceDecoder(Protocol):
     """Decodes one utterance chunk by chunk."""
 
-    def push(self, log_probs: NDArray[np.float32]) -> None:
+    def push(self, chunk: Chunk) -> None:
         """Decode some frames more."""
         ...
 
@@ -78,6 +77,16 @@ class UtteranceDecoder(Protocol):
         ...
 
 
+@dataclass
+class _Run:
+    """A label that is the best of frames ``start <= t < end``, and the sum of its log-probabilities there."""
+
+    label: int
+    start: int
+    end: int
+    total: float
+
+
 class GreedyUtterance:
     """The best path so far; a word is stable as soon as another begins.
 
@@ -88,46 +97,66 @@ class GreedyUtterance:
 
     def __init__(self, decoder: GreedyDecoder) -> None:
         self._decoder = decoder
-        self._rows: list[NDArray[np.float32]] = []
-        # Words that are taken, and the frame that the first of the rows stands for.
-        self._first_frame = 0
-        self._words: tuple[Word, ...] = ()
+        self._writer = Writer(decoder.labels, decoder.frame_seconds)
+        # Of the words that are not taken.
+        self._runs: list[_Run] = []
+        self._num_frames = 0
+        self._last_label = -1
+        # None if they are to be made of the runs anew.
+        self._words: tuple[Word, ...] | None = ()
 
-    def push(self, log_probs: NDArray[np.float32]) -> None:
+    def push(self, chunk: Chunk) -> None:
         """Decode some frames more."""
-        self._rows.append(log_probs)
-        rows = np.concatenate(self._rows)
-        self._words = self._decoder(rows)[0].words if len(rows) else ()
+        decoder = self._decoder
+        best, blank = chunk.best, decoder.labels.blank
+        if decoder.is_plain and not (best != blank).any():
+            # Most of what is heard is silence.
+            self._num_frames, self._last_label = self._num_frames + len(best), blank
+            return
+        labels, values = decoder.best_path(chunk.log_probs)
+        for label, value in zip(labels.tolist(), values.tolist(), strict=True):
+            if label != blank and label == self._last_label:
+                self._runs[-1].end += 1
+                self._runs[-1].total += value
+            elif label != blank:
+                self._runs.append(_Run(label, self._num_frames, self._num_frames + 1, value))
+            self._num_frames += 1
+            self._last_label = label
+        self._words = None
 
     def take_stable(self) -> tuple[Word, ...]:
         """Return the words that are followed by another."""
-        words, self._words = self._words[:-1], self._words[-1:]
-        return self._taken(words)
+        words = self._untaken()
+        if len(words) < 2:
+            return ()
+        end = round(words[-2].end_seconds / self._decoder.frame_seconds)
+        self._runs = [run for run in self._runs if run.start >= end]
+        self._words = words[-1:]
+        return words[:-1]
 
     @property
     def partial_text(self) -> str:
         """The last word."""
-        return " ".join(word.text for word in self._words)
+        return " ".join(word.text for word in self._untaken())
 
     def finish(self) -> tuple[Word, ...]:
         """Return the words that are left."""
-        words, self._words = self._words, ()
-        return self._shifted(words)
+        return self._untaken()
 
-    def _taken(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
-        """Forget the frames of the words that are taken: what follows the last of them is decoded by itself."""
-        shifted = self._shifted(words)
-        if words:
-            seconds = self._decoder.frame_seconds
-            end = round(words[-1].end_seconds / seconds)
-            rows = np.concatenate(self._rows)[end:]
-            self._rows, self._first_frame = [rows], self._first_frame + end
-            self._words = self._decoder(rows)[0].words if len(rows) else ()
-        return shifted
-
-    def _shifted(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
-        offset = self._first_frame * self._decoder.frame_seconds
-        return shifted(words, offset)
+    def _untaken(self) -> tuple[Word, ...]:
+        if self._words is None:
+            begins = self._decoder.labels.begins_word
+            self._words = self._writer.words(
+                TokenSpan(
+                    run.label,
+                    run.start,
+                    run.end,
+                    run.total / (run.end - run.start),
+                    UNLISTED if begins[run.label] else NOT_ENDED,
+                )
+                for run in self._runs
+            )
+        return self._words
 
 
 class BeamUtterance:
@@ -141,9 +170,10 @@ class BeamUtterance:
     def __init__(self, stream: BeamStream) -> None:
         self._stream = stream
 
-    def push(self, log_probs: NDArray[np.float32]) -> None:
+    def push(self, chunk: Chunk) -> None:
         """Decode some frames more."""
-        self._stream.push(log_probs)
+        # They are log-probabilities: the network's last layer makes them such.
+        self._stream.push_checked(chunk.log_probs)
 
     def take_stable(self) -> tuple[Word, ...]:
         """Return the words that all hypotheses have."""

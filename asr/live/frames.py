@@ -1,5 +1,6 @@
 """Samples as they come → the features of the whole, frame by frame."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,74 +13,103 @@ from asr.features import LogMel
 class FeatureStream:
     """The features of a stream of samples of any rate, in chunks of any size.
 
-    A frame is given as soon as the last sample of its window is there. The values are those of `LogMel` on all
-    samples at once, rounded to float16.
+    A frame is there as soon as the last sample of its window is. The values are those of `LogMel` on all samples at
+    once, rounded to float16. Samples are cheap to add: the windows of many streams become features together.
 
     Parameters
     ----------
     log_mel : LogMel
     source_rate : int
-        The rate of what is pushed, in Hz.
+        The rate of what is added, in Hz.
 
     Attributes
     ----------
     num_samples : int
-        How many samples were pushed.
+        How many samples were added.
     """
 
     def __init__(self, log_mel: LogMel, source_rate: int) -> None:
         config = log_mel.config
         self._log_mel, self._config = log_mel, config
+        self._window, self._hop = config.window_samples, config.hop_samples
         self._resampler: Any = None
         if source_rate != config.sample_rate:
             import soxr
 
             self._resampler = soxr.ResampleStream(source_rate, config.sample_rate, 1, dtype="float32", quality="HQ")
-        # So many frames before the first that is wanted are computed too: their windows reach into its own.
-        self._margin = -(-(config.window_samples // 2) // config.hop_samples)
-        # The samples that are kept begin with that of frame number `_first`, less the margin.
-        self._samples = np.zeros(0, np.float32)
-        self._first = 0
-        self._begin = 0
+        # Those from the next frame's window on: half a window before the first sample there are zeros.
+        self._kept = [np.zeros(self._window // 2, np.float32)]
+        self._num_kept = self._window // 2
+        # At the rate of the features.
+        self._num_resampled = self._num_frames = 0
         self._is_ended = False
         self.num_samples = 0
 
-    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the features ``(T, F)`` of the frames that `samples` ``(N,)`` complete."""
+    @property
+    def num_ready(self) -> int:
+        """How many frames `take` would return."""
+        return max(0, 1 + (self._num_kept - self._window) // self._hop)
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        """Add samples ``(N,)``.
+
+        Raises
+        ------
+        AudioError
+            After `end`.
+        """
         if self._is_ended:
             raise AudioError("got samples after the end of the stream")
         self.num_samples += len(samples)
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
-        self._samples = np.concatenate((self._samples, samples))
-        end = self._begin + len(self._samples)
-        window, hop = self._config.window_samples, self._config.hop_samples
-        # Frame t needs the samples before t · hop - window // 2 + window.
-        return self._frames(max(0, (end - window + window // 2) // hop + 1))
+        self._keep(samples if self._resampler is None else self._resampler.resample_chunk(samples))
+
+    def end(self) -> None:
+        """End the stream: beyond its last sample there are zeros."""
+        if self._resampler is not None and not self._is_ended:
+            self._keep(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        self._is_ended = True
+        left = self._config.num_frames(self._num_resampled) - self._num_frames if self.num_samples else 0
+        lacking = (left - 1) * self._hop + self._window - self._num_kept
+        if left > 0 and lacking > 0:
+            self._kept.append(np.zeros(lacking - max(0, -self._num_kept), np.float32))
+            self._num_kept += lacking
+
+    def take(self) -> NDArray[np.float32]:
+        """Return the windows ``(T, window_samples)`` of the frames that are new, and forget what lies before."""
+        count = self.num_ready
+        if not count:
+            return np.zeros((0, self._window), np.float32)
+        samples = np.concatenate(self._kept)
+        self._num_frames += count
+        passed = count * self._hop
+        self._kept = [samples[passed:].copy()]
+        self._num_kept = len(samples) - passed
+        step = self._hop * samples.itemsize
+        # Overlapping views of the samples; unlike `as_strided`, this refuses to look beyond them.
+        return np.ndarray((count, self._window), np.float32, samples, 0, (step, samples.itemsize))
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add samples ``(N,)``, and return the features ``(T, F)`` of the frames that they complete."""
+        self.add(samples)
+        return features_of(self._log_mel, [self.take()])[0]
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the features of the frames that are left: beyond the end there are zeros."""
-        if self._resampler is not None and not self._is_ended:
-            rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-            self._samples = np.concatenate((self._samples, rest))
-        self._is_ended = True
-        if not self.num_samples:
-            return self._frames(0)
-        return self._frames(self._config.num_frames(self._begin + len(self._samples)))
+        """End the stream, and return the features ``(T, F)`` of the frames that are left."""
+        self.end()
+        return features_of(self._log_mel, [self.take()])[0]
 
-    def _frames(self, last: int) -> NDArray[np.float32]:
-        """Return the features of the frames from the next one to `last`, and forget what lies before."""
-        config = self._config
-        if last <= self._first:
-            return np.zeros((0, config.n_mels), np.float32)
-        skipped = self._first - self._begin // config.hop_samples
-        features = self._log_mel(self._samples)[skipped : skipped + last - self._first]
-        self._first = last
-        begin = max(0, last - self._margin) * config.hop_samples
-        self._samples = self._samples[begin - self._begin :]
-        self._begin = begin
-        # Through float16, as stores keep them.
-        return features.astype(np.float16).astype(np.float32)
+    def _keep(self, samples: NDArray[np.float32]) -> None:
+        # Of frames further apart than they are long, some samples are in none.
+        self._kept.append(samples[max(0, -self._num_kept) :])
+        self._num_kept += len(samples)
+        self._num_resampled += len(samples)
+
+
+def features_of(log_mel: LogMel, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return the features ``(T, F)`` of each stream's windows ``(T, window_samples)``, rounded to float16."""
+    # Through float16, as stores keep them.
+    features = log_mel.of_windows(windows).astype(np.float16).astype(np.float32)
+    return np.split(features, np.cumsum([len(part) for part in windows])[:-1])
 
 
 def check_samples(samples: NDArray[Any]) -> NDArray[np.float32]:

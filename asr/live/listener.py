@@ -4,177 +4,21 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.stream import check_rate
 from asr.bundle.bundle import Bundle
-from asr.bundle.front_end import LogMelFrontEnd
-from asr.bundle.streaming_runtime import OnnxStreamingRuntime
-from asr.decoder import Labels
-from asr.errors import UsageError
-from asr.live.endpoint import EndpointRules, Reason
-from asr.live.events import EndOfUtterance, Event, Partial, Stable, UtteranceDecoder, begin_utterance, shifted
-from asr.live.frames import FeatureStream, check_samples
-from asr.live.network import NetworkStream, StreamingNetwork
-from asr.tokenizer import BLANK
-from asr.transcription.decoding import Decoder, DecodingKeywords, DecodingOptions, make_decoder
+from asr.errors import AsrError, UsageError
+from asr.live.endpoint import EndpointRules
+from asr.live.events import EndOfUtterance, Event, shifted
+from asr.live.frames import check_samples, features_of
+from asr.live.model import LiveModel
+from asr.live.stream import Opening, Stream
+from asr.transcription.decoding import Decoder
 from asr.transcription.transcript import Segment, Transcript
-
-# Of models in one direction, and of two: a chunk of two directions is run again with its context, and so is longer.
-CHUNK_SECONDS = 0.16
-CHUNK_SECONDS_BIDIRECTIONAL = 0.32
-CONTEXT_SECONDS = 0.6
-
-
-class LiveModel:
-    """A model that is loaded once, for any number of streams.
-
-    Parameters
-    ----------
-    model : Bundle, path or str
-        A bundle that can stream, its directory, or the name of one that ships.
-    chunk_seconds, context_seconds : float, optional
-        How much goes through the network at once, and, of bidirectional models, how much of what follows it sees. The
-        words come so much later, and are the better for it.
-    threads : int
-        Threads of the CPU; 0: as many as there are cores.
-    endpoint : EndpointRules
-    decoder : DecodingOptions, optional
-        How log-probabilities become words.
-    **decoding
-        Or its fields, one by one.
-
-    Raises
-    ------
-    UsageError
-        If the model cannot stream (the message says why), or an option is out of its range.
-    """
-
-    def __init__(
-        self,
-        model: Bundle | str | os.PathLike[str],
-        *,
-        chunk_seconds: float | None = None,
-        context_seconds: float = CONTEXT_SECONDS,
-        threads: int = 1,
-        endpoint: EndpointRules | None = None,
-        decoder: DecodingOptions | None = None,
-        **decoding: Unpack[DecodingKeywords],
-    ) -> None:
-        self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-        runtime = OnnxStreamingRuntime(self.bundle, threads)
-        front_end = self.bundle.front_end
-        if not isinstance(front_end, LogMelFrontEnd):
-            raise UsageError(f"model {self.bundle.name!r} takes the waveform; expected one that takes log-mel features")
-        self.log_mel = front_end.log_mel
-        self.frame_seconds = self.bundle.frame_seconds
-        default = CHUNK_SECONDS_BIDIRECTIONAL if runtime.is_bidirectional else CHUNK_SECONDS
-        chunk = self._frames("chunk_seconds", default if chunk_seconds is None else chunk_seconds)
-        context = self._frames("context_seconds", context_seconds)
-        self.network = StreamingNetwork(runtime, chunk, context)
-        self.endpoint = endpoint or EndpointRules()
-        if decoder is not None and decoding:
-            raise UsageError(f"{', '.join(decoding)}: decoder has them already; give one or the other")
-        self.decoder = make_decoder(self.bundle, decoder or DecodingOptions(**decoding))
-        self.labels = Labels(self.bundle.tokenizer.tokens, BLANK)
-
-    @property
-    def latency_seconds(self) -> float:
-        """How long after a sound its log-probs are there, at most: a chunk, its context and the look-ahead."""
-        frames = self.network.chunk_frames + self.network.context_frames + self.network.delay_frames
-        return frames * self.frame_seconds + self.log_mel.config.window_seconds / 2
-
-    def _frames(self, name: str, seconds: float) -> int:
-        frames = round(seconds / self.frame_seconds)
-        if frames < 1:
-            raise UsageError(f"{name} is {seconds} s; expected at least one frame of the model, {self.frame_seconds} s")
-        return frames
-
-
-@dataclass(frozen=True)
-class _Opening:
-    """What a stream was opened with."""
-
-    rate: int
-    decoder: Decoder
-    endpoint: EndpointRules
-
-
-class _Stream:
-    """One stream: features that wait for the network, and the utterance that is being said."""
-
-    def __init__(self, model: LiveModel, opening: _Opening, origin_seconds: float = 0.0) -> None:
-        self.model, self.opening = model, opening
-        self.origin_seconds = origin_seconds
-        self.features = FeatureStream(model.log_mel, opening.rate)
-        self.network: NetworkStream = model.network.open()
-        # Frames of log-probs since the stream began; where the utterance begins, and where something was said last.
-        self.num_frames = 0
-        self._utterance: UtteranceDecoder = begin_utterance(opening.decoder)
-        self._start = 0
-        self._last_sound: int | None = None
-        self._words: list[Any] = []
-        self._partial = ""
-
-    def hear(self, log_probs: NDArray[np.float32]) -> list[Event]:
-        """Decode a chunk's log-probs ``(T, V)``, and see whether the utterance has ended."""
-        if not len(log_probs):
-            return []
-        self._utterance.push(log_probs)
-        sounds = np.flatnonzero(log_probs.argmax(axis=1) != self.model.labels.blank)
-        if len(sounds):
-            self._last_sound = self.num_frames + int(sounds[-1])
-        self.num_frames += len(log_probs)
-        events = self._news()
-        seconds = self.model.frame_seconds
-        since = self._start if self._last_sound is None else self._last_sound + 1
-        reason = self.opening.endpoint.ended(
-            (self.num_frames - since) * seconds,
-            (self.num_frames - self._start) * seconds,
-            has_speech=self._last_sound is not None,
-        )
-        if reason is None:
-            return events
-        if reason == "silence":
-            # What the network remembers of one utterance has nothing to do with the next.
-            self.model.network.restart(self.network)
-        return events + self.end(reason)
-
-    def end(self, reason: Reason) -> list[Event]:
-        """End the utterance here."""
-        seconds, start = self.model.frame_seconds, self.start_seconds
-        rest = self._utterance.finish()
-        events: list[Event] = [Stable(shifted(rest, start))] if rest else []
-        words = tuple(self._words) + rest
-        if words:
-            duration = (self.num_frames - self._start) * seconds
-            text = " ".join(word.text for word in words)
-            segment = Segment(0.0, duration, text, words)
-            transcript = Transcript((segment,), duration, self.model.bundle.language)
-            events.append(EndOfUtterance(transcript, start, reason))
-        self._utterance = begin_utterance(self.opening.decoder)
-        self._start, self._last_sound, self._words, self._partial = self.num_frames, None, [], ""
-        return events
-
-    @property
-    def start_seconds(self) -> float:
-        """Where the utterance begins, in seconds from the start of the stream."""
-        return self.origin_seconds + self._start * self.model.frame_seconds
-
-    def _news(self) -> list[Event]:
-        events: list[Event] = []
-        if words := self._utterance.take_stable():
-            self._words += words
-            events.append(Stable(shifted(words, self.start_seconds)))
-        partial = self._utterance.partial_text
-        if partial != self._partial:
-            self._partial = partial
-            events.append(Partial(partial))
-        return events
 
 
 class Listeners:
@@ -189,7 +33,7 @@ class Listeners:
 
     def __init__(self, model: LiveModel) -> None:
         self.model = model
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._count = 0
         self._lock = threading.Lock()
 
@@ -212,10 +56,10 @@ class Listeners:
         model = self.model
         rate = model.bundle.features.sample_rate if sample_rate is None else sample_rate
         check_rate(rate)
-        opening = _Opening(rate, decoder or model.decoder, endpoint or model.endpoint)
+        opening = Opening(rate, decoder or model.decoder, endpoint or model.endpoint)
         with self._lock:
             self._count += 1
-            self._streams[self._count] = _Stream(model, opening)
+            self._streams[self._count] = Stream(model, opening)
             return self._count
 
     def push(self, samples: Mapping[int, NDArray[Any]]) -> dict[int, list[Event]]:
@@ -232,73 +76,149 @@ class Listeners:
             If samples are none; no stream is changed then.
         UsageError
             If a stream is not open.
+        DecodingError, ModelError
+            If a stream cannot go on: it is closed, and the others have been heard. `push_each` returns their events.
         """
-        checked = {number: check_samples(chunk) for number, chunk in samples.items()}
+        events: dict[int, list[Event]] = {}
         with self._lock:
-            streams = {number: self._stream(number) for number in checked}
-            for number, chunk in checked.items():
-                self._wait(streams[number], streams[number].features.push(chunk))
-            return self._run(streams)
+            checked = {number: check_samples(chunk) for number, chunk in samples.items()}
+            for number in checked:
+                self._stream(number)
+            results = self._push(checked)
+        for number, result in results.items():
+            if isinstance(result, Exception):
+                raise result
+            events[number] = result
+        return events
+
+    def push_each(self, samples: Mapping[int, NDArray[Any]]) -> "dict[int, list[Event] | Exception]":
+        """Do as `push`, but return what is raised because of one stream in the place of its events.
+
+        A stream whose samples are none stays as it was; one that cannot go on is closed.
+        """
+        results: dict[int, list[Event] | Exception] = {}
+        with self._lock:
+            checked = {}
+            for number, chunk in samples.items():
+                try:
+                    self._stream(number)
+                    checked[number] = check_samples(chunk)
+                except AsrError as error:
+                    results[number] = error
+            return {**results, **self._push(checked)}
 
     def push_features(self, number: int, features: NDArray[np.floating[Any]]) -> list[Event]:
         """Add features ``(T, F)`` to a stream that gets no samples, as `LiveModel.log_mel` makes them of samples."""
         with self._lock:
             stream = self._stream(number)
-            self._wait(stream, features.astype(np.float32))
-            return self._run({number: stream})[number]
+            stream.push_features(features.astype(np.float32))
+            result = self._run({number: stream})[number]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def flush(self, number: int) -> list[Event]:
         """End the utterance of a stream with what was pushed so far, and begin anew; times go on."""
         with self._lock:
             stream = self._stream(number)
-            events = self._finish(stream)
-            # By the clock of the samples: the last frame may reach beyond them.
-            origin = stream.origin_seconds + stream.features.num_samples / stream.opening.rate
-            self._streams[number] = _Stream(self.model, stream.opening, origin)
-            return events
+            # By the clock of what was pushed: the last frame may reach beyond it.
+            self._streams[number] = Stream(self.model, stream.opening, stream.seconds)
+            return self._finish(stream)
 
     def reset(self, number: int) -> None:
         """Forget all of a stream, its clock included."""
         with self._lock:
-            self._streams[number] = _Stream(self.model, self._stream(number).opening)
+            self._streams[number] = Stream(self.model, self._stream(number).opening)
 
     def close(self, number: int) -> list[Event]:
         """End a stream, and return its last events."""
         with self._lock:
-            events = self._finish(self._stream(number))
+            stream = self._stream(number)
             del self._streams[number]
-            return events
+            return self._finish(stream)
+
+    def discard(self, number: int) -> None:
+        """End a stream without its last events; one that is not open is left alone."""
+        with self._lock:
+            self._streams.pop(number, None)
 
     def utterance_start(self, number: int) -> float:
         """Return where the utterance that a stream is in begins, in seconds from the start of the stream."""
         with self._lock:
             return self._stream(number).start_seconds
 
-    def _stream(self, number: int) -> _Stream:
+    def behind_seconds(self, number: int) -> float:
+        """Return how much of a stream waited, beyond a chunk, when samples were pushed last.
+
+        More than 0 says that the machine, or whoever pushes, has fallen behind: several chunks ran in one call.
+        """
+        with self._lock:
+            return self._stream(number).behind_seconds
+
+    def __len__(self) -> int:
+        """Return how many streams are open."""
+        return len(self._streams)
+
+    def _stream(self, number: int) -> Stream:
         if number not in self._streams:
             raise UsageError(f"stream {number} is not open; expected one that open() gave and close() did not end")
         return self._streams[number]
 
-    @staticmethod
-    def _wait(stream: _Stream, features: NDArray[np.float32]) -> None:
-        if len(features):
-            stream.network.waiting = np.concatenate((stream.network.waiting, features))
+    def _push(self, samples: Mapping[int, NDArray[np.float32]]) -> "dict[int, list[Event] | Exception]":
+        streams = {number: self._streams[number] for number in samples}
+        failed: dict[int, list[Event] | Exception] = {}
+        for number, chunk in samples.items():
+            try:
+                streams[number].features.add(chunk)
+            except Exception as error:
+                failed[number] = self._failed(streams, number, error)
+        # Features are made when a chunk of them is there, of all streams together.
+        due = [stream for stream in streams.values() if stream.num_due]
+        windows = [stream.features.take() for stream in due]
+        for stream, features in zip(due, features_of(self.model.log_mel, windows) if due else (), strict=True):
+            stream.wait(features)
+        return {**failed, **self._run(streams)}
 
-    def _run(self, streams: Mapping[int, _Stream]) -> dict[int, list[Event]]:
-        events: dict[int, list[Event]] = {number: [] for number in streams}
+    def _run(self, streams: dict[int, Stream]) -> "dict[int, list[Event] | Exception]":
+        """Run what is due of streams, and return their events; one that cannot go on is closed."""
+        events: dict[int, list[Event] | Exception] = {}
+        heard: dict[int, list[Event]] = {number: [] for number in streams}
+        for stream in streams.values():
+            late = max(0, stream.num_due - 1) * self.model.network.chunk_frames
+            stream.behind_seconds = late * self.model.frame_seconds
+        while due := [number for number, stream in streams.items() if stream.num_due]:
+            for number, chunks in zip(due, self._network([streams[number] for number in due]), strict=True):
+                try:
+                    if isinstance(chunks, Exception):
+                        raise chunks
+                    heard[number] += streams[number].hear(chunks)
+                except Exception as error:
+                    events[number] = self._failed(streams, number, error)
+        return {number: events.get(number, heard[number]) for number in heard}
+
+    def _network(self, streams: list[Stream]) -> list[Any]:
+        """Return what the network says of the chunks of each stream; or why it says nothing of one."""
         network = self.model.network
-        while due := [number for number, stream in streams.items() if network.is_due(stream.network)]:
-            results = network.run([streams[number].network for number in due])
-            for number, log_probs in zip(due, results, strict=True):
-                events[number] += streams[number].hear(log_probs)
-        return events
+        try:
+            return network.run([stream.network for stream in streams])
+        except Exception as error:
+            if len(streams) == 1:
+                return [error]
+        # Only those that fail alone fail.
+        return [result for stream in streams for result in self._network([stream])]
 
-    def _finish(self, stream: _Stream) -> list[Event]:
-        self._wait(stream, stream.features.finish())
-        events = self._run({0: stream})[0]
-        for log_probs in self.model.network.finish(stream.network):
-            events += stream.hear(log_probs)
-        return events + stream.end("flush")
+    def _failed(self, streams: dict[int, Stream], number: int, error: Exception) -> Exception:
+        del streams[number]
+        self._streams.pop(number, None)
+        return error
+
+    def _finish(self, stream: Stream) -> list[Event]:
+        stream.features.end()
+        stream.wait(features_of(self.model.log_mel, [stream.features.take()])[0])
+        result = self._run({0: stream})[0]
+        if isinstance(result, Exception):
+            raise result
+        return result + stream.finish()
 
 
 class Listener:
@@ -338,6 +258,11 @@ class Listener:
         """Where the utterance that is being said begins, in seconds; nothing to come has to do with what is before."""
         return self._listeners.utterance_start(self._open())
 
+    @property
+    def behind_seconds(self) -> float:
+        """How much waited, beyond a chunk, when samples were pushed last; see `Listeners.behind_seconds`."""
+        return self._listeners.behind_seconds(self._open())
+
     def push(self, samples: NDArray[Any]) -> list[Event]:
         """Add samples ``(N,)``, and return what is new.
 
@@ -364,9 +289,8 @@ class Listener:
 
     def close(self) -> list[Event]:
         """End the stream, and return its last events."""
-        events = self._listeners.close(self._open())
-        self._number = None
-        return events
+        number, self._number = self._open(), None
+        return self._listeners.close(number)
 
     def _open(self) -> int:
         if self._number is None:

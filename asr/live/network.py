@@ -1,34 +1,46 @@
 """Features of streams → their log-probs, in fixed chunks, those of several streams together."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle.streaming_runtime import OnnxStreamingRuntime
+from asr.errors import ModelError
 
 Array = NDArray[np.float32]
+
+# So many chunks of a stream that has fallen behind go through the network in one call; a power of 2.
+MAX_CHUNKS = 8
+
+
+class Chunk(NamedTuple):
+    """What the network says of a chunk: log-probs ``(T, V)``, and the best label of each frame ``(T,)``."""
+
+    log_probs: Array
+    best: NDArray[np.int64]
 
 
 @dataclass
 class NetworkStream:
     """Where one stream is.
 
-    Its cells, the features that wait, those that the look-ahead still holds back, and how many frames of what comes
-    next are to be dropped.
+    Its cells, the features that wait, those that would be run again after a restart, and how many frames of what
+    comes next are to be dropped.
     """
 
     state: Array
     waiting: Array
-    held: Array
+    recent: Array
     late: int
-    is_ended: bool = False
 
 
 class StreamingNetwork:
     """Runs streams through a network in chunks of a fixed number of frames, whatever the sizes they come in.
 
-    The values do not depend on how features come, nor on what other streams do.
+    The values do not depend on how features come, nor on what other streams do. Of one direction, chunks that wait
+    go through the network in one call, with the values that they have one by one (but for rounding).
 
     Parameters
     ----------
@@ -40,77 +52,114 @@ class StreamingNetwork:
     """
 
     def __init__(self, runtime: OnnxStreamingRuntime, chunk_frames: int, context_frames: int) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self.chunk_frames = chunk_frames
         self.context_frames = context_frames if runtime.is_bidirectional else 0
 
     @property
     def delay_frames(self) -> int:
         """Output frames by which log-probs come late, for the sake of look-ahead."""
-        return self._runtime.delay_frames
+        return self.runtime.delay_frames
+
+    @property
+    def chunk_features(self) -> int:
+        """Feature frames of a chunk."""
+        return self.chunk_frames * self.runtime.time_reduction
 
     def open(self) -> NetworkStream:
         """Return a stream at its beginning."""
-        runtime = self._runtime
+        runtime = self.runtime
         state, nothing = np.zeros(runtime.state_size, np.float32), np.zeros((0, runtime.n_mels), np.float32)
         return NetworkStream(state, nothing, nothing, runtime.delay_frames)
 
-    def restart(self, stream: NetworkStream) -> None:
-        """Forget what was said; features whose log-probs are not there yet go on."""
+    def restart(self, stream: NetworkStream, unheard_chunks: int = 0) -> None:
+        """Forget what was said; features whose log-probs are not there yet go on.
+
+        Parameters
+        ----------
+        stream : NetworkStream
+        unheard_chunks : int
+            How many of the chunks that the last call of `run` returned for it are to be run again.
+        """
+        again = self.runtime.delay_frames * self.runtime.time_reduction + unheard_chunks * self.chunk_features
         stream.state = np.zeros_like(stream.state)
-        stream.waiting = np.concatenate((stream.held, stream.waiting))
-        stream.held = stream.held[:0]
-        stream.late = self._runtime.delay_frames
+        stream.waiting = np.concatenate((stream.recent[max(0, len(stream.recent) - again) :], stream.waiting))
+        stream.recent = stream.recent[:0]
+        stream.late = self.runtime.delay_frames
 
-    def is_due(self, stream: NetworkStream) -> bool:
-        """Return whether a chunk of the stream can run."""
-        reduction = self._runtime.time_reduction
-        return len(stream.waiting) >= (self.chunk_frames + self.context_frames) * reduction
+    def num_due(self, stream: NetworkStream, num_more: int = 0) -> int:
+        """Return how many chunks of the stream can run, if `num_more` feature frames come to those that wait."""
+        context = self.context_frames * self.runtime.time_reduction
+        return max(0, (len(stream.waiting) + num_more - context) // self.chunk_features)
 
-    def run(self, streams: list[NetworkStream]) -> list[Array]:
-        """Run one chunk of each stream, all of which are due, and return its log-probs ``(T, V)``."""
-        reduction, chunk = self._runtime.time_reduction, self.chunk_frames
-        taken = (chunk + self.context_frames) * reduction
+    def run(self, streams: list[NetworkStream]) -> list[list[Chunk]]:
+        """Run what is due of each stream, or as much of it as one call takes, and return it chunk by chunk."""
+        results: dict[int, list[Chunk]] = {}
+        counts = [1 if self.context_frames else _power(self.num_due(stream)) for stream in streams]
+        for count in set(counts):
+            # The network knows no streams of different lengths.
+            same = [index for index, own in enumerate(counts) if own == count]
+            results.update(zip(same, self._run([streams[index] for index in same], count), strict=True))
+        return [results[index] for index in range(len(streams))]
+
+    def _run(self, streams: list[NetworkStream], count: int) -> list[list[Chunk]]:
+        """Run so many chunks of each stream."""
+        advance = count * self.chunk_features
+        taken = advance + self.context_frames * self.runtime.time_reduction
         features = np.stack([stream.waiting[:taken] for stream in streams])
         lengths = np.full(len(streams), taken, np.int64)
-        results = self._call(streams, features, lengths, self.context_frames)
-        held = self._runtime.delay_frames * reduction
+        # A restart may have to go back by all of the call but its first chunk, and by what the look-ahead holds back.
+        kept = (count - 1) * self.chunk_features + self.runtime.delay_frames * self.runtime.time_reduction
+        results = self._call(streams, features, lengths, self.context_frames, count)
         for stream in streams:
-            taken_in = np.concatenate((stream.held, stream.waiting[: chunk * reduction]))
-            stream.held = taken_in[len(taken_in) - min(held, len(taken_in)) :]
-            stream.waiting = stream.waiting[chunk * reduction :]
+            recent = np.concatenate((stream.recent, stream.waiting[:advance])) if kept else stream.recent
+            stream.recent = recent[max(0, len(recent) - kept) :]
+            stream.waiting = stream.waiting[advance:]
         return results
 
-    def finish(self, stream: NetworkStream) -> list[Array]:
-        """Run what is left of a stream that has ended, and return the log-probs ``(T, V)``, chunk by chunk."""
-        reduction, chunk = self._runtime.time_reduction, self.chunk_frames
-        stream.is_ended = True
+    def finish(self, stream: NetworkStream) -> list[Chunk]:
+        """Run what is left of a stream that has ended, chunk by chunk."""
+        reduction, chunk = self.runtime.time_reduction, self.chunk_frames
         results = []
         while (left := -(-len(stream.waiting) // reduction)) > chunk and self.context_frames:
             results += self._last(stream, chunk, left - chunk)
             stream.waiting = stream.waiting[chunk * reduction :]
         # What follows the end is no sound at all; of two directions, a frame of it stands for the context.
-        delay, context = self._runtime.delay_frames, int(self._runtime.is_bidirectional)
+        delay, context = self.runtime.delay_frames, int(self.runtime.is_bidirectional)
         if left + delay:
             results += self._last(stream, left + delay, context)
         stream.waiting = stream.waiting[:0]
         return results
 
-    def _last(self, stream: NetworkStream, chunk: int, context: int) -> list[Array]:
-        features = np.zeros((1, (chunk + context) * self._runtime.time_reduction, self._runtime.n_mels), np.float32)
+    def _last(self, stream: NetworkStream, chunk: int, context: int) -> list[Chunk]:
+        features = np.zeros((1, (chunk + context) * self.runtime.time_reduction, self.runtime.n_mels), np.float32)
         there = stream.waiting[: features.shape[1]]
         features[0, : len(there)] = there
-        return self._call([stream], features, np.array([len(there)]), context)
+        return self._call([stream], features, np.array([len(there)]), context, 1)[0]
 
     def _call(
-        self, streams: list[NetworkStream], features: Array, lengths: NDArray[np.int64], context: int
-    ) -> list[Array]:
+        self, streams: list[NetworkStream], features: Array, lengths: NDArray[np.int64], context: int, count: int
+    ) -> list[list[Chunk]]:
         states = np.stack([stream.state for stream in streams])
-        log_probs, states = self._runtime(features, lengths, states, context)
+        log_probs, states = self.runtime(features, lengths, states, context)
+        best = log_probs.argmax(axis=2)
+        # The greatest value of a frame is NaN if any of them is.
+        if np.isnan(np.take_along_axis(log_probs, best[:, :, None], axis=2)).any():
+            raise ModelError("the network's log-probs hold NaN; export or install the bundle again")
+        size = log_probs.shape[1] // count
         results = []
-        for stream, rows, state in zip(streams, log_probs, states, strict=True):
-            stream.state = state
-            dropped = min(stream.late, len(rows))
-            stream.late -= dropped
-            results.append(rows[dropped:])
+        for index, stream in enumerate(streams):
+            stream.state = states[index].copy()
+            chunks = []
+            for first in range(0, size * count, size):
+                dropped = min(stream.late, size)
+                stream.late -= dropped
+                rows = slice(first + dropped, first + size)
+                chunks.append(Chunk(log_probs[index, rows], best[index, rows]))
+            results.append(chunks)
         return results
+
+
+def _power(count: int) -> int:
+    """Return the largest power of 2 up to `count` and `MAX_CHUNKS`: of few sizes, more streams share a call."""
+    return min(MAX_CHUNKS, 1 << (count.bit_length() - 1))

@@ -12,7 +12,8 @@ from asr.audio import AudioPart
 from asr.decoder import Word
 from asr.errors import AsrError, AudioError, MissingExtraError
 from asr.live.events import EndOfUtterance, Event, Stable, shifted
-from asr.live.listener import Listener, LiveModel, transcript_of
+from asr.live.listener import Listener, transcript_of
+from asr.live.model import LiveModel
 from asr.transcription.inputs import Recording
 from asr.transcription.job import Result, source_of
 from asr.transcription.transcribe import OnProgress
@@ -47,12 +48,15 @@ class Timeline:
     Attributes
     ----------
     events : list of Event
+    duration : float
+        Of the recording, in seconds.
     warnings : tuple of str
-        What is wrong with the recording.
+        What is wrong with it.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.duration = 0.0
         self.warnings: tuple[str, ...] = ()
         self._stable: list[tuple[Word, float]] = []
         # What was shown at a time: words that were stable before, and the texts of all after them.
@@ -106,7 +110,7 @@ class Timeline:
             )
             for segment in whole.segments
         )
-        return replace(whole, segments=segments, duration=self._moments[-1][0], warnings=self.warnings)
+        return replace(whole, segments=segments, duration=self.duration, warnings=self.warnings)
 
 
 @dataclass
@@ -188,7 +192,7 @@ def _hear(
     *,
     is_features: bool = False,
 ) -> Timeline:
-    timeline, count = Timeline(), 0
+    timeline, count, ready = Timeline(), 0, 0.0
     push = listener.push_features if is_features else listener.push
     for piece in pieces:
         count += len(piece)
@@ -196,13 +200,16 @@ def _hear(
         events = push(piece)
         took = time.perf_counter() - started
         latency.wall_seconds += took
+        # A piece waits until it has been said, and until the one before it has been heard.
+        ready = max(ready, count * step_seconds) + took
         if events:
-            timeline.add(events, count * step_seconds + took)
+            timeline.add(events, ready)
     started = time.perf_counter()
     events = listener.close()
     latency.wall_seconds += time.perf_counter() - started
     latency.audio_seconds += count * step_seconds
-    timeline.add(events, count * step_seconds, is_end=True)
+    timeline.duration = count * step_seconds
+    timeline.add(events, max(ready, timeline.duration), is_end=True)
     return timeline
 
 

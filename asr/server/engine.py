@@ -16,7 +16,7 @@ from asr.bundle.runtime import make_runtime
 from asr.cores import num_cores
 from asr.errors import AsrError, MissingExtraError, UsageError
 from asr.live import Listeners, LiveModel
-from asr.live.listener import CONTEXT_SECONDS
+from asr.live.model import CONTEXT_SECONDS
 from asr.server.batching import BatchingRuntime, LiveBatches
 from asr.server.errors import ApiError
 from asr.server.options import OPENAI_MODELS, ServerOptions

@@ -10,8 +10,9 @@ import pytest
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import OnnxRuntime
+from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.errors import ModelError
-from asr.features import LogMel
+from asr.features import LogMel, LogMelConfig
 from asr.transcription.transcribe import Transcriber
 
 BUNDLE = Path(__file__).parent / "format1"
@@ -83,9 +84,22 @@ def test_the_arithmetic_is_that_of_format_1_bit_for_bit(recorded, tmp_path):
     np.testing.assert_array_equal(Bundle.load(model).front_end(samples), plain.astype(np.float16))
 
 
+def test_a_band_that_never_changed_is_not_blown_up_in_streams(recorded, tmp_path):
+    pytest.importorskip("onnx", reason="building a graph needs the [train] extra")
+    features = LogMel(LogMelConfig(n_mels=12, sample_rate=8000), Bundle.load(BUNDLE).filterbank)(samples_of(recorded))
+    heard = []
+    for least in (0.0, 0.01):
+        model = copy(tmp_path, normalisation="global", mean=[-5.0] * 12, std=[least, *[2.0] * 11])
+        runtime = OnnxStreamingRuntime(Bundle.load(model))
+        state = np.zeros((1, runtime.state_size), np.float32)
+        heard.append(runtime(features[None, :40], np.array([40]), state, 1)[0])
+    np.testing.assert_array_equal(*heard)
+    assert np.isfinite(heard).all()
+
+
 def copy(folder, **changes):
     """Return a copy of the bundle whose configuration says something else of its features."""
-    model = folder / "-".join(str(value)[:9] for value in changes.values())
+    model = folder / "-".join(str(value)[:12] for value in changes.values())
     shutil.copytree(BUNDLE, model)
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     config["features"] |= changes

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from asr.errors import AudioError, UsageError
+from asr.errors import AudioError, DecodingError, UsageError
 from asr.live import (
     EndOfUtterance,
     EndpointRule,
@@ -49,6 +49,26 @@ def merged(events):
     return rows + ([(words, None)] if words else [])
 
 
+def assert_same(got, expected):
+    """The same events; several chunks in one call of the network may round otherwise than one by one."""
+
+    def plain(events):
+        rows, confidences = [], []
+        for event in events:
+            if isinstance(event, Partial):
+                rows.append(event.text)
+                continue
+            words = event.words if isinstance(event, Stable) else event.transcript.words
+            rows.append([(word.text, word.start_seconds, word.end_seconds) for word in words])
+            confidences += [word.confidence for word in words]
+            if isinstance(event, EndOfUtterance):
+                rows.append((event.start_seconds, event.transcript.duration, event.reason))
+        return rows, confidences
+
+    assert plain(got)[0] == plain(expected)[0]
+    assert plain(got)[1] == pytest.approx(plain(expected)[1], abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["one", "ahead", "two"])
 @pytest.mark.parametrize("decoding", [{}, {"beam_size": 8, "hotwords": ["two"]}])
 def test_the_cutting_of_samples_changes_nothing(bundles, name, decoding):
@@ -61,16 +81,18 @@ def test_the_cutting_of_samples_changes_nothing(bundles, name, decoding):
     seed = 11
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)
-    for count in (3, 40, 400):
+    # With the other cases, 200 cuttings.
+    for number in range(34):
+        count = (1, 3, 40, 400)[number % 4]
         listener, events = Listener(model), []
         for chunk in np.split(samples, np.sort(rng.integers(0, len(samples) + 1, count))):
             events += listener.push(chunk)
-        assert events + listener.close() == whole
+        assert_same(events + listener.close(), whole)
 
 
 def test_streams_together_are_streams_alone(bundles):
     model = LiveModel(bundles["one"], chunk_seconds=0.12, endpoint=RULES)
-    sounds = [sound(seed, 2.0 + seed / 10) for seed in range(6)]
+    sounds = [sound(seed, 2.0 + seed / 10) for seed in range(16)]
     alone = []
     for samples in sounds:
         listener = Listener(model)
@@ -146,6 +168,133 @@ def test_the_clock_and_what_is_heard_go_on_where_an_utterance_ends(bundles):
         end = [event for event in events + listener.close() if isinstance(event, EndOfUtterance)][-1]
         assert end.start_seconds >= start
         assert end.start_seconds + end.transcript.duration == pytest.approx(8.0, abs=2 * model.frame_seconds)
+
+
+@pytest.mark.parametrize("name", ["one", "ahead"])
+def test_after_a_pause_the_network_knows_nothing_of_what_was_before(bundles, name):
+    """State that goes on for ever drifts: after each pause a stream is as one that begins there."""
+    model = LiveModel(bundles[name], chunk_seconds=0.12, endpoint=RULES)
+    features = model.log_mel(sound(4, 8.0))
+    listener = Listener(model)
+    events = listener.push_features(features) + listener.close()
+    pauses = [event for event in events if isinstance(event, EndOfUtterance) and event.reason == "silence"]
+    assert pauses
+    for pause in pauses[:3]:
+        seconds = pause.start_seconds + pause.transcript.duration
+        fresh = Listener(model)
+        expected = fresh.push_features(features[round(seconds / 0.01) :]) + fresh.close()
+        rest = merged(events[events.index(pause) + 1 :])
+        assert [[word.text for word in words] for words, _ in rest] == [
+            [word.text for word in words] for words, _ in merged(expected)
+        ]
+        starts = [word.start_seconds for words, _ in merged(expected) for word in words]
+        assert [word.start_seconds for words, _ in rest for word in words] == pytest.approx(
+            [start + seconds for start in starts]
+        )
+
+
+class Failing:
+    """A decoder that cannot go on after some chunks."""
+
+    def __init__(self, decoder, count):
+        self.decoder, self.count = decoder, count
+
+    def stream(self):
+        self.inner, self.num_frames = self.decoder.stream(), 1
+        self.take_stable, self.partial_text = self.inner.take_stable, ""
+        return self
+
+    def push_checked(self, frames):
+        self.count -= 1
+        if self.count < 0:
+            raise DecodingError("no hypothesis is left")
+        self.inner.push_checked(frames)
+
+    def finish(self):
+        raise DecodingError("no hypothesis is left")
+
+
+@pytest.mark.parametrize("failing", ["decoder", "samples", "network"])
+def test_a_stream_that_fails_takes_no_other_along(bundles, failing, monkeypatch):
+    model = LiveModel(bundles["one"], chunk_seconds=0.12, endpoint=RULES, beam_size=4)
+    samples = [sound(seed, 2.0) for seed in range(3)]
+    alone = []
+    for part in samples:
+        listener = Listener(model)
+        alone.append(listener.push(part) + listener.close())
+    listeners = Listeners(model)
+    numbers = [listeners.open(), listeners.open(decoder=Failing(model.decoder, 3) if failing == "decoder" else None)]
+    numbers.append(listeners.open())
+    if failing == "network":
+        samples[1] = np.ones(2 * RATE, np.float32)
+        run = model.network.runtime
+        monkeypatch.setattr(model.network, "runtime", LoudFails(run, float(model.log_mel(samples[1]).max())))
+    parts = [np.array_split(part, 5) for part in samples]
+    if failing == "samples":
+        parts[1][2] = np.array([np.nan], np.float32)
+    events, errors = {number: [] for number in numbers}, []
+    for index in range(5):
+        pushed = {number: parts[place][index] for place, number in enumerate(numbers) if place != 1 or not errors}
+        for number, result in listeners.push_each(pushed).items():
+            if isinstance(result, Exception):
+                errors.append((number, type(result)))
+            else:
+                events[number] += result
+    kind = {"decoder": DecodingError, "samples": AudioError, "network": RuntimeError}[failing]
+    assert errors == [(numbers[1], kind)]
+    for place in (0, 2):
+        assert_same(events[numbers[place]] + listeners.close(numbers[place]), alone[place])
+    # One whose samples are none goes on with others; one that cannot go on is closed.
+    assert len(listeners) == (1 if failing == "samples" else 0)
+    if failing != "samples":
+        with pytest.raises(UsageError, match="is not open"):
+            listeners.push({numbers[1]: samples[1]})
+
+
+class LoudFails:
+    """A network that fails wherever somebody shouts."""
+
+    def __init__(self, runtime, level):
+        self._runtime, self._level = runtime, level
+
+    def __getattr__(self, name):
+        return getattr(self._runtime, name)
+
+    def __call__(self, features, *rest):
+        if features.max() > self._level - 0.1:
+            raise RuntimeError("loud")
+        return self._runtime(features, *rest)
+
+
+def test_a_stream_whose_end_fails_is_closed(bundles):
+    model = LiveModel(bundles["one"], endpoint=RULES, beam_size=4)
+    listeners = Listeners(model)
+    number = listeners.open(decoder=Failing(model.decoder, 10**6))
+    listeners.push({number: sound(1, 0.5)})
+    with pytest.raises(DecodingError):
+        listeners.flush(number)
+    # It began anew.
+    assert listeners.utterance_start(number) == pytest.approx(0.5)
+    with pytest.raises(DecodingError):
+        listeners.close(number)
+    assert len(listeners) == 0
+
+
+def test_the_clock_of_features_goes_on_after_a_flush(bundles):
+    model = LiveModel(bundles["one"], endpoint=RULES)
+    listener = Listener(model)
+    listener.push_features(model.log_mel(sound(6, 1.0))[:100])
+    listener.flush()
+    assert listener.utterance_start == pytest.approx(1.0)
+
+
+def test_who_falls_behind_is_told(bundles):
+    listener = Listener(bundles["one"], chunk_seconds=0.12)
+    listener.push(sound(1, 1.0))
+    assert listener.behind_seconds == pytest.approx(1.0, abs=0.25)
+    for part in np.array_split(sound(2, 1.0), 20):
+        listener.push(part)
+        assert listener.behind_seconds == 0
 
 
 def test_silence_for_long_says_nothing_and_keeps_nothing(bundles):

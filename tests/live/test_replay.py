@@ -7,7 +7,7 @@ from asr.audio import AudioPart, Waveform
 from asr.bundle.runtime import make_runtime
 from asr.decoder import Word
 from asr.evaluation.streaming import evaluate_streaming
-from asr.live import Listener, LiveModel, Partial, Stable, transcript_of
+from asr.live import Listener, LiveModel, Partial, Stable, replay, transcript_of
 from asr.live.replay import Latency, Timeline, hear_audio, hear_features
 
 RATE = 8000
@@ -38,6 +38,23 @@ def test_words_are_shown_when_the_events_say():
     assert latency.first_partial == pytest.approx([0.2])
     assert latency.partial == pytest.approx([0.2, 0.2])
     assert latency.stable == pytest.approx([0.4])
+
+
+def test_a_machine_that_falls_behind_shows_words_later_and_later(monkeypatch):
+    """Of pieces of 1 s that take 3 s each, the third is heard 7 s after it was said."""
+    clock = iter(range(0, 1000, 3))
+    monkeypatch.setattr(replay.time, "perf_counter", lambda: next(clock))
+
+    class Slow:
+        def push(self, piece):
+            return [Partial(f"{len(piece)}")]
+
+        def close(self):
+            return []
+
+    timeline = replay._hear(Slow(), [np.zeros(10)] * 3, 0.1, Latency())
+    assert timeline.transcript().duration == pytest.approx(3)
+    assert [seconds for seconds, _, _ in timeline._moments] == pytest.approx([4, 7, 10, 10])
 
 
 @pytest.mark.parametrize("name", ["one", "ahead", "two"])
