@@ -5,10 +5,10 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,35 @@ class Lexicon:
         return lexicon
 
     @classmethod
+    def from_codes(
+        cls,
+        words: Sequence[str],
+        labels: Sequence[str],
+        codes: npt.NDArray[np.int32],
+        begins: npt.NDArray[np.int32],
+        log_weights: npt.NDArray[np.floating[Any]],
+    ) -> "Lexicon":
+        """Return a lexicon of columns, for those with hundreds of thousands of entries: nothing is checked.
+
+        Parameters
+        ----------
+        words
+            N of them, each with white space neither in nor around it; an entry is not there twice.
+        labels
+            All labels of the spellings, each once.
+        codes, begins
+            int32 (total length,), places in `labels`, and int32 (N + 1,): entry i is spelled by the labels
+            ``codes[begins[i]:begins[i + 1]]``, at least one.
+        log_weights
+            (N,), as of `LexiconEntry`.
+        """
+        lexicon = object.__new__(cls)
+        lexicon.words, lexicon.log_weights = tuple(words), log_weights.astype(np.float32)
+        lexicon.begins, lexicon.is_of_labels = begins, True
+        lexicon.__dict__["inventory"] = {label: place for place, label in enumerate(labels)}, codes
+        return lexicon
+
+    @classmethod
     def of(cls, lexicon: object) -> "Lexicon | None":
         """Return a lexicon, or make one of words or of a file; None of None."""
         if lexicon is None or isinstance(lexicon, Lexicon):
@@ -136,15 +165,30 @@ class Lexicon:
         if not _are_texts(words) or not _are_spelled(spellings) or not _are_finite(log_weights):
             for row in zip(words, spellings, log_weights, strict=True):
                 _check(LexiconEntry(*row))
-        self._words = frozenset(words)
-        if len(self._words) < len(words):
+        if len(set(words)) < len(words):
             # Of a pronunciation given twice, the first counts.
             seen: dict[tuple[str, Spelling], int] = {}
             first = [i for i, key in enumerate(zip(words, spellings, strict=True)) if seen.setdefault(key, i) == i]
             words, spellings = [words[i] for i in first], [spellings[i] for i in first]
             log_weights = [log_weights[i] for i in first]
-        self.words, self.spellings = tuple(words), tuple(spellings)
+        self.words = tuple(words)
+        self.__dict__["spellings"] = tuple(spellings)
         self.log_weights = np.array(log_weights, np.float32)
+        self.is_of_labels = not any(isinstance(spelling, str) for spelling in spellings)
+        self.begins = np.zeros(len(words) + 1, np.int32)
+        np.cumsum(np.fromiter(map(len, spellings), np.int64, len(words)), out=self.begins[1:], dtype=np.int32)
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(self.words)
+
+    @cached_property
+    def spellings(self) -> tuple[Spelling, ...]:
+        """The spelling of each of `words`."""
+        numbers, codes = self.inventory
+        labels = list(numbers)
+        pieces = [labels[code] for code in codes.tolist()]
+        return tuple(tuple(pieces[begin:end]) for begin, end in pairwise(self.begins.tolist()))
 
     @property
     def entries(self) -> list[LexiconEntry]:

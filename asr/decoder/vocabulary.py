@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +43,7 @@ class Alphabet:
         alphabet = cls(labels, by_label=True)
         if lexicon is None:
             return replace(alphabet, by_label=not labels.has_words)
-        if labels.are_subwords and any(isinstance(spelling, str) for spelling in lexicon.spellings):
+        if labels.are_subwords and not lexicon.is_of_labels:
             return replace(alphabet, by_label=False)
         fits = lexicon.inventory[0].keys() <= alphabet._ids.keys()
         return alphabet if fits else replace(alphabet, by_label=False)
@@ -87,7 +87,7 @@ class Alphabet:
         if not self.by_label:
             return self.units(lexicon.spellings)
         numbers, codes = lexicon.inventory
-        return np.array([self._ids.get(piece, -1) for piece in numbers], np.int32)[codes], _begins(lexicon.spellings)
+        return np.array([self._ids.get(piece, -1) for piece in numbers], np.int32)[codes], lexicon.begins
 
     def _letters(self, spelling: Spelling) -> str:
         if not isinstance(spelling, str):
@@ -172,8 +172,6 @@ class Vocabulary:
         How each entry is written.
     is_closed
         Whether other words cannot be said at all (a lexicon), whatever the language model knows.
-    index
-        The entries of each word.
     """
 
     alphabet: Alphabet
@@ -182,7 +180,13 @@ class Vocabulary:
     entries: npt.NDArray[Any]
     written: tuple[str, ...] = ()
     is_closed: bool = False
-    index: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def index(self) -> dict[str, list[int]]:
+        """The entries of each word."""
+        index: dict[str, list[int]] = {}
+        _enter(index, self.written, 0)
+        return index
 
     @classmethod
     def of(cls, labels: Labels, model: NGramModel | None, lexicon: Lexicon | None) -> "Vocabulary":
@@ -236,7 +240,7 @@ class Vocabulary:
         word_ids = np.zeros(count, np.int32)
         log_probs = np.zeros(count, np.float32)
         if model is not None:
-            word_ids[:] = list(map(model.word_id, words.words))
+            word_ids[:] = model.word_ids(words.words)
             log_probs[:] = model.unigram_log_probs(word_ids)
         entries = np.zeros(num_words + count, TRIE_ENTRY)
         entries[:num_words] = self.entries
@@ -246,13 +250,13 @@ class Vocabulary:
         added["log_weight"] = words.log_weights
         nodes, table = self._room_for(len(units))
         num_nodes = insert_words((nodes, table, entries), len(self.nodes), units, begins, num_words, log_probs)
-        index = dict(self.index)
-        for entry, word in enumerate(words.words, start=num_words):
-            index[word] = (*index.get(word, ()), entry)
-        return replace(
-            self, nodes=nodes[:num_nodes].copy(), table=table, entries=entries, index=index,
-            written=(*self.written, *words.words),
-        )  # fmt: skip
+        written = (*self.written, *words.words)
+        result = replace(self, nodes=nodes[:num_nodes].copy(), table=table, entries=entries, written=written)
+        if "index" in self.__dict__:
+            index = {**self.index, **{word: [*self.index[word]] for word in words if word in self.index}}
+            _enter(index, words.words, num_words)
+            result.__dict__["index"] = index
+        return result
 
     def _room_for(self, num_units: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         """Return copies of the nodes, with room for more, and of their table."""
@@ -263,6 +267,11 @@ class Vocabulary:
         table = np.zeros(table_size(len(nodes)), np.int32)
         link_nodes(nodes, table, len(self.nodes))
         return nodes, table
+
+
+def _enter(index: dict[str, list[int]], words: Sequence[str], first_entry: int) -> None:
+    for entry, word in enumerate(words, start=first_entry):
+        index.setdefault(word, []).append(entry)
 
 
 def _writable(model: NGramModel, alphabet: Alphabet) -> Lexicon | None:

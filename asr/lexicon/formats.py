@@ -6,14 +6,21 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from asr.errors import DataError
 from asr.files import read_text, write_text
+from asr.lexicon.coding import LINE_FEED, SPACE
 from asr.lexicon.dictionary import Entry, PronouncingDictionary
 
 # Of further pronunciations, in CMUdict: "tomato(2)".
 VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 # As in Kaldi's lexiconp.txt; a number without a decimal point may be a phone.
 WEIGHT = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?$|\d+[eE]-\d+$")
+# What may make a line mean something else than a word, its weight and its phones.
+MARKS = ("#", "(", ";;;", "|")
+TAB = 9
+ODD_SPACE = re.compile(r"[^\S \t\n]")
 # What a file can say; a probability that is smaller is written as this.
 LEAST_WEIGHT = 1e-30
 
@@ -44,7 +51,38 @@ def read_lexicon(path: str | os.PathLike[str]) -> PronouncingDictionary:
 
 def parse_lexicon(text: str, name: str) -> PronouncingDictionary:
     """Return the dictionary of a lexicon's text; `name` is for messages. See `read_lexicon`."""
-    return PronouncingDictionary(_entries(_numbered(text), name))
+    return _parse_columns(text) or PronouncingDictionary(_entries(_numbered(text), name))
+
+
+def _parse_columns(text: str) -> PronouncingDictionary | None:
+    """Return the dictionary of a text as `format_lexicon` writes it, whole columns at a time; None of any other."""
+    content = np.frombuffer(text.encode(), np.uint8)
+    is_between = content <= SPACE
+    between = content[is_between]
+    if any(mark in text for mark in MARKS) or not text.endswith("\n") or (is_between[1:] & is_between[:-1]).any():
+        return None
+    if not np.isin(between, (TAB, LINE_FEED, SPACE)).all() or not (text.isascii() or not ODD_SPACE.search(text)):
+        return None
+    columns = between[between != SPACE]
+    ends = np.flatnonzero(columns == LINE_FEED)
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    is_weighted = ends - begins == 2
+    # Spaces stand between phones alone: what follows a line feed, or a word with a weight, is a tab.
+    first = np.flatnonzero(np.concatenate([[True], between[:-1] == LINE_FEED]))
+    if is_between[0] or not ((ends - begins == 1) | is_weighted).all() or (between[first] != TAB).any():
+        return None
+    if (between[first[is_weighted] + 1] != TAB).any():
+        return None
+    fields = text.replace("\n", "\t").split("\t")
+    weights = [fields[i] for i in (begins[is_weighted] + 1).tolist()]
+    if not all(WEIGHT.match(weight) and 0 < float(weight) <= 1 for weight in set(weights)):
+        return None
+    log_weights = np.zeros(len(ends))
+    log_weights[is_weighted] = [math.log(float(weight)) for weight in weights]
+    words, sounds = [fields[i] for i in begins.tolist()], [fields[i] for i in ends.tolist()]
+    lexicon = PronouncingDictionary.from_columns(words, sounds, log_weights)
+    # What looks like a weight is no phone.
+    return None if any(map(WEIGHT.match, lexicon.phones)) else lexicon
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:

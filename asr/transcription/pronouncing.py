@@ -6,7 +6,7 @@ from asr.bundle.bundle import G2P_FILE, Bundle
 from asr.decoder import Labels, Lexicon
 from asr.errors import DataError, DecodingError, UsageError
 from asr.files import read_text
-from asr.lexicon import Entry
+from asr.lexicon import Entry, PronouncingDictionary
 from asr.lexicon.formats import parse_lexicon
 from asr.tokenizer import BLANK_TOKEN, WORD_BOUNDARY, PhoneTokenizer
 
@@ -91,10 +91,10 @@ def own_lexicon(bundle: Bundle, hotwords: Iterable[str] = (), path: str = "") ->
     DecodingError
         If the file cannot be read.
     """
-    entries = _listed(bundle, path) if path else list(phones_of(bundle).lexicon.entries())
-    known = {entry.word for entry in entries}
-    entries += pronounced(bundle, [word for word in hotwords if word not in known])
-    return Lexicon.from_entries(entries)
+    own = PronouncingDictionary(_listed(bundle, path)) if path else phones_of(bundle).lexicon
+    if added := own.missing(hotwords):
+        own = own.with_entries(pronounced(bundle, added))
+    return Lexicon.from_codes(own.columns[0], *own.coded, own.columns[1])
 
 
 def _listed(bundle: Bundle, path: str) -> list[Entry]:

@@ -1,13 +1,15 @@
 """Lexicons in the formats of others are read, written and read again the same; what is wrong in them is named."""
 
 import gzip
+import itertools
 import math
 import random
 
 import pytest
 
 from asr.errors import DataError, UsageError
-from asr.lexicon import Entry, PronouncingDictionary, Pronunciation, read_lexicon, write_lexicon
+from asr.lexicon import Entry, PronouncingDictionary, Pronunciation, formats, read_lexicon, write_lexicon
+from asr.lexicon.formats import parse_lexicon
 
 CMUDICT = """\
 ;;; # CMUdict
@@ -84,6 +86,58 @@ def test_what_is_written_is_read_again(tmp_path, suffix):
         assert weights_of[0] == pytest.approx(weights_of[1], rel=1e-5, abs=1e-29)
     write_lexicon(again, tmp_path / f"again{suffix}")
     assert read_lexicon(tmp_path / f"again{suffix}") == again
+
+
+def by_lines(text):
+    """Read line by line, which any text can be."""
+    try:
+        return list(PronouncingDictionary(formats._entries(formats._numbered(text), "it")).entries())
+    except DataError as error:
+        return str(error)
+
+
+def by_columns(text):
+    try:
+        return list(parse_lexicon(text, "it").entries())
+    except DataError as error:
+        return str(error)
+
+
+def test_whole_columns_are_read_as_lines_are():
+    rng = random.Random(5)
+    phones = ["AH", "S", "NG", "t͡ʃʰː", "a very long phone".replace(" ", "_"), "B", "ɛ̃"]
+    odd = ["a AH\n", "a(2)\tAH\n", "a\t0.0\tAH\n", "a\tAH  S\n", "a\t AH\n", "a b\tAH\n", "a\t0.5 AH\n", "a\t0.5\n"]
+    odd += ["\tAH\n", "a\n", "\n", "a\tAH # b\n", "a\t.5\tAH |\n", "a\tAH\tS\tB\n", "a\tAH\x0bS\n", "a\tAH\u00a0S\n"]
+    quick = 0
+    for case in range(300):
+        words = [rng.choice(["a", "to", "ab", "été", "'s"]) for _ in range(rng.randint(1, 8))]
+        if case % 2:
+            words.sort()
+        lines = [
+            f"{word}\t{rng.choice(['', '', '0.5	', '1e-3	', '0.25	'])}"
+            f"{' '.join(rng.choices(phones[: rng.randint(2, 7)], k=rng.randint(1, 4)))}\n"
+            for word in words
+        ]
+        if case % 4 > 1:
+            lines.insert(rng.randint(0, len(lines)), rng.choice(odd))
+        text = "".join(lines)
+        assert by_columns(text) == by_lines(text), (case, text)
+        assert case % 4 > 1 or formats._parse_columns(text) is not None
+        quick += formats._parse_columns(text) is not None
+    assert 150 <= quick < 300
+
+
+def test_words_added_are_as_if_listed_from_the_start():
+    entries = [("a", ["AH"], -1.0), ("to", ["T", "UW"]), ("a", ["EY"])]
+    for more in ([("be", ["B", "IY"], -0.5), ("be", ["B"])], [("a", ["B"])], [("to", ["T", "UW"]), ("be", ["B"])]):
+        added = PronouncingDictionary(entries).with_entries(more)
+        assert list(added.entries()) == list(PronouncingDictionary([*entries, *more]).entries())
+        coded = added.coded
+        said = [
+            tuple(coded.phones[code] for code in coded.codes[first:last])
+            for first, last in itertools.pairwise(coded.begins)
+        ]
+        assert said == [entry.phones for entry in added.entries()]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,10 @@ class NGramModel:
     def word_id(self, word: str) -> int:
         """Return the id of a word, 0 (``<unk>``) for a word that the model does not know."""
         return self._ids.get(word, 0)
+
+    def word_ids(self, words: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Return the ids of words, int32 (len(words),); see `word_id`."""
+        return np.fromiter(map(self._ids.get, words, repeat(0)), np.int32, len(words))
 
     def __contains__(self, word: str) -> bool:
         """Tell whether the model knows the word."""
