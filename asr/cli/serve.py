@@ -40,6 +40,13 @@ def serve(
     max_streams: Annotated[
         int, typer.Option(envvar="ASR_MAX_STREAMS", help="Clients listened to at a time, while they speak.")
     ] = 100,
+    known_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="ASR_KNOWN_HOST",
+            help="A name by which a proxy calls the server; others than this machine's own are refused. Repeatable.",
+        ),
+    ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option(envvar="ASR_CORS", help="An origin whose pages may call the server; * for any. Repeatable."),
@@ -89,6 +96,7 @@ def serve(
         max_streams=max_streams,
         vosk_port=vosk_port,
         wyoming_port=wyoming_port,
+        known_hosts=tuple(name.lower() for name in known_host or ()),
         cors=tuple(cors or ()),
         aliases=aliases,
         precision=next(iter(checked.values())),

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle.runtime import Features, LogProbs, Runtime
 from asr.live import Event, Listeners
-from asr.transcription.recognition import BATCH_FRAMES
+from asr.transcription.recognition import BATCH_FRAMES, num_frames
 
 # Utterances share a batch if the longest is at most this much longer than the shortest.
 MAX_STRETCH = 1.5
@@ -85,15 +86,22 @@ class BatchingRuntime:
 
     def _serve(self) -> None:
         while jobs := self._next_jobs():
-            try:
-                results = self._runtime([job.features for job in jobs])
-            except BaseException as error:  # Whatever it is, those who wait must hear of it.
-                for job in jobs:
-                    job.result.set_exception(error)
-                continue
-            for job, log_probs in zip(jobs, results, strict=True):
-                job.result.set_result(log_probs)
+            self._run(jobs)
             self.on_batch(len(jobs))
+
+    def _run(self, jobs: "list[_Job]") -> None:
+        try:
+            results = self._runtime([job.features for job in jobs])
+        except BaseException as error:  # Whatever it is, those who wait must hear of it.
+            if len(jobs) == 1:
+                jobs[0].result.set_exception(error)
+                return
+            # Only those that fail alone fail.
+            for job in jobs:
+                self._run([job])
+            return
+        for job, log_probs in zip(jobs, results, strict=True):
+            job.result.set_result(log_probs)
 
     def _next_jobs(self) -> list[_Job]:
         """Wait for work, and return a batch of it; none at the end."""
@@ -114,7 +122,7 @@ class BatchingRuntime:
         if not self._callers:
             return []
         first = self._callers[0][0]
-        shortest = longest = len(first.features)
+        shortest = longest = num_frames(first.features)
         taken: list[_Job] = []
         progress = True
         while progress:
@@ -124,7 +132,8 @@ class BatchingRuntime:
                     continue
                 # Of the caller's jobs the next that fits.
                 for index, job in enumerate(jobs):
-                    low, high = min(shortest, len(job.features)), max(longest, len(job.features))
+                    frames = num_frames(job.features)
+                    low, high = min(shortest, frames), max(longest, frames)
                     fits = high <= MAX_STRETCH * low and high * (len(taken) + 1) <= BATCH_FRAMES
                     if not taken or fits:
                         shortest, longest = low, high
@@ -137,8 +146,19 @@ class BatchingRuntime:
         return taken
 
 
+@dataclass
+class _Turn:
+    """What a stream wants next: samples to be heard, or its utterance, or itself, to be ended."""
+
+    kind: Literal["push", "flush", "close"]
+    samples: NDArray[np.float32]
+    result: "Future[list[Event]]" = field(default_factory=Future)
+
+
 class LiveBatches:
     """Streams of many clients: what they bring while the network is busy runs together as soon as it is free.
+
+    Each stream has its turns in order. One that fails is closed, and takes no other along.
 
     Parameters
     ----------
@@ -148,20 +168,22 @@ class LiveBatches:
     def __init__(self, listeners: Listeners) -> None:
         self.listeners = listeners
         self._changed = threading.Condition()
-        self._waiting: dict[int, tuple[NDArray[np.float32], Future[list[Event]]]] = {}
+        self._turns: dict[int, deque[_Turn]] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="live", daemon=True)
         self._thread.start()
 
     def push(self, number: int, samples: NDArray[np.float32]) -> "Future[list[Event]]":
-        """Add samples ``(N,)`` to a stream, whose last ones have been heard, and return its events to come."""
-        result: Future[list[Event]] = Future()
-        with self._changed:
-            if self._closed or number in self._waiting:
-                raise RuntimeError("the network is closed" if self._closed else f"stream {number} is still busy")
-            self._waiting[number] = samples, result
-            self._changed.notify()
-        return result
+        """Add samples ``(N,)`` to a stream, and return its events to come."""
+        return self._add(number, _Turn("push", samples))
+
+    def flush(self, number: int) -> "Future[list[Event]]":
+        """End the utterance of a stream, and return its events to come."""
+        return self._add(number, _Turn("flush", np.zeros(0, np.float32)))
+
+    def close_stream(self, number: int) -> "Future[list[Event]]":
+        """End a stream without further events, once what it brought has run."""
+        return self._add(number, _Turn("close", np.zeros(0, np.float32)))
 
     def close(self) -> None:
         """End, once all that was brought has run."""
@@ -170,22 +192,44 @@ class LiveBatches:
             self._changed.notify()
         self._thread.join()
 
-    def _serve(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                taken, self._waiting = self._waiting, {}
-            if not taken:
-                return
-            self._run({number: pair for number, pair in taken.items() if pair[1].set_running_or_notify_cancel()})
+    def _add(self, number: int, turn: _Turn) -> "Future[list[Event]]":
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the network has ended")
+            self._turns.setdefault(number, deque()).append(turn)
+            self._changed.notify()
+        return turn.result
 
-    def _run(self, taken: "dict[int, tuple[NDArray[np.float32], Future[list[Event]]]]") -> None:
+    def _serve(self) -> None:
+        while taken := self._next_turns():
+            running = {number: turn for number, turn in taken.items() if turn.result.set_running_or_notify_cancel()}
+            pushed = {number: turn.samples for number, turn in running.items() if turn.kind == "push"}
+            results: dict[int, list[Event] | BaseException] = {}
+            try:
+                results.update(self.listeners.push_each(pushed))
+            except BaseException as error:  # Whatever it is, those who wait must hear of it.
+                results.update(dict.fromkeys(pushed, error))
+            for number, turn in running.items():
+                result = results[number] if number in results else self._end(number, turn.kind)
+                if isinstance(result, BaseException):
+                    turn.result.set_exception(result)
+                else:
+                    turn.result.set_result(result)
+
+    def _next_turns(self) -> dict[int, _Turn]:
+        """Wait for work, and return the next turn of each stream; none at the end."""
+        with self._changed:
+            while not self._turns and not self._closed:
+                self._changed.wait()
+            taken = {number: turns.popleft() for number, turns in self._turns.items()}
+            self._turns = {number: turns for number, turns in self._turns.items() if turns}
+            return taken
+
+    def _end(self, number: int, kind: str) -> "list[Event] | BaseException":
         try:
-            events = self.listeners.push({number: samples for number, (samples, _) in taken.items()})
-        except BaseException as error:  # Whatever it is, those who wait must hear of it.
-            for _, result in taken.values():
-                result.set_exception(error)
-            return
-        for number, (_, result) in taken.items():
-            result.set_result(events[number])
+            if kind == "flush":
+                return self.listeners.flush(number)
+            self.listeners.discard(number)
+        except BaseException as error:
+            return error
+        return []

@@ -3,31 +3,31 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import BinaryIO
 
 from asr.audio import Waveform
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import make_runtime
 from asr.cores import num_cores
-from asr.errors import AsrError, MissingExtraError, UsageError
+from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
 from asr.live import Listeners, LiveModel
-from asr.live.model import CONTEXT_SECONDS
 from asr.server.batching import BatchingRuntime, LiveBatches
-from asr.server.errors import ApiError
+from asr.server.decoders import Decoders
+from asr.server.errors import ApiError, failure
 from asr.server.options import OPENAI_MODELS, ServerOptions
-from asr.transcription.decoding import Decoder, DecodingOptions, make_decoder
+from asr.transcription.decoding import DecodingOptions
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript
 
-# Decoders that are kept for requests with the same options: a language model is not read for each request.
-KEPT_DECODERS = 16
 # Requests that are recognised at a time, for each core: enough that the network's batches are full while others decode.
 REQUESTS_PER_CORE = 4
+# Being late by so much with a live stream is worth a word, once in so long a time.
+BEHIND_SECONDS, TELL_SECONDS = 1.0, 60.0
 
 logger = logging.getLogger("asr.server")
 
@@ -69,35 +69,35 @@ class ServedModel:
         runtime = make_runtime(bundle, threads=options.threads, precision=options.precision)
         self.network = BatchingRuntime(runtime)
         self._transcriber = Transcriber(bundle, threads=1, runtime=self.network)
-        self._make_decoder = lru_cache(KEPT_DECODERS)(lambda decoding: make_decoder(bundle, decoding))
-        # Decoders are made one at a time: two requests at once would both read a language model.
-        self._making = threading.Lock()
-        self.decoder(DecodingOptions())
+        self.decoder = Decoders(bundle)
         self._live: dict[float, LiveBatches] = {}
-        self._threads = options.threads
-        self.can_stream = bundle.model is not None and not bundle.model.why_not_streaming
-        if self.can_stream:
-            try:
-                self.live(CONTEXT_SECONDS)
-            except MissingExtraError as error:
-                self.can_stream = False
-                logger.warning("model %r hears utterances as a whole: %s", name, error)
+        self._opening = threading.Lock()
+        self._live_model = self._load_live(options.threads)
+
+    def _load_live(self, threads: int) -> LiveModel | None:
+        decoder = self.decoder(DecodingOptions())
+        if self.bundle.model is None or self.bundle.model.why_not_streaming:
+            return None
+        try:
+            return LiveModel(self.bundle, threads=threads, decoder=decoder)
+        except MissingExtraError as error:
+            logger.warning("model %r hears utterances as a whole: %s", self.name, error)
+            return None
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether words can be had while they are said."""
+        return self._live_model is not None
+
+    @property
+    def num_streams(self) -> int:
+        """How many streams are open."""
+        return sum(len(batches.listeners) for batches in list(self._live.values()))
 
     def speaks(self, language: str) -> bool:
         """Return whether the model's language is this one, by its code, in whatever region; empty means any."""
         codes = [code.partition("-")[0].lower() for code in (language, self.bundle.language)]
         return not language or codes[0] == codes[1]
-
-    def decoder(self, decoding: DecodingOptions) -> Decoder:
-        """Return the decoder of these options.
-
-        Raises
-        ------
-        UsageError, DecodingError
-            If the model cannot be decoded so.
-        """
-        with self._making:
-            return self._make_decoder(decoding)
 
     def live(self, context_seconds: float) -> LiveBatches:
         """Return what streams share that see so much of what follows.
@@ -107,13 +107,14 @@ class ServedModel:
         UsageError
             If the model cannot stream.
         """
+        model = self._live_model
+        if model is None:
+            raise UsageError(f"model {self.name!r} cannot stream")
         # In one direction nothing that follows is seen: all streams are of one kind.
-        sees_ahead = self.bundle.model is not None and self.bundle.model.bidirectional
-        key = context_seconds if sees_ahead else CONTEXT_SECONDS
-        with self._making:
+        key = context_seconds if model.network.context_frames else 0.0
+        with self._opening:
             if key not in self._live:
-                model = LiveModel(self.bundle, context_seconds=key, threads=self._threads)
-                self._live[key] = LiveBatches(Listeners(model))
+                self._live[key] = LiveBatches(Listeners(model.with_context(key) if key else model))
             return self._live[key]
 
     def close(self) -> None:
@@ -129,8 +130,12 @@ class ServedModel:
         ------
         ClientGone
             Soon after `gone` is set.
+        UsageError
+            If it cannot be decoded as asked.
+        AudioError, MissingExtraError
+            If the audio cannot be read.
         AsrError
-            If the audio cannot be read, or cannot be decoded as asked.
+            If the model is at fault.
         """
 
         def check(*_: object) -> None:
@@ -165,6 +170,9 @@ class Engine:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
+        # Called for each piece of a live stream: its seconds, how long it took to hear it, and whether it held words.
+        self.on_live: Callable[[float, float, bool], None] = lambda *_: None
+        self._told = -TELL_SECONDS
         self.models = {name: ServedModel(name, Bundle.load(bundle), options) for name, bundle in options.models.items()}
         self.places = Places(options.max_queue)
         self.streams = Places(options.max_streams)
@@ -195,17 +203,31 @@ class Engine:
         Raises
         ------
         ApiError
-            400, if the audio or an option cannot be used.
+            400, if the audio or an option cannot be used; 500, if the fault is not the client's.
         ClientGone
             If `gone` was set.
         """
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, model.transcribe, request, gone)
+        except ClientGone:
+            raise
         except UsageError as error:
             raise ApiError(400, str(error)) from None
-        except AsrError as error:
+        except (AudioError, MissingExtraError) as error:
             raise ApiError(400, str(error), param="file", code="invalid_audio") from None
+        except Exception as error:
+            raise failure(error, f"model {model.name!r}") from None
+
+    def note_live(self, audio_seconds: float, took: float, *, has_words: bool) -> None:
+        """Note that a piece of a live stream was heard, and say so if the machine is behind."""
+        self.on_live(audio_seconds, took, has_words)
+        now = time.monotonic()
+        if took > max(BEHIND_SECONDS, audio_seconds) and now - self._told > TELL_SECONDS:
+            self._told = now
+            logger.warning(
+                "%.1f s behind with %d live streams; words come late, and none is lost", took, self.streams.taken
+            )
 
     def close(self) -> None:
         """End, once all that was accepted is done."""

@@ -1,8 +1,12 @@
 """Errors as OpenAI's clients expect them: a status, and ``{"error": {message, type, param, code}}``."""
 
+import logging
+import uuid
 from typing import Any
 
 from starlette.responses import JSONResponse
+
+logger = logging.getLogger("asr.server")
 
 # Seconds after which a client that found the queue full should try again.
 RETRY_SECONDS = 1
@@ -43,3 +47,10 @@ class ApiError(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.to_dict(), self.status, headers)
+
+
+def failure(error: BaseException, of: str) -> ApiError:
+    """Log an error that is no client's fault, and return the answer, which shows nothing of it."""
+    name = uuid.uuid4().hex[:12]
+    logger.error("failure %s of %s", name, of, exc_info=error)
+    return ApiError(500, f"The server failed; its log says why, at failure {name}.", code="internal_error")

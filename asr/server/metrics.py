@@ -46,9 +46,32 @@ class Metrics:
         )
         for name, model in engine.models.items():
             model.network.on_batch = batches.labels(name).observe
+        self.live_words_seconds = Histogram(
+            "asr_live_words_seconds",
+            "Time from when sound came to when words were heard in it, of clients that are listened to.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self._registry,
+        )
+        self.live_audio_seconds = Counter(
+            "asr_live_audio_seconds", "Sound that was listened to.", registry=self._registry
+        )
+        self.live_behind = Counter(
+            "asr_live_behind", "Pieces of sound that took longer to be heard than to be said.", registry=self._registry
+        )
+        engine.on_live = self._note_live
+        streams = Gauge("asr_streams_open", "Clients that are listened to.", registry=self._registry)
+        streams.set_function(lambda: engine.streams.taken)
+        Gauge("asr_streams", "Clients that can be listened to.", registry=self._registry).set(engine.streams.count)
         places = Gauge("asr_places_taken", "Requests that are read, wait or run.", registry=self._registry)
         places.set_function(lambda: engine.places.taken)
         Gauge("asr_places", "Places for requests.", registry=self._registry).set(engine.places.count)
+
+    def _note_live(self, audio_seconds: float, took: float, has_words: bool) -> None:
+        self.live_audio_seconds.inc(audio_seconds)
+        if has_words:
+            self.live_words_seconds.observe(took)
+        if took > audio_seconds:
+            self.live_behind.inc()
 
     def text(self) -> bytes:
         """Return all figures in Prometheus's text format."""

@@ -43,6 +43,8 @@ class ServerOptions:
         Clients that are listened to at a time; one more is turned away.
     vosk_port, wyoming_port : int, optional
         Further ports: for clients of vosk-server, and for Home Assistant; 0 takes a free one.
+    known_hosts : tuple of str
+        Names by which clients may call a server that only this machine reaches, as behind a proxy; its own are known.
     cors : tuple of str
         Origins whose pages may call the server; ``*`` for any.
     aliases : bool
@@ -71,6 +73,7 @@ class ServerOptions:
     max_streams: int = 100
     vosk_port: int | None = None
     wyoming_port: int | None = None
+    known_hosts: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
     aliases: bool = False
     precision: Precision = "float32"
@@ -115,7 +118,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
 def read_keys(path: Path) -> tuple[str, ...]:

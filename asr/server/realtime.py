@@ -1,39 +1,44 @@
 """``WS /v1/realtime``: a transcription session of OpenAI's Realtime API (their reference of the GA version, 2026)."""
 
-import asyncio
 import base64
 import json
-import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asr.decoder import Word
 from asr.live import EndOfUtterance, Partial, Stable
+from asr.server.ears import open_ear
 from asr.server.engine import ClientGone, Engine
-from asr.server.errors import ApiError
+from asr.server.errors import ApiError, failure
+from asr.server.inbox import Inbox
 from asr.server.realtime_settings import LOGPROBS, PARTIALS, RealtimeSettings, updated
 from asr.server.responses import logprobs
 from asr.server.streams import (
     IDLE_SECONDS,
     Ear,
+    Failed,
     Heard,
     SpeechStarted,
     decode_samples,
-    open_ear,
+    hear,
     place_for_stream,
     text_of,
 )
 
-logger = logging.getLogger("asr.server")
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # OpenAI's limit, too.
 SESSION_SECONDS = 3600
+# Of a client that is ahead of the machine, so much sound is heard at once at most.
+MAX_WAITING_SECONDS = 5.0
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
@@ -53,7 +58,10 @@ class RealtimeSession:
         self._expires_at = int(time.time()) + SESSION_SECONDS
         self._settings = RealtimeSettings()
         self._ear: Ear | None = None
-        # In seconds: what came, where the ear was opened, and up to where items are ended.
+        # Sound that waits to be heard with what comes next, and when the first of it came.
+        self._waiting: list[NDArray[np.float32]] = []
+        self._came = 0.0
+        # In seconds: what was heard, where the ear was opened, and up to where items are ended.
         self._seconds = self._ear_start = self._committed = 0.0
         # The item that is being said, and its words that are sure.
         self._item: str | None = None
@@ -63,12 +71,13 @@ class RealtimeSession:
     async def run(self) -> None:
         """Serve until the client goes, or its time is over."""
         await self._socket.accept("realtime" if "realtime" in self._socket.scope["subprotocols"] else None)
+        inbox = Inbox(self._socket)
         try:
             with place_for_stream(self._engine):
                 model = self._engine.model(self._socket.query_params.get("model", ""))
                 self._settings = replace(self._settings, model=model.name)
                 await self._send("session.created", session=self._describe())
-                await self._serve()
+                await self._serve(inbox)
         except ApiError as error:
             with suppress(ClientGone):
                 await self._send_error(error)
@@ -77,21 +86,27 @@ class RealtimeSession:
             pass
         finally:
             await self._close_ear()
+            await inbox.close()
 
-    async def _serve(self) -> None:
+    async def _serve(self, inbox: Inbox) -> None:
         while True:
             left = self._expires_at - time.time()
             try:
-                message = await asyncio.wait_for(self._socket.receive(), min(IDLE_SECONDS, max(0.0, left)))
+                message, came = await inbox.get(min(IDLE_SECONDS, max(0.0, left)))
             except TimeoutError:
                 problem = "sent nothing for too long" if left > IDLE_SECONDS else "has reached its maximum duration"
                 raise ApiError(400, f"The session {problem}.", code="session_expired") from None
             if message["type"] == "websocket.disconnect":
                 return
-            await self._answer(message.get("text") or message.get("bytes") or b"")
+            if not self._waiting:
+                self._came = came
+            await self._answer(message.get("text") or message.get("bytes") or b"", is_last=not len(inbox))
 
-    async def _answer(self, content: str | bytes) -> None:
-        """Handle one event; whatever is wrong with it, the session goes on."""
+    async def _answer(self, content: str | bytes, *, is_last: bool) -> None:
+        """Handle one event; whatever is wrong with it, the session goes on.
+
+        Sound waits for what has come after it, if that is not the last: it is heard together.
+        """
         event_id = None
         try:
             try:
@@ -102,15 +117,19 @@ class RealtimeSession:
                 raise ApiError(400, "The event is no JSON object.", code="invalid_event")
             given = event.get("event_id")
             event_id = given if isinstance(given, str) else None
-            await self._handler(event.get("type"))(event)
+            handle = self._handler(event.get("type"))
+            if handle != self._append:
+                # It is about all sound before it.
+                await self._hear()
+            await handle(event)
         except ApiError as error:
             await self._send_error(error, event_id)
         except ClientGone:
             raise
-        except Exception:
-            logger.exception("an event of session %s failed", self._name)
-            failure = ApiError(500, f"The server failed; its log names session {self._name}.", code="internal_error")
-            await self._send_error(failure, event_id)
+        except Exception as error:
+            await self._send_error(failure(error, f"session {self._name}"), event_id)
+        if is_last or sum(map(len, self._waiting)) > MAX_WAITING_SECONDS * self._settings.rate:
+            await self._hear()
 
     def _handler(self, kind: object) -> Callable[[dict[str, Any]], Any]:
         handlers: dict[object, Callable[[dict[str, Any]], Any]] = {
@@ -151,27 +170,46 @@ class RealtimeSession:
             audio = base64.b64decode(content, validate=True)
         except ValueError:
             raise ApiError(400, "The audio is not text in base64.", param="audio", code="invalid_value") from None
-        samples = decode_samples(audio, self._settings.kind)
-        ear = await self._open_ear()
-        heard = await ear.push(samples)
-        self._seconds += len(samples) / self._settings.rate
-        for event_heard in heard:
-            await self._tell(event_heard)
+        self._waiting.append(decode_samples(audio, self._settings.kind))
+
+    async def _hear(self) -> None:
+        """Hear the sound that waits, and tell what was said, or what is wrong with it."""
+        if not self._waiting:
+            return
+        samples, self._waiting = np.concatenate(self._waiting), []
+        try:
+            ear = await self._open_ear()
+            self._seconds += len(samples) / self._settings.rate
+            for event in await hear(self._engine, ear, samples, self._came):
+                await self._tell(event)
+        except ApiError as error:
+            await self._send_error(error)
+            if error.status >= 500:
+                await self._give_up(error)
+
+    async def _give_up(self, error: ApiError) -> None:
+        """End a stream that cannot go on, and the item that is being said; what comes is heard by a new one."""
+        await self._close_ear()
+        if self._item is not None:
+            await self._end_item(self._seconds, error)
 
     async def _commit(self, _: dict[str, Any]) -> None:
         if self._seconds <= self._committed:
-            problem = "The buffer holds no audio that is not committed."
-            raise ApiError(400, problem, code="input_audio_buffer_commit_empty")
+            message = "The buffer holds no audio that is not committed."
+            raise ApiError(400, message, code="input_audio_buffer_commit_empty")
         ear = await self._open_ear()
-        failure: ApiError | None = None
+        problem: ApiError | None = None
         try:
             for heard in await ear.flush():
                 # The commit ends the item, whatever ends within it.
-                if not isinstance(heard, EndOfUtterance):
+                if isinstance(heard, Failed):
+                    problem = heard.error
+                elif not isinstance(heard, EndOfUtterance):
                     await self._tell(heard)
         except ApiError as error:
-            failure = error
-        await self._end_item(self._seconds, failure)
+            problem = error
+            await self._close_ear()
+        await self._end_item(self._seconds, problem)
 
     async def _clear(self, _: dict[str, Any]) -> None:
         await self._close_ear()
@@ -194,11 +232,13 @@ class RealtimeSession:
             if PARTIALS in self._settings.include:
                 await self._send(f"{TRANSCRIPTION}.x_partial", **self._content(), text=heard.text)
         elif not self._is_manual:
-            end = self._ear_start + heard.start_seconds + heard.transcript.duration
+            problem = heard.error if isinstance(heard, Failed) else None
+            last = heard.end_seconds if isinstance(heard, Failed) else heard.start_seconds + heard.transcript.duration
+            end = self._ear_start + last
             await self._send("input_audio_buffer.speech_stopped", audio_end_ms=round(1000 * end), item_id=self._item)
-            await self._end_item(end)
+            await self._end_item(end, problem)
 
-    async def _end_item(self, end: float, failure: ApiError | None = None) -> None:
+    async def _end_item(self, end: float, problem: ApiError | None = None) -> None:
         """Send the item, and what was said in it, or why that is not known."""
         self._item = self._item or _new_name("item")
         previous = {"previous_item_id": self._last_item}
@@ -207,8 +247,8 @@ class RealtimeSession:
         await self._send("input_audio_buffer.committed", item_id=self._item, **previous)
         await self._send("conversation.item.added", item={**item, "content": [content]}, **previous)
         await self._send("conversation.item.done", item={**item, "content": [content]}, **previous)
-        if failure:
-            await self._send(f"{TRANSCRIPTION}.failed", **self._content(), **failure.to_dict())
+        if problem:
+            await self._send(f"{TRANSCRIPTION}.failed", **self._content(), **problem.to_dict())
         else:
             usage = {"type": "duration", "seconds": round(max(0.0, end - self._committed), 3)}
             await self._send(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asr.decoder import Word
 from asr.live import EndOfUtterance, Partial, Stable
+from asr.server.ears import open_ear
 from asr.server.engine import ClientGone, Engine
 from asr.server.errors import ApiError
 from asr.server.forms import MAX_KEYWORDS
@@ -18,9 +20,10 @@ from asr.server.streams import (
     MIN_RATE,
     Ear,
     EarOptions,
+    Failed,
     Heard,
     decode_samples,
-    open_ear,
+    hear,
     place_for_stream,
     text_of,
 )
@@ -81,7 +84,8 @@ class VoskSession:
             raise ClientGone
         if (content := message.get("bytes")) is not None:
             ear = await self._open_ear()
-            await self._send(self._reply(await ear.push(decode_samples(content, "audio/pcm"))))
+            came = time.perf_counter()
+            await self._send(self._reply(await hear(self._engine, ear, decode_samples(content, "audio/pcm"), came)))
             return False
         try:
             command = json.loads(message.get("text") or "")
@@ -141,6 +145,8 @@ class VoskSession:
                 self._words += event.words
             elif isinstance(event, Partial):
                 self._partial = event.text
+            elif isinstance(event, Failed):
+                raise event.error
             elif isinstance(event, EndOfUtterance):
                 ended, has_ended = ended + self._words, True
                 self._words, self._partial = (), ""

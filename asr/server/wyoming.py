@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asr.live import Stable
+from asr.server.ears import open_ear
 from asr.server.engine import Engine
 from asr.server.errors import ApiError
-from asr.server.streams import IDLE_SECONDS, Ear, EarOptions, Heard, decode_samples, open_ear, place_for_stream, text_of
+from asr.server.streams import (
+    IDLE_SECONDS,
+    Ear,
+    EarOptions,
+    Failed,
+    Heard,
+    decode_samples,
+    hear,
+    place_for_stream,
+    text_of,
+)
 from asr.version import __version__
 
 if TYPE_CHECKING:
@@ -192,7 +204,8 @@ class WyomingSession:
         samples = decode_samples(event.payload, "audio/pcm")
         if len(samples) % channels:
             raise ApiError(400, f"Got {len(samples)} samples of {channels} channels; expected as many of each.")
-        await self._tell(await self._ear.push(samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)))
+        mono = samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
+        await self._tell(await hear(self._engine, self._ear, mono, time.perf_counter()))
 
     async def _finish(self) -> None:
         if self._ear is None:
@@ -208,6 +221,8 @@ class WyomingSession:
 
     async def _tell(self, heard: list[Heard]) -> None:
         for event in heard:
+            if isinstance(event, Failed):
+                raise event.error
             if isinstance(event, Stable):
                 space = " " * bool(self._words)
                 self._words += event.words

@@ -13,12 +13,12 @@ from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import DecodingError, UsageError
 from asr.tokenizer import BLANK, PhoneTokenizer
-from asr.transcription.pronouncing import own_lexicon, phone_labels
+from asr.transcription.pronouncing import own_lexicon, phone_labels, pronounced
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from asr.decoder import Hotwords, Lexicon, NGramModel
+    from asr.decoder import BeamSearchDecoder, Hotwords, Lexicon, NGramModel
 
 # From log-probabilities (T, V) to readings, best first.
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
@@ -203,6 +203,23 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
             )
         except UserWarning as warning:
             raise DecodingError(f"{path}: does not fit model {bundle.name}: {warning}") from None
+
+
+def with_hotwords(bundle: Bundle, decoder: "BeamSearchDecoder", options: DecodingOptions) -> "BeamSearchDecoder":
+    """Return `decoder`, which `make_decoder` has made, with the hotwords of `options`; it shares all models.
+
+    Raises
+    ------
+    UsageError
+        If a hotword cannot be written or pronounced.
+    """
+    hotwords = _hotwords(bundle, options)
+    if isinstance(bundle.tokenizer, PhoneTokenizer) and (new := bundle.tokenizer.lexicon.missing(hotwords.words)):
+        from asr.decoder import Lexicon
+
+        decoder = decoder.with_options()
+        decoder.add_words(Lexicon.from_entries(pronounced(bundle, new)))
+    return decoder.with_hotwords(hotwords)
 
 
 def _scales(bundle: Bundle, options: DecodingOptions) -> dict[str, float]:

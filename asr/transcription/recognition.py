@@ -21,6 +21,8 @@ from asr.transcription.stitching import Stitcher, Utterance
 
 # Feature frames that go through the network together, padding included.
 BATCH_FRAMES = 6000
+# A network that takes waveforms has samples for frames; so many of them count as one.
+SAMPLES_A_FRAME = 160
 # Batches are made of pieces that are sorted by length within so many frames; fewer at first, so that something is soon
 # to be seen.
 WINDOW_FRAMES = 60_000
@@ -159,17 +161,22 @@ def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.floating[Any]
     if not runtime.batches:
         return runtime(features)
     results: dict[int, NDArray[np.float32]] = {}
-    for batch in batches_by_length([len(rows) for rows in features]):
+    for batch in batches_by_length([num_frames(rows) for rows in features]):
         results.update(zip(batch, runtime([features[index] for index in batch]), strict=True))
     return [results[index] for index in range(len(features))]
 
 
-def batches_by_length(num_frames: Sequence[int]) -> Iterator[list[int]]:
+def num_frames(features: NDArray[np.floating[Any]]) -> int:
+    """Return how many frames the features ``(T, F)`` of an utterance count for, where frames are counted."""
+    return len(features) if features.shape[1] > 1 else -(-len(features) // SAMPLES_A_FRAME)
+
+
+def batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield the indices of utterances of similar length, the longest first, as many as fit into `BATCH_FRAMES`."""
-    order = sorted(range(len(num_frames)), key=lambda index: -num_frames[index])
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     first = 0
     while first < len(order):
-        last = first + max(1, BATCH_FRAMES // max(1, num_frames[order[first]]))
+        last = first + max(1, BATCH_FRAMES // max(1, lengths[order[first]]))
         yield order[first:last]
         first = last
 
@@ -179,7 +186,7 @@ def _windows(events: Iterable[Event]) -> Iterator[list[Event]]:
     frames, limit = 0, BATCH_FRAMES
     for event in events:
         window.append(event)
-        frames += len(event.features) if isinstance(event, RecognisedPiece) else 0
+        frames += num_frames(event.features) if isinstance(event, RecognisedPiece) else 0
         if frames >= limit:
             yield window
             window, frames, limit = [], 0, min(2 * limit, WINDOW_FRAMES)

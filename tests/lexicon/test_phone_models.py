@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr.bundle.bundle import Bundle
@@ -23,7 +24,7 @@ from asr.recipe.tokens import load_tokenizer, targets_digest, tokenizer
 from asr.settings import override
 from asr.store.store import FeatureStore
 from asr.transcription.aligning import align_words
-from asr.transcription.decoding import DecodingOptions, make_decoder
+from asr.transcription.decoding import DecodingOptions, make_decoder, with_hotwords
 from asr.transcription.pronouncing import own_lexicon, pronounced
 from asr.transcription.transcribe import load
 
@@ -162,6 +163,13 @@ def test_words_that_the_bundle_lacks_are_pronounced_by_its_model(tmp_path, bundl
     assert [entry.phones for entry in pronounced(bundle, ["zero"])] == [("Z", "IH", "R", "OW"), ("Z", "IY", "R", "OW")]
     assert pronounced(bundle, ["vetno"])[0] == pronounced(bundle, ["zero", "vetno"])[2]
     decoder = make_decoder(bundle, DecodingOptions(hotwords=["Vetno five"]))
+    plain = make_decoder(bundle, DecodingOptions(beam_size=8))
+    values = np.random.default_rng(1).standard_normal((3, 80, len(bundle.tokenizer))).astype(np.float32) * 3
+    for log_probs in values - np.log(np.exp(values).sum(axis=2, keepdims=True)):
+        for hotwords in (["Vetno five"], ["two"], ()):
+            options = DecodingOptions(beam_size=8, hotwords=hotwords)
+            shared = with_hotwords(bundle, plain, options)
+            assert shared(log_probs) == make_decoder(bundle, options)(log_probs)
     decoder.add_words(Lexicon.from_entries(pronounced(bundle, ["fithen"])))
     with pytest.raises(UsageError, match=r"'łan' is pronounced: 'ł'"):
         make_decoder(bundle, DecodingOptions(hotwords=["łan"]))

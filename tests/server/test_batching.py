@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from asr.errors import UsageError
-from asr.server.batching import BATCH_FRAMES, MAX_STRETCH, BatchingRuntime
+from asr.live import Listener, Listeners, LiveModel, transcript_of
+from asr.server.batching import BATCH_FRAMES, MAX_STRETCH, BatchingRuntime, LiveBatches, _Job
 from asr.server.options import ServerOptions, parse_models
+from asr.transcription.recognition import run_in_batches
 
 
 class Network:
@@ -26,8 +28,8 @@ class Network:
         return [x[:1] * 2 for x in features]
 
 
-def utterances(lengths, mark):
-    return [np.full((length, 1), mark + index, np.float32) for index, length in enumerate(lengths)]
+def utterances(lengths, mark, width=2):
+    return [np.full((length, width), mark + index, np.float32) for index, length in enumerate(lengths)]
 
 
 def test_every_caller_gets_what_is_theirs_and_batches_keep_their_limits():
@@ -88,7 +90,57 @@ def test_an_error_reaches_those_who_wait_and_no_others():
     with pytest.raises(ValueError, match="broken"):
         runtime(utterances([10], -5))
     assert runtime(utterances([10], 3))[0][0, 0] == 6
+    # Also of those who share its batch.
+    jobs = [_Job(x) for x in utterances([10] * 6, -2)]
+    runtime._run(jobs)
     runtime.close()
+    got = [str(job.result.exception() or job.result.result()[0, 0]) for job in jobs]
+    assert got == ["broken", "broken", "0.0", "2.0", "4.0", "6.0"]
+
+
+def test_waveforms_count_by_their_time():
+    """Ten utterances of 5 s are 50 s, of which a batch holds 60 s; by their samples each would be alone."""
+    network = Network(0.01)
+    runtime = BatchingRuntime(network)
+    runtime(utterances([80_000] * 10, 0, width=1))
+    runtime.close()
+    assert max(map(len, network.calls)) == 10
+    features = utterances([80_000] * 24, 0, width=1)
+    network.calls.clear()
+    run_in_batches(network, features)
+    assert list(map(len, network.calls)) == [12, 12]
+
+
+def live(tmp):
+    model = LiveModel(tmp, context_seconds=0.2)
+    return LiveBatches(Listeners(model))
+
+
+def test_turns_of_streams_are_in_order_and_one_that_fails_is_alone(streaming_bundle, monkeypatch):
+    rng = np.random.default_rng(1)
+    sounds = [rng.uniform(-0.3, 0.3, 16_000).astype(np.float32) for _ in range(3)]
+    batches = live(str(streaming_bundle))
+    listener = Listener(batches.listeners.model)
+    parts = np.array_split(sounds[0], 7)
+    expected = [event for part in parts for event in listener.push(part)] + listener.flush()
+    numbers = [batches.listeners.open() for _ in range(3)]
+    monkeypatch.setattr(
+        batches.listeners._streams[numbers[1]].features, "add", lambda _: (_ for _ in ()).throw(MemoryError("full"))
+    )
+    # All at once: turns wait for those before them.
+    results = {number: [batches.push(number, part) for part in parts] for number in numbers}
+    flushed = {number: batches.flush(number) for number in numbers}
+    closed = [batches.close_stream(number) for number in numbers]
+    with pytest.raises(MemoryError):
+        results[numbers[1]][0].result(60)
+    with pytest.raises(UsageError, match="not open"):
+        flushed[numbers[1]].result(60)
+    got = [event for result in results[numbers[0]] for event in result.result(60)] + flushed[numbers[0]].result(60)
+    assert [type(event) for event in got] == [type(event) for event in expected]
+    assert transcript_of(got).text == transcript_of(expected).text != ""
+    assert [result.result(60) for result in closed] == [[]] * 3
+    assert len(batches.listeners) == 0
+    batches.close()
 
 
 def test_options_that_would_let_anybody_in_are_refused():

@@ -19,15 +19,7 @@ import pytest
 pytest.importorskip("starlette", reason="needs the [server] extra")
 sync = pytest.importorskip("websockets.sync.client", reason="needs websockets")
 
-torch = pytest.importorskip("torch", reason="making a bundle needs the [train] extra")
-
 import asr  # noqa: E402
-from asr.bundle.bundle import Bundle  # noqa: E402
-from asr.bundle.export import write_bundle  # noqa: E402
-from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
-from asr.model import AcousticModel  # noqa: E402
-from asr.model_config import ModelConfig  # noqa: E402
-from asr.tokenizer import CharTokenizer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RECORDING = ROOT / "data_prep" / "digits" / "example.wav"
@@ -69,6 +61,13 @@ class Page:
             time.sleep(0.1)
         return value
 
+    def pictures(self, name: str) -> None:
+        """Take pictures for people to look at, into the folder ASR_PICTURES, if it is set."""
+        if folder := os.environ.get("ASR_PICTURES"):
+            for width in (1280, 390):
+                for scheme in ("light", "dark"):
+                    self.picture(Path(folder) / f"{name}_{width}_{scheme}.png", width, scheme)
+
     def picture(self, path: Path, width: int, scheme: str) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
@@ -90,25 +89,20 @@ def running(command: list[str]) -> Iterator[Iterator[str]]:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a model with random weights that streams, and takes noise for words."""
-    torch.manual_seed(2)
-    directory = tmp_path_factory.mktemp("bundles") / "live"
-    features, tokenizer = LogMelConfig(n_mels=12, sample_rate=8000), CharTokenizer.from_texts(["one two"])
-    config = ModelConfig(normalisation="global", num_layers=2, hidden_size=16, conv_channels=3)
-    model = AcousticModel(config, 12, len(tokenizer)).eval()
-    model.set_statistics(torch.full((12,), -6.0), torch.full((12,), 2.0))
-    with torch.no_grad():
-        model.output.weight.mul_(20)
-    made = Bundle(directory, "live", "for tests", features, mel_filterbank(features), config, tokenizer)
-    write_bundle(made, model, "# live\n", directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Page]:
+def page(tmp_path_factory: pytest.TempPathFactory, streaming_bundle: Path) -> Iterator[Page]:
     profile = tmp_path_factory.mktemp("profile")
-    serve = [sys.executable, "-m", "asr", "serve", "--model", "an4", "--model", f"live={bundle}", "--port", "0"]
+    serve = [
+        sys.executable,
+        "-m",
+        "asr",
+        "serve",
+        "--model",
+        "an4",
+        "--model",
+        f"live={streaming_bundle}",
+        "--port",
+        "0",
+    ]
     browse = [
         str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
         "--remote-allow-origins=*", f"--user-data-dir={profile}", "--use-fake-ui-for-media-stream",
@@ -132,10 +126,7 @@ def test_a_file_is_shown_word_by_word(page):
     page.call("DOM.setFileInputFiles", nodeId=field, files=[str(RECORDING)])
     text = page.wait_for("document.querySelector('.result .words')?.innerText")
     assert text.split() == [word.text for word in transcript.words]
-    if folder := os.environ.get("ASR_PICTURES"):
-        for width in (1280, 390):
-            for scheme in ("light", "dark"):
-                page.picture(Path(folder) / f"page_{width}_{scheme}.png", width, scheme)
+    page.pictures("page")
 
 
 def record(page: Page) -> None:
@@ -147,11 +138,42 @@ def test_words_appear_while_they_are_said(page):
     page.run("document.querySelector('#model').value = 'live'")
     record(page)
     assert page.wait_for("document.querySelector('#live').innerText.trim()")
+    page.pictures("live")
     page.run("document.querySelector('#record').click()")
     page.wait_for("document.querySelector('.result h2')?.innerText.startsWith('recording')")
     assert page.run("document.querySelector('#live').innerText.trim()") == ""
     page.run("document.querySelector('#results').replaceChildren()")
     page.run("document.querySelector('#model').value = 'an4'")
+
+
+def test_a_connection_that_breaks_is_told_and_the_recording_goes_on(page):
+    page.run("""
+        window.RealSocket = WebSocket;
+        window.WebSocket = class extends RealSocket { constructor(...all) { super(...all); window.latest = this; } };
+        document.querySelector('#model').value = 'live';
+    """)
+    record(page)
+    page.wait_for("window.latest?.readyState === 1")
+    # As the server or the network would: the page's own end of it is not what closes it.
+    page.run("window.latest.close(4000, 'gone')")
+    assert "gone" in page.wait_for("document.querySelector('#status.error')?.innerText")
+    assert page.run("document.querySelector('#live').innerText.trim()") == ""
+    page.run("document.querySelector('#record').click()")
+    page.wait_for("document.querySelector('.result h2')?.innerText.startsWith('recording')")
+    # A server that refuses the connection.
+    page.run("window.WebSocket = class extends RealSocket { constructor() { super(`ws://${location.host}/none`); } }")
+    record(page)
+    assert "cannot be shown" in page.wait_for("document.querySelector('#status.error')?.innerText")
+    page.run("document.querySelector('details').open = true")
+    page.pictures("error")
+    page.run("document.querySelector('details').open = false")
+    page.run("document.querySelector('#record').click()")
+    page.wait_for("document.querySelectorAll('.result h2').length === 2")
+    page.run("""
+        window.WebSocket = RealSocket;
+        document.querySelector('#results').replaceChildren();
+        document.querySelector('#model').value = 'an4';
+    """)
 
 
 def test_a_recording_is_transcribed(page):

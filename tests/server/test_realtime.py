@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -17,22 +18,15 @@ import soundfile
 import soxr
 
 pytest.importorskip("starlette", reason="needs the [server] extra")
-torch = pytest.importorskip("torch", reason="making a bundle needs the [train] extra")
 openai = pytest.importorskip("openai", reason="needs the openai client")
 websockets = pytest.importorskip("websockets.sync.client", reason="needs websockets")
 exceptions = pytest.importorskip("websockets.exceptions", reason="needs websockets")
 
 import asr  # noqa: E402
-from asr.bundle.bundle import Bundle  # noqa: E402
-from asr.bundle.export import write_bundle  # noqa: E402
-from asr.features import LogMelConfig, mel_filterbank  # noqa: E402
 from asr.live import EndOfUtterance, Listener, transcript_of  # noqa: E402
-from asr.model import AcousticModel  # noqa: E402
-from asr.model_config import ModelConfig  # noqa: E402
 from asr.server.engine import ServedModel  # noqa: E402
 from asr.server.realtime_settings import RealtimeSettings, TurnDetection, updated  # noqa: E402
 from asr.server.streams import CONTEXT_SECONDS, decode_samples  # noqa: E402
-from asr.tokenizer import CharTokenizer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RECORDING = ROOT / "data_prep" / "digits" / "example.wav"
@@ -41,32 +35,22 @@ RATE = 8000
 EVENT = "conversation.item.input_audio_transcription"
 
 
-def make_streaming_bundle(directory: Path) -> Path:
-    """Write a model with random weights that streams, and hears words in noise."""
-    torch.manual_seed(2)
-    features, tokenizer = LogMelConfig(n_mels=12, sample_rate=RATE), CharTokenizer.from_texts(["one two"])
-    config = ModelConfig(normalisation="global", num_layers=2, hidden_size=16, conv_channels=3)
-    model = AcousticModel(config, 12, len(tokenizer)).eval()
-    model.set_statistics(torch.full((12,), -6.0), torch.full((12,), 2.0))
-    with torch.no_grad():
-        model.output.weight.mul_(20)
-    write_bundle(
-        Bundle(directory, "tiny", "for tests", features, mel_filterbank(features), config, tokenizer),
-        model, "# tiny\n", directory,
-    )  # fmt: skip
-    return directory
-
-
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_streaming_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory, streaming_bundle: Path) -> Iterator[str]:
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys.write_text(KEY)
-    command = [sys.executable, "-m", "asr", "serve", "--model", "an4", "--model", f"tiny={bundle}", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "asr",
+        "serve",
+        "--model",
+        "an4",
+        "--model",
+        f"tiny={streaming_bundle}",
+        "--port",
+        "0",
+    ]
     command += ["--aliases", "--api-key-file", str(keys), "--max-streams", "4", "--log-json"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -163,10 +147,10 @@ def test_pauses_end_utterances_of_a_model_that_cannot_stream(address):
         assert all(expected & set(text.split()) for text in said), said
 
 
-def test_a_model_that_streams_says_what_a_listener_says(address, bundle):
+def test_a_model_that_streams_says_what_a_listener_says(address, streaming_bundle):
     samples = noise(6.0)
     rules = TurnDetection(silence_duration_ms=200).rules
-    listener = Listener(str(bundle), endpoint=rules, context_seconds=CONTEXT_SECONDS["low"])
+    listener = Listener(str(streaming_bundle), endpoint=rules, context_seconds=CONTEXT_SECONDS["low"])
     events = listener.push((samples * 32767).astype("<i2")) + listener.close()
     ended = [event for event in events if isinstance(event, EndOfUtterance)]
     assert len(ended) > 1
@@ -283,6 +267,23 @@ def test_strangers_and_pages_of_others_are_refused(address):
     with connect(address, additional_headers={}, subprotocols=protocols) as socket:
         assert socket.subprotocol == "realtime"
         assert hear_until(socket, "session.created")
+
+
+def test_live_figures_are_in_the_metrics(address):
+    with connect(address) as socket:
+        sound = {"format": {"type": "audio/pcm", "rate": RATE}, "transcription": {"model": "tiny"}}
+        ask(socket, "session.update", session={"audio": {"input": sound}})
+        for chunk in np.array_split(noise(3.0, seed=5), 30):
+            ask(socket, "input_audio_buffer.append", audio=pcm(chunk))
+        ask(socket, "input_audio_buffer.commit")
+        hear_until(socket, f"{EVENT}.completed")
+        request = Request(f"{address}/metrics", headers={"Authorization": f"Bearer {KEY}"})
+        with urlopen(request, timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+    figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(figures["asr_streams_open"]) >= 1
+    assert float(figures["asr_live_audio_seconds_total"]) >= 3.0
+    assert float(figures["asr_live_words_seconds_count"]) >= 1
 
 
 def test_places_are_limited_and_given_back(address):

@@ -214,12 +214,22 @@ def test_who_hangs_up_gives_back_the_place(address, stream):
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 60).astype(np.float32)
     soundfile.write(noise, samples, 16_000, format="WAV", subtype="PCM_16")
     body, headers = form(file=noise.getvalue()[:1_900_000], stream=stream)
+    before = answered(address)
     connection = http.client.HTTPConnection(address.removeprefix("http://"))
     connection.request("POST", "/v1/audio/transcriptions", body, headers)
     connection.close()
-    for _ in range(100):
-        if json.loads(send(address, "/readyz")[2])["taken"] == 0:
+    for _ in range(200):
+        # Not before the server has seen the request, and is done with it.
+        if answered(address) > before and json.loads(send(address, "/readyz")[2])["taken"] == 0:
             assert b'status="500"' not in send(address, "/metrics")[2]
             return
         time.sleep(0.1)
     pytest.fail("the place is not given back")
+
+
+def answered(address: str) -> float:
+    """Return how many requests for transcripts were answered, or given up."""
+    lines = send(address, "/metrics")[2].decode().splitlines()
+    return sum(
+        float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith('asr_requests_total{route="transcribe"')
+    )

@@ -7,7 +7,9 @@ import sys
 import warnings
 import wave
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from socket import create_connection
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ RECORDING = ROOT / "data_prep" / "digits" / "example.wav"
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "asr", "serve", "--model", "an4", "--port", "0"]
-    command += ["--vosk-port", "0", "--wyoming-port", "0"]
+    command += ["--vosk-port", "0", "--wyoming-port", "0", "--known-host", "proxy.test"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         lines = [process.stderr.readline().split()[-1] for _ in range(3)]
@@ -87,6 +89,29 @@ def test_vosks_commands(addresses):
         socket.recv(timeout=90)
         socket.send('{"eof":1}')
         assert set(json.loads(socket.recv(timeout=90))["alternatives"][0]) == {"confidence", "result", "text"}
+
+
+def test_sites_whose_names_mean_this_machine_are_refused(addresses):
+    host = addresses["http"].removeprefix("http://")
+    port = host.partition(":")[2]
+    for name, status in (
+        ("evil.test", 421),
+        (f"evil.test:{port}", 421),
+        ("127.0.0.1.evil.test", 421),
+        (host, 200),
+        (f"localhost:{port}", 200),
+        ("[::1]:80", 200),
+        ("PROXY.test", 200),
+    ):
+        connection = HTTPConnection(host, timeout=20)
+        connection.request("GET", "/v1/models", headers={"Host": name})
+        answer = connection.getresponse()
+        assert (name, answer.status) == (name, status)
+        answer.read()
+        connection.close()
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        websockets.connect(f"ws://evil.test:{port}/v1/realtime", sock=create_connection(("127.0.0.1", int(port))))
+    assert caught.value.response.status_code == 421
 
 
 @pytest.mark.parametrize(

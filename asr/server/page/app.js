@@ -58,7 +58,7 @@ function show(file, transcript, seconds) {
   const audio = node.querySelector("audio");
   node.querySelector("h2").textContent = file.name;
   const speed = seconds > 0 ? `, ${Math.round(transcript.duration / seconds)} × real time` : "";
-  node.querySelector(".meta").textContent = [`${clock(transcript.duration)} of audio${speed}`, ...(transcript.x_warnings ?? [])].join(" – ");
+  node.querySelector(".meta").textContent = [`${transcript.duration < 60 ? `${transcript.duration.toFixed(1)} s` : clock(transcript.duration)} of audio${speed}`, ...(transcript.x_warnings ?? [])].join(" – ");
   audio.src = URL.createObjectURL(file);
   const words = transcript.words.map((word) => {
     const button = document.createElement("button");
@@ -130,12 +130,19 @@ class Live {
     const key = $("key").value.trim();
     this.socket = new WebSocket(url, key ? ["realtime", `openai-insecure-api-key.${key}`] : ["realtime"]);
     this.sure = "";
+    this.ended = this.refused = false;
     this.socket.addEventListener("open", () => {
       const keywords = $("keywords").value.split(",").map((text) => text.trim()).filter(Boolean);
       const input = { format: { type: "audio/pcm", rate: RATE }, transcription: { model: $("model").value, keywords } };
       this.send({ type: "session.update", session: { audio: { input }, include: ["x_partials"] } });
     });
     this.socket.addEventListener("message", ({ data }) => this.heard(JSON.parse(data)));
+    // The browser says nothing of why, and closes after each error. What is recorded is transcribed at its end all the same.
+    this.socket.addEventListener("close", ({ reason }) => {
+      if (this.ended) return;
+      this.clear();
+      if (!this.refused) say(`Words cannot be shown while you speak${reason ? ` (${reason})` : ""}; recording goes on.`, true);
+    });
   }
 
   send(event) {
@@ -152,15 +159,23 @@ class Live {
   heard({ type, delta, text, error }) {
     if (type.endsWith(".delta")) this.sure += delta;
     else if (type.endsWith(".completed")) this.sure += " ";
-    else if (type === "error") return say(error.message, true);
+    else if (type === "error") {
+      this.refused = true;
+      return say(error.message, true);
+    }
     else if (!type.endsWith(".x_partial")) return;
     $("live-sure").textContent = this.sure;
     $("live-likely").textContent = text ? ` ${text}` : "";
   }
 
-  close() {
-    this.socket.close();
+  clear() {
     $("live-sure").textContent = $("live-likely").textContent = "";
+  }
+
+  close() {
+    this.ended = true;
+    this.socket.close();
+    this.clear();
   }
 }
 
@@ -171,6 +186,7 @@ class Recorder {
     this.context = new AudioContext({ sampleRate: RATE });
     await this.context.audioWorklet.addModule("page/recorder.js");
     this.chunks = [];
+    say("Listening …");
     this.live = $("model").selectedOptions[0]?.dataset.streams === "true" ? new Live() : null;
     this.node = new AudioWorkletNode(this.context, "recorder");
     this.node.port.onmessage = ({ data }) => {
@@ -219,7 +235,6 @@ async function record() {
     recorder = started;
     $("record").setAttribute("aria-pressed", "true");
     $("record-label").textContent = "Stop";
-    say("Listening …");
   } catch (error) {
     say(`The microphone cannot be used: ${error.message}`, true);
   }

@@ -1,0 +1,72 @@
+"""The messages of a WebSocket, read while others are being answered."""
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from starlette.websockets import WebSocket
+
+# More is left to the network, which makes the client wait.
+MAX_WAITING_BYTES = 1 << 20
+
+
+class Inbox:
+    """Takes what a client sends as it comes, so that one that is ahead of the machine is heard in larger pieces.
+
+    Parameters
+    ----------
+    socket : WebSocket
+        Accepted.
+    """
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._messages: deque[tuple[Any, float]] = deque()
+        self._num_bytes = 0
+        self._changed = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return len(self._messages)
+
+    async def get(self, seconds: float) -> tuple[Any, float]:
+        """Return the next message, as Starlette has it, and when it came (`time.perf_counter`).
+
+        Raises
+        ------
+        TimeoutError
+            If none comes in so many seconds.
+        """
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(lambda: self._messages)
+            message, came = self._messages.popleft()
+            self._num_bytes -= _size(message)
+            self._changed.notify_all()
+            return message, came
+
+    async def close(self) -> None:
+        """End."""
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+
+    async def _read(self) -> None:
+        message: Any = {}
+        while message.get("type") != "websocket.disconnect":
+            try:
+                message = await self._socket.receive()
+            except RuntimeError:
+                # Closed from this side.
+                message = {"type": "websocket.disconnect"}
+            async with self._changed:
+                self._messages.append((message, time.perf_counter()))
+                self._num_bytes += _size(message)
+                self._changed.notify_all()
+                await self._changed.wait_for(lambda: self._num_bytes <= MAX_WAITING_BYTES)
+
+
+def _size(message: Any) -> int:
+    return len(message.get("text") or message.get("bytes") or b"")

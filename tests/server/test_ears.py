@@ -1,0 +1,219 @@
+"""What listens to a client, and what a server keeps for it: models are read once, and faults are told from errors."""
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="needs the [server] extra")
+
+import asr
+from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+from asr.decoder import BeamSearchDecoder, NGramModel, Word
+from asr.errors import AudioError, DecodingError, ModelError, UsageError
+from asr.live import EndOfUtterance, EndpointRule, EndpointRules
+from asr.server import inbox
+from asr.server.decoders import Decoders
+from asr.server.ears import WholeEar, open_ear
+from asr.server.engine import Engine, Request, ServedModel
+from asr.server.errors import ApiError
+from asr.server.inbox import Inbox
+from asr.server.options import ServerOptions
+from asr.server.streams import CONTEXT_SECONDS, EarOptions, Failed, SpeechStarted
+from asr.transcription.decoding import DecodingOptions, make_decoder
+from asr.transcription.transcript import Segment, Transcript
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def served(streaming_bundle):
+    model = ServedModel("tiny", Bundle.load(streaming_bundle), ServerOptions({"tiny": str(streaming_bundle)}))
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Count how often language models and graphs are read."""
+    counts = {"lm": 0, "graph": 0}
+    read, session = NGramModel.read, asr.bundle.streaming_runtime.OnnxStreamingRuntime.__init__
+
+    def counted_read(path):
+        counts["lm"] += 1
+        return read(path)
+
+    def counted_session(self, *arguments):
+        counts["graph"] += 1
+        session(self, *arguments)
+
+    monkeypatch.setattr(NGramModel, "read", counted_read)
+    monkeypatch.setattr(asr.bundle.streaming_runtime.OnnxStreamingRuntime, "__init__", counted_session)
+    return counts
+
+
+def random_log_probs(bundle, seed):
+    values = np.random.default_rng(seed).standard_normal((60, len(bundle.tokenizer))).astype(np.float32) * 3
+    return values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+
+
+def test_a_language_model_is_read_once_whatever_clients_ask_for(reads):
+    bundle = Bundle.load("an4")
+    assert (bundle.directory / LANGUAGE_MODEL).is_file()
+    decoders = Decoders(bundle)
+    asked = [
+        DecodingOptions(beam_size=size, nbest=nbest, hotwords=hotwords)
+        for size, nbest in ((4, 1), (9, 3))
+        for hotwords in ((), ("fort worth",), ("q", "zebra"))
+    ]
+    made = [decoders(options) for options in asked]
+    assert reads["lm"] == 1
+    for seed in range(3):
+        log_probs = random_log_probs(bundle, seed)
+        for options, decoder in zip(asked, made, strict=True):
+            assert isinstance(decoder, BeamSearchDecoder)
+            assert list(decoder(log_probs)) == list(make_decoder(bundle, options)(log_probs))
+    without = decoders(DecodingOptions(lm=None, beam_size=4))
+    assert isinstance(without, BeamSearchDecoder)
+    assert without.lm is None
+    with pytest.raises(UsageError, match="cannot write"):
+        decoders(DecodingOptions(hotwords=("Ł",)))
+
+
+def test_a_graph_is_read_once_for_all_delays(streaming_bundle, reads):
+    bundle = Bundle.load(streaming_bundle)
+    model = ServedModel("tiny", bundle, ServerOptions({"tiny": str(streaming_bundle)}))
+    frames = {
+        name: model.live(seconds).listeners.model.network.context_frames for name, seconds in CONTEXT_SECONDS.items()
+    }
+    assert frames == {name: round(seconds / bundle.frame_seconds) for name, seconds in CONTEXT_SECONDS.items()}
+    assert reads["graph"] == 1
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "shown"),
+    [
+        (AudioError("the upload: is no audio"), 400, "is no audio"),
+        (UsageError("the beam size is 0"), 400, "the beam size"),
+        (ModelError("/srv/models/x: is damaged"), 500, "its log says why"),
+        (DecodingError("/srv/lm.bin: is damaged"), 500, "its log says why"),
+        (ZeroDivisionError("in our code"), 500, "its log says why"),
+    ],
+)
+def test_faults_of_the_server_are_not_blamed_on_its_clients(streaming_bundle, error, status, shown, caplog):
+    engine = Engine(ServerOptions({"tiny": str(streaming_bundle)}))
+
+    def fail(*_: object) -> Any:
+        raise error
+
+    model: Any = SimpleNamespace(name="tiny", transcribe=fail)
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(engine.run(model, Request(audio=None), threading.Event()))  # type: ignore[arg-type]
+    engine.close()
+    assert (caught.value.status, shown in caught.value.message) == (status, True)
+    # What went wrong is in the log alone.
+    assert (str(error) in caplog.text) == (status == 500)
+    assert (str(error) in caught.value.message) == (status == 400)
+
+
+def test_an_ear_whose_client_goes_while_it_opens_is_closed(served, monkeypatch):
+    begun, going_on = threading.Event(), threading.Event()
+    decoder = served.decoder
+
+    def slow(options):
+        begun.set()
+        going_on.wait(20)
+        return decoder(options)
+
+    monkeypatch.setattr(served, "decoder", slow)
+
+    async def go() -> None:
+        opening = asyncio.create_task(open_ear(Any, served, EarOptions(RATE)))  # type: ignore[arg-type]
+        await asyncio.to_thread(begun.wait, 20)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        going_on.set()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if served.num_streams == 0 and len(asyncio.all_tasks()) == 1:
+                return
+
+    asyncio.run(go())
+    for _ in range(200):
+        if not served.num_streams:
+            break
+        time.sleep(0.01)
+    assert served.num_streams == 0
+    # It was opened.
+    assert served.live(CONTEXT_SECONDS["medium"]).listeners._count == 1
+
+
+class Fails:
+    """An engine that cannot recognise the first utterance."""
+
+    options = SimpleNamespace(max_upload_bytes=10**6)
+
+    def __init__(self) -> None:
+        self.heard: list[Request] = []
+
+    async def run(self, model: object, request: Request, gone: object) -> Transcript:
+        self.heard.append(request)
+        if len(self.heard) == 1:
+            raise ApiError(500, "the first")
+        return Transcript((Segment(0.0, 1.0, "two", (Word("two", 0.2, 0.5, 1.0),)),), 1.0, "en")
+
+
+def test_an_utterance_that_fails_does_not_lose_what_follows_it():
+    """All in one message, of which the first utterance fails; and the same cut anyhow."""
+    rules = EndpointRules(rule2=EndpointRule(True, 0.3, 0.0))
+    rng = np.random.default_rng(1)
+    loud, quiet = 0.3 * rng.standard_normal(RATE), 1e-4 * rng.standard_normal(RATE)
+    sound = np.concatenate([quiet, loud, quiet, loud, quiet]).astype(np.float32).clip(-1, 1)
+
+    async def hear(parts: list[np.ndarray]) -> tuple[list[Any], list[Request]]:
+        engine = Fails()
+        ear = WholeEar(engine, Any, EarOptions(RATE, endpoint=rules), DecodingOptions())  # type: ignore[arg-type]
+        return [event for part in parts for event in await ear.push(part)], engine.heard
+
+    whole, requests = asyncio.run(hear([sound]))
+    kinds = [type(event) for event in whole]
+    assert kinds == [SpeechStarted, Failed, SpeechStarted, type(whole[3]), EndOfUtterance]
+    assert whole[1].start_seconds < 1.0 < 2.0 < whole[1].end_seconds < 2.5
+    assert whole[4].start_seconds == pytest.approx(2.7, abs=0.1)
+    cut, others = asyncio.run(hear(np.array_split(sound, 37)))
+    assert [type(event) for event in cut] == kinds
+    for one, other in zip(requests, others, strict=True):
+        np.testing.assert_array_equal(one.audio.samples, other.audio.samples)  # type: ignore[union-attr]
+
+
+def test_an_inbox_takes_what_comes_and_lets_clients_wait_who_are_far_ahead(monkeypatch):
+    monkeypatch.setattr(inbox, "MAX_WAITING_BYTES", 10)
+    sent = [{"type": "websocket.receive", "text": letter * 4} for letter in "abcdef"] + [
+        {"type": "websocket.disconnect"}
+    ]
+
+    class Socket:
+        count = 0
+
+        async def receive(self) -> Any:
+            Socket.count += 1
+            return sent[Socket.count - 1]
+
+    async def go() -> None:
+        box = Inbox(Socket())  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        # Three have 12 bytes: the fourth stays in the socket.
+        assert (len(box), Socket.count) == (3, 3)
+        got = [(await box.get(1.0))[0] for _ in sent]
+        assert got == sent
+        with pytest.raises(TimeoutError):
+            await box.get(0.01)
+        await box.close()
+
+    asyncio.run(go())
