@@ -20,12 +20,13 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr.errors import AsrError, DataError, UsageError
 from asr.files import atomic_path
+from asr.lexicon.formats import read_lexicon
 from asr.preparation.command import load_corpus
 from asr.preparation.overlap import read_runs, runs_of, shares_a_run
 from asr.preparation.parsing import held_out
@@ -54,6 +55,8 @@ COMMON = frozenset(
 LEAST_COMMON = 0.2
 # Scans that lost their apostrophes have "don t".
 MOST_LONE_T = 1 / 3000
+# How often a word must occur to be in the vocabulary: one of the lexicon, any other.
+LEAST_KNOWN, LEAST_UNKNOWN = 5, 20
 
 SENTENCE_END = re.compile(r"""(?<=[.!?])["'”’)\]]*\s+(?=["'“‘(\[]*[^\W\d_a-z])""")
 OUTSIDE = re.compile(r"[^a-z' ]")
@@ -201,10 +204,11 @@ def sentences(paragraph: str) -> list[str]:
 
 @dataclass
 class Collector:
-    """Texts to sentences, each paragraph once over all sources."""
+    """Texts to sentences, each paragraph once over all sources; `vocabulary` counts the words of what is kept."""
 
     excluded: frozenset[str]
     counts: Counter[str] = field(default_factory=Counter)
+    vocabulary: Counter[str] = field(default_factory=Counter)
     _seen: set[bytes] = field(default_factory=set)
 
     def __call__(self, text: Text) -> list[str]:
@@ -232,7 +236,9 @@ class Collector:
             kept += paragraph
         self.counts["texts"] += 1
         self.counts["sentences"] += len(kept)
-        self.counts["words"] += sum(sentence.count(" ") + 1 for sentence in kept)
+        kept_words = [word for sentence in kept for word in sentence.split()]
+        self.counts["words"] += len(kept_words)
+        self.vocabulary.update(kept_words)
         return kept
 
 
@@ -245,17 +251,28 @@ def write(name: str, texts: Iterator[Text], out: Path, collector: Collector) -> 
     print(name, ", ".join(f"{key}: {count:,}" for key, count in collector.counts.items()), sep="\t", flush=True)
 
 
+def write_vocabulary(path: Path, transcripts: Counter[str], texts: Counter[str], lexicon: Container[str]) -> None:
+    """Write the words of the transcripts and those that occur often enough in the texts, one a line."""
+    often = (word for word, count in texts.items() if count >= (LEAST_KNOWN if word in lexicon else LEAST_UNKNOWN))
+    words = sorted({*transcripts, *often})
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{word}\n" for word in words), encoding="ascii")
+    print(path.name, f"words: {len(words):,}", sep="\t")
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repositories", type=Path, required=True, help="the folder of clones")
     parser.add_argument("--speech", type=Path, required=True, help="the folder of speech, for its transcripts")
     parser.add_argument("--out", type=Path, required=True, help="receives NAME.txt.gz, a file a source")
+    parser.add_argument("--lexicon", type=Path, help="write words.txt too: the vocabulary, by this lexicon")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES), help="only these [all]")
     parser.add_argument("--gutenberg-percent", type=float, default=100.0, help="of its books [100: 190 M words]")
     parsed = parser.parse_args()
     if not 0 < parsed.gutenberg_percent <= 100:
         raise UsageError(f"--gutenberg-percent {parsed.gutenberg_percent:g}: expected more than 0, and at most 100")
+    lexicon = read_lexicon(parsed.lexicon) if parsed.lexicon else None
     speech = list(load_corpus(Path(__file__).with_name("english.py")).parse(parsed.speech))
     development = [SPOKEN_ENGLISH.clean(utterance.text) for utterance in speech if utterance.split == "dev"]
     exclusions = parsed.speech / "exclude_8grams.txt"
@@ -276,7 +293,10 @@ def main() -> None:
         if not utterance.split.startswith("dev") and not utterance.disagreement
     )
     # A source of its own weight: what books have too stays.
-    write("transcripts", written_by_people, parsed.out, Collector(excluded))
+    transcripts = Collector(excluded)
+    write("transcripts", written_by_people, parsed.out, transcripts)
+    if lexicon is not None:
+        write_vocabulary(parsed.out / "words.txt", transcripts.vocabulary, collector.vocabulary, lexicon)
 
 
 if __name__ == "__main__":
