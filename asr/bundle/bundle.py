@@ -8,7 +8,7 @@ model.safetensors   the same weights for torch
 README.md           the model card
 model.int8.onnx     the network quantised, for LSTMs (optional)
 model.stream.onnx   the network for streams, of models that can (optional)
-lm.arpa.gz          a language model (optional)
+lm.bin              a language model (optional; of older bundles lm.arpa.gz)
 token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
 lexicon.txt.gz      words and their phones (for tokens of kind "phones")
 g2p.npz             a model that guesses the phones of other words (optional)
@@ -39,7 +39,7 @@ from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
 FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", "tokens.json", "filterbank.npy", "model.onnx", WEIGHTS, "README.md")
-LANGUAGE_MODEL = "lm.arpa.gz"
+LANGUAGE_MODEL, ARPA = "lm.bin", "lm.arpa.gz"
 
 Precision = Literal["float32", "int8"]
 GRAPHS: dict[Precision, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
@@ -50,7 +50,7 @@ G2P_FILE = "g2p.npz"
 TRIALS, PICTURE = "tuning.json", "tuning.png"
 LABEL_PRIORS = "label_priors.npy"
 OPTIONAL_FILES = (
-    GRAPHS["int8"], STREAMING_GRAPH, LANGUAGE_MODEL, SCORES, LEXICON, G2P_FILE, LABEL_PRIORS, TRIALS, PICTURE
+    GRAPHS["int8"], STREAMING_GRAPH, LANGUAGE_MODEL, ARPA, SCORES, LEXICON, G2P_FILE, LABEL_PRIORS, TRIALS, PICTURE
 )  # fmt: skip
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
@@ -118,6 +118,12 @@ class Bundle:
     stated_frame_seconds: float = 0.0
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     graph: GraphConfig = field(default_factory=GraphConfig)
+
+    @property
+    def language_model(self) -> Path | None:
+        """The file of the bundle's own language model, if it has one."""
+        paths = (self.directory / LANGUAGE_MODEL, self.directory / ARPA)
+        return next((path for path in paths if path.is_file()), None)
 
     @property
     def frame_seconds(self) -> float:

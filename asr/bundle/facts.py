@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from asr.bundle.bundle import LANGUAGE_MODEL, WEIGHTS, Bundle
+from asr.bundle.bundle import WEIGHTS, Bundle
 from asr.errors import ModelError
 from asr.settings import to_dict
 
@@ -16,7 +16,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
     ModelError
         If the weights are damaged.
     """
-    own_lm = (bundle.directory / LANGUAGE_MODEL).is_file()
+    own_lm = bundle.language_model
     return {
         "name": bundle.name,
         "description": bundle.description,
@@ -35,7 +35,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
             "alphabet": "".join(sorted(bundle.tokenizer.alphabet)),
         },
         "precisions": list(bundle.precisions),
-        "language_model": {"file": LANGUAGE_MODEL, "decoding": bundle.decoding} if own_lm else None,
+        "language_model": {"file": own_lm.name, "decoding": bundle.decoding} if own_lm else None,
         "files": {path.name: path.stat().st_size for path in bundle.files},
         "results": bundle.results,
     }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.bundle import LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
+from asr.bundle.bundle import ARPA, LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
 from asr.bundle.card import model_card
 from asr.bundle.runtime import Runtime
 from asr.decoder import BeamSearchDecoder, NGramModel
@@ -142,7 +142,7 @@ def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
     DecodingError
         If it cannot be read.
     """
-    if options.lm == OWN and not (bundle.directory / LANGUAGE_MODEL).is_file():
+    if options.lm == OWN and bundle.language_model is None:
         raise UsageError(f"model {bundle.name} has no language model of its own: give one by --lm FILE.arpa")
     decoder = make_decoder(bundle, DecodingOptions(beam_size=options.beam_size, lm=options.lm))
     assert isinstance(decoder, BeamSearchDecoder)
@@ -283,7 +283,8 @@ def _update(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     elif notes:
         notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
     if tuned.lm != OWN:
-        NGramModel.read(tuned.lm).write_arpa(folder / LANGUAGE_MODEL)
+        NGramModel.read(tuned.lm).write(folder / LANGUAGE_MODEL)
+        (folder / ARPA).unlink(missing_ok=True)
     write_text(folder / TRIALS, json.dumps(tuned.to_dict(), indent=1) + "\n")
     write_text(folder / "config.json", new.config_json())
     return notes

@@ -18,21 +18,21 @@ PIPE_WIDTH = 120
 
 def evaluate(run: Run) -> None:
     """Bundle, dev and test stores → WER table; the dev set has chosen the epoch and the decoder's weights."""
-    from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+    from asr.bundle.bundle import Bundle
     from asr.store.layout import file_checksum
 
     bundle = Bundle.load(run.bundle)
-    has_lm = (run.bundle / LANGUAGE_MODEL).is_file()
+    own_lm = bundle.language_model
     splits = list(dict.fromkeys((*run.recipe.dev_splits, *run.recipe.test)))
     stamp = {
         "weights": bundle.weights_sha256,
-        "decoding": [bundle.decoding, run.recipe.lm.beam_size] if has_lm else None,
-        "lm": file_checksum(run.bundle / LANGUAGE_MODEL) if has_lm else None,
+        "decoding": [bundle.decoding, run.recipe.lm.beam_size] if own_lm else None,
+        "lm": file_checksum(own_lm) if own_lm else None,
         **({"lexicon": file_checksum(run.bundle / LEXICON)} if bundle.tokenizer.kind == "phones" else {}),
         "data": {split: digest(run.store(split).identity) for split in splits},
     }
     if not bundle.results or not is_current(run.out, "evaluate", stamp):
-        bundle = _measure(run, bundle, splits, has_lm=has_lm)
+        bundle = _measure(run, bundle, splits, has_lm=own_lm is not None)
         write_stamp(run.out, "evaluate", stamp)
     table = Table("set", "decoder", "utterances", "words", "WER %", "95 % interval", "CER %", title=run.recipe.name)
     for row in bundle.results:

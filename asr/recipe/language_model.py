@@ -60,7 +60,7 @@ def lm(run: Run) -> None:
         f"{perplexity.num_oov} unknown words of {perplexity.num_tokens - len(dev_texts)})",
         file=sys.stderr,
     )
-    model.write_arpa(path)
+    model.write(path)
     write_stamp(run.out, "lm", stamp)
 
 
@@ -92,7 +92,7 @@ def tune(run: Run) -> None:
 
     Where there is none to be made, one that the bundle has from before is taken out, with what was measured with it.
     """
-    from asr.bundle.bundle import LANGUAGE_MODEL, TRIALS, Bundle
+    from asr.bundle.bundle import ARPA, LANGUAGE_MODEL, TRIALS, Bundle
     from asr.bundle.card import model_card
     from asr.bundle.runtime import OnnxRuntime
     from asr.evaluation.tune import Search
@@ -101,8 +101,8 @@ def tune(run: Run) -> None:
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.wanted or read_stamps(run.out).get("lm") == LEFT_OUT:
-        if (run.bundle / LANGUAGE_MODEL).is_file():
-            for name in (LANGUAGE_MODEL, TRIALS):
+        if run.bundle.is_dir() and Bundle.load(run.bundle).language_model:
+            for name in (LANGUAGE_MODEL, ARPA, TRIALS):
                 (run.bundle / name).unlink(missing_ok=True)
             bundle = Bundle.load(run.bundle)
             results = [row for row in bundle.results if OWN_LM not in row["decoder"]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from numpy.typing import NDArray
 
-from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+from asr.bundle.bundle import Bundle
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import DecodingError, UsageError
 from asr.tokenizer import BLANK, PhoneTokenizer
@@ -281,8 +281,7 @@ def _language_model(bundle: Bundle, options: DecodingOptions) -> "Path | NGramMo
     """
     lm = options.lm
     if lm == OWN:
-        own = bundle.directory / LANGUAGE_MODEL
-        return own if own.is_file() else None
+        return bundle.language_model
     if isinstance(lm, str | os.PathLike):
         if not Path(lm).is_file():
             raise UsageError(f"{lm}: no such language model; expected a file (ARPA or binary), own or none")
