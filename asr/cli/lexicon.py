@@ -29,6 +29,7 @@ def build(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     profile: Annotated[str, typer.Option(help=PROFILE_HELP)] = "verbatim",
+    words: Annotated[Path | None, typer.Option(help="Leave out words that are not in this list, one a line.")] = None,
     keep_stress: Annotated[bool, typer.Option("--keep-stress", help="Keep CMUdict's stress: AH0, not AH.")] = False,
 ) -> None:
     """Join lexicons to one, the first source's pronunciations first, in the letter case of the transcripts."""
@@ -39,6 +40,8 @@ def build(
     entries = [entry for source in sources for entry in open_lexicon(source).entries()]
     lexicon, left_out = fit_words(PronouncingDictionary(entries), chosen)
     lexicon = lexicon if keep_stress else lexicon.without_stress()
+    if words is not None:
+        lexicon = only_words(lexicon, words)
     write_lexicon(lexicon, out)
     if left_out:
         print(
@@ -46,6 +49,23 @@ def build(
             file=sys.stderr,
         )
     say_what(lexicon, out)
+
+
+def only_words(lexicon: "PronouncingDictionary", words: Path) -> "PronouncingDictionary":
+    """Return what a lexicon has of the words of a list.
+
+    Raises
+    ------
+    DataError
+        If that is nothing.
+    """
+    from asr.decoder.ngram.text import read_sentences
+    from asr.lexicon import PronouncingDictionary
+
+    wanted = {word for line in read_sentences([words]) for word in line.split()}
+    if not wanted.intersection(lexicon):
+        raise DataError(f"{words}: none of its {len(wanted):,} words is in the lexicon; expected a word a line")
+    return PronouncingDictionary([entry for entry in lexicon.entries() if entry.word in wanted])
 
 
 @lexicon_app.command()

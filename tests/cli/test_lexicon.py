@@ -56,6 +56,17 @@ def test_sources_are_joined_in_their_order(tmp_path, lexicon):
     assert "AE1" in read_lexicon(tmp_path / "stressed.txt").phones
 
 
+def test_only_the_words_of_a_list(tmp_path, lexicon):
+    (tmp_path / "words.txt").write_text("cats\na\nzebra\n")
+    run("build", lexicon, "--words", tmp_path / "words.txt", "--out", tmp_path / "some.txt")
+    some = read_lexicon(tmp_path / "some.txt")
+    assert sorted(some) == ["a", "cats"]
+    assert len(some["a"]) == 2
+    (tmp_path / "words.txt").write_text("zebra\n")
+    with pytest.raises(DataError, match=r"words.txt: none of its 1 words is in the lexicon"):
+        run("build", lexicon, "--words", tmp_path / "words.txt", "--out", tmp_path / "none.txt")
+
+
 def test_cmudict_is_checked(tmp_path, monkeypatch):
     (tmp_path / "cmudict.dict").write_text(CMUDICT)
     monkeypatch.setattr(sources, "CMUDICT_URL", (tmp_path / "cmudict.dict").as_uri())

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -161,6 +162,13 @@ def test_texts_that_are_judged_by_are_left_out_whole_and_copies_count_once() -> 
     assert collect.counts["left out: shares eight words"] == 1
     assert collect.counts["left out: apostrophes lost"] == 1
     assert collect.counts["paragraphs again"] == 1
+
+
+def test_the_vocabulary_has_what_is_said_and_what_is_written_often(tmp_path: Path) -> None:
+    text = script("english_text")
+    texts = Counter({"the": 90, "cat": text.LEAST_KNOWN, "dog": text.LEAST_KNOWN - 1, "zog": text.LEAST_UNKNOWN - 1})
+    text.write_vocabulary(tmp_path / "words.txt", Counter({"um": 1}), texts, {"cat", "dog"})
+    assert (tmp_path / "words.txt").read_text().split() == ["cat", "the", "um"]
 
 
 def test_the_check_finds_what_is_shared(speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
