@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 # 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
 
-# click's base class of all command-line mistakes, whichever copy of click this version of typer carries.
 # Categories of characters that move the cursor, colour the screen or turn the direction of writing.
 _CONTROLS = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 
+# click's base class of all command-line mistakes, whichever copy of click this version of typer carries.
 _CommandLineError: Any = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 
@@ -99,6 +99,10 @@ class ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars away; messages may follow."""
         if self._bar is not None:
             self._bar.stop()
 

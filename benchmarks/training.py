@@ -31,10 +31,10 @@ from asr.model import AcousticModel, ConvFrontEnd
 from asr.model_config import ModelConfig
 from asr.store.store import FeatureStore
 from asr.tokenizer import BLANK, CharTokenizer
+from asr.training.batch_loader import prefetched
 from asr.training.batches import Batch, BatchSource
 from asr.training.config import AugmentConfig, TrainingConfig
 from asr.training.distributed import Ranks
-from asr.training.prefetch import prefetched
 from asr.training.steps import Schedule, Stepper
 
 MODEL = ModelConfig(cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3)

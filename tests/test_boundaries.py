@@ -13,16 +13,15 @@ ROOT = Path(__file__).parent.parent
 
 # In the order of the flow: a part imports only itself and parts before it. "asr" is the package's own face.
 PARTS = [
-    "version", "errors", "files", "settings", "cores", "cluster", "console", "scripts", "page", "spoken", "text", "wer",
-    "audio", "features", "fbank", "decoder", "lexicon", "tokenizer", "store", "preparation", "model_config", "model",
-    "models", "bundle", "transcription", "asr", "live", "training", "evaluation", "convert", "recipe", "server", "cli",
-    "__main__",
+    "version", "errors", "files", "settings", "cores", "interrupts", "cluster", "console", "scripts", "page", "spoken",
+    "text", "wer", "audio", "features", "fbank", "decoder", "lexicon", "tokenizer", "store", "preparation",
+    "model_config", "model", "models", "bundle", "transcription", "asr", "live", "training", "evaluation", "convert",
+    "recipe", "server", "cli", "__main__",
 ]  # fmt: skip
 
 HEAVY = ["torch", "torchaudio", "librosa", "onnx", "matplotlib", "transformers", "pyarrow.dataset"]
 NEEDS_TORCH = (
-    "asr.model", "asr.training", "asr.bundle.graph",
-    "asr.bundle.quantise", "asr.bundle.export", "asr.bundle.streaming_graph",
+    "asr.model", "asr.training", "asr.bundle.graph", "asr.bundle.export", "asr.bundle.streaming_graph",
 )  # fmt: skip
 
 MODULES = sorted(

@@ -390,7 +390,7 @@ def test_a_dev_set_without_words_is_refused(out, tmp_path):
 def test_fine_tuning_starts_where_the_bundle_is(out):
     torch = pytest.importorskip("torch", reason="training needs the [train] extra")
     from asr.model import AcousticModel
-    from asr.training.finetune import start_from
+    from asr.recipe.training import start_from
 
     origin = Bundle.load(out / "exp" / "bundle")
     features = FeatureStore.open(out / "data" / "dev")[0].features

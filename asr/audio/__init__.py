@@ -7,7 +7,6 @@ One module for each step::
     sound.py        libsndfile: wav, flac, ogg, mp3, NIST sphere, …
     container.py    PyAV: mp4, mkv, webm, …, and what libsndfile refuses or does not read to its end
     readers.py      which of them reads a file
-    interrupts.py   Ctrl-C while a library reads
     stream.py       block by block, in bounded memory: mono, finite, resampled by soxr
     loading.py      all at once
 """

@@ -7,10 +7,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.interrupts import interrupts_wait
 from asr.audio.sound import BLOCK_SAMPLES, Seekable
 from asr.audio.sources import float_samples
 from asr.errors import AudioError, MissingExtraError, first_line
+from asr.interrupts import interrupts_wait
 
 # What FFmpeg may take a file for. Playlists and lists of files, which name others for it to open, are not among them,
 # nor are pictures and text.

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.interrupts import interrupts_wait
 from asr.audio.survey import UNKNOWN_SIZE, Survey
 from asr.errors import AudioError
+from asr.interrupts import interrupts_wait
 
 # Samples of each channel that are read at once (1 MB in mono).
 BLOCK_SAMPLES = 1 << 18

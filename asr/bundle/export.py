@@ -1,26 +1,31 @@
-"""A trained model → a bundle: ONNX graphs, weights, configuration, model card."""
+"""A trained model → a bundle: ONNX graphs in float32 and int8, weights, configuration, model card."""
 
 import hashlib
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import save
 
 from asr.bundle.bundle import FORMAT_VERSION, GRAPHS, STREAMING_GRAPH, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
 from asr.bundle.graph import build_onnx, store_outside
-from asr.bundle.quantise import quantise
 from asr.bundle.streaming_graph import build_streaming_onnx
 from asr.bundle.weights import Weights, to_onnx
+from asr.errors import UsageError
 from asr.files import atomic_directory, write_text
 from asr.model_config import ModelConfig
 from asr.settings import to_dict
 
 if TYPE_CHECKING:
     from asr.model import AcousticModel
+
+# Tells ONNX Runtime that shapes are inferred already; it would warn on the root logger otherwise.
+_PREPROCESSED = {"onnx.quant.pre_process": "onnxruntime.quant"}
 
 
 def write_bundle(bundle: Bundle, model: "AcousticModel", card: str, directory: Path) -> Bundle:
@@ -110,6 +115,41 @@ def make_streaming_graph(bundle: Bundle, network: ModelConfig, weights: Weights,
     if saved:
         store_outside(graph, saved, WEIGHTS)
     return bytes(graph.SerializeToString())
+
+
+def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `graph` with its LSTMs quantised to eight bits.
+
+    Each output channel of a weight matrix has a scale of its own. The scale of the inputs is taken over the whole
+    input tensor at each call: an utterance's values depend on what shares its batch, so run one a call.
+
+    The output layer stays float32: it has few of the weights, and quantising it adds half as much error again. The
+    weights are unsigned because signed ones overflow on x86 processors that lack VNNI.
+
+    Parameters
+    ----------
+    graph : ModelProto
+        As `asr.bundle.graph.build_onnx` builds it from float32 weights; float16 ones, behind casts, are not found.
+
+    Raises
+    ------
+    UsageError
+        If no LSTM in the graph can be quantised, as in a GRU.
+    """
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(graph)
+    onnx.helper.set_model_props(prepared, _PREPROCESSED)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "int8.onnx"
+        quantize_dynamic(
+            prepared, path, op_types_to_quantize=["LSTM"], per_channel=True, weight_type=QuantType.QUInt8
+        )  # fmt: skip
+        quantised = onnx.load(path)
+    operators = {node.op_type for node in quantised.graph.node}
+    if operators & {"LSTM", "GRU", "RNN"} or "DynamicQuantizeLSTM" not in operators:
+        raise UsageError("the graph has no LSTM with float32 weights; ONNX Runtime quantises nothing else to int8")
+    onnx.helper.set_model_props(quantised, {entry.key: entry.value for entry in graph.metadata_props})
+    return quantised
 
 
 def _annotated(graph: onnx.ModelProto, bundle: Bundle, precision: Precision) -> onnx.ModelProto:

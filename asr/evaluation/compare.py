@@ -9,10 +9,19 @@ import numpy as np
 
 from asr.errors import DataError
 from asr.evaluation.alignment import align_words
-from asr.evaluation.bootstrap import SAMPLES, interval_of, rates, resampled_totals
 from asr.evaluation.hypotheses import describe_difference, trn_id
 from asr.evaluation.results import Evaluation, UtteranceResult
-from asr.evaluation.significance import MatchedPairs, SignTest, error_segments, matched_pairs, sign_test
+from asr.evaluation.significance import (
+    SAMPLES,
+    MatchedPairs,
+    SignTest,
+    error_segments,
+    interval_of,
+    matched_pairs,
+    rates,
+    resampled_totals,
+    sign_test,
+)
 from asr.wer import ErrorCounts
 
 

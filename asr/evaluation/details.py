@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import load_audio
-from asr.audio.interrupts import interrupts_wait
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import Runtime
 from asr.decoder import Word
 from asr.errors import AsrError, DataError, DecodingError, UsageError
 from asr.evaluation.results import Evaluation
+from asr.interrupts import interrupts_wait
 from asr.preparation.parsing import audio_in
 from asr.store.checking import Store
 from asr.store.source import Source

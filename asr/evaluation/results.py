@@ -9,7 +9,7 @@ import numpy as np
 
 from asr.decoder import Word
 from asr.errors import DataError
-from asr.evaluation.bootstrap import SAMPLES, interval_of, rates, resampled_totals
+from asr.evaluation.significance import SAMPLES, interval_of, rates, resampled_totals
 from asr.wer import ErrorCounts, character_errors, word_errors
 
 Key = TypeVar("Key", str, int)

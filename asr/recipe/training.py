@@ -18,10 +18,14 @@ from asr.settings import digest
 from asr.tokenizer import LEXICON, PhoneTokenizer
 
 if TYPE_CHECKING:
+    from asr.bundle.bundle import Bundle
     from asr.model import AcousticModel
     from asr.store.checking import Store
     from asr.tokenizer import Tokenizer
     from asr.training.batches import BatchSource
+
+# The layer with a row for each token.
+OUTPUT = ("output.weight", "output.bias")
 
 # Ids of utterances that cannot be trained on.
 LEFT_OUT = "left_out.txt"
@@ -160,7 +164,6 @@ def _model(run: Run, store: "Store", weights: Any, tokenizer: "Tokenizer") -> "A
     import torch
 
     from asr.model import AcousticModel
-    from asr.training.finetune import start_from
     from asr.training.statistics import feature_statistics
 
     torch.manual_seed(run.recipe.training.seed)
@@ -175,6 +178,43 @@ def _model(run: Run, store: "Store", weights: Any, tokenizer: "Tokenizer") -> "A
                 file=sys.stderr,
             )
     return model
+
+
+def start_from(origin: "Bundle", model: "AcousticModel", tokenizer: "Tokenizer") -> int:
+    """Give `model` the weights of `origin`, whose shape is the same but for the tokens.
+
+    The output layer's rows for tokens that both have are taken over, the others stay as they are.
+
+    Parameters
+    ----------
+    origin : Bundle
+    model : AcousticModel
+        With one output for each token of `tokenizer`.
+    tokenizer : Tokenizer
+
+    Returns
+    -------
+    int
+        The number of tokens taken over, the blank among them.
+
+    Raises
+    ------
+    ModelError
+        If the bundle's weights cannot be read.
+    """
+    import torch
+
+    known = {token: row for row, token in enumerate(origin.tokenizer.tokens)}
+    shared = [(row, known[token]) for row, token in enumerate(tokenizer.tokens) if token in known]
+    new_rows, old_rows = (torch.tensor(rows) for rows in zip(*shared, strict=True))
+    weights = {name: torch.from_numpy(value.astype(np.float32)) for name, value in origin.weights().items()}
+    state = model.state_dict()
+    for name in OUTPUT:
+        rows = state[name].clone()
+        rows[new_rows] = weights[name][old_rows].to(rows)
+        weights[name] = rows
+    model.load_state_dict(weights)
+    return len(shared)
 
 
 def _tell_unwritten(split: str, source: "BatchSource") -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import ModelError
+from asr.interrupts import StopRequest, stop_requests
 from asr.model import AcousticModel, exact_float32
 from asr.settings import completed, differences, to_dict
 from asr.store.checking import check_same_features
@@ -25,7 +26,6 @@ from asr.training.checkpoint import Checkpoint, CheckpointFolder, Position, Scor
 from asr.training.config import FREE_SETTINGS, TrainingConfig
 from asr.training.distributed import Ranks
 from asr.training.health import Health
-from asr.training.interrupts import StopRequest, stop_requests
 from asr.training.monitor import Monitor, log_row
 from asr.training.optimizer import (
     carried_over,

@@ -1,15 +1,14 @@
 """What is seen of a run: lines and a progress bar on the terminal, ``log.csv``, and events for TensorBoard."""
 
 import importlib.util
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
+from asr.console import ProgressBar, is_terminal
 from asr.files import write_text
 from asr.training.config import TrainingConfig
 from asr.training.validation import DevResult
@@ -69,20 +68,21 @@ class Monitor:
         self.directory = directory
         self.epochs = config.epochs
         self.quiet = quiet
-        self.console = Console(stderr=True, quiet=quiet)
-        self.live = self.console.is_terminal and not quiet
+        self.live = not quiet and is_terminal(sys.stderr)
         self._writes_events = config.tensorboard and not quiet and importlib.util.find_spec("tensorboard") is not None
         self._events: SummaryWriter | None = None
-        self._bar: Progress | None = None
+        self._bar = ProgressBar(quiet=quiet)
+        self._update: Callable[..., None] = lambda *_, **__: None
         self._shown = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        if not self.quiet:
+            self._bar.message(text)
 
     def warn(self, text: str) -> None:
         """Print a line that should be read."""
-        self.console.print(f"warning: {text}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+        self.say(f"warning: {text}")
 
     def end_epoch(self, rows: Sequence[Row], result: DevResult, *, best: bool) -> None:
         """Write the log of all epochs until now, and show the last one's line with what was heard."""
@@ -107,7 +107,8 @@ class Monitor:
             self.say(f"    {'; '.join(rates)}")
         if self.live:
             for reference, hypothesis in result.samples:
-                self.say(f"    said   {reference}\n    heard  {hypothesis}")
+                self.say(f"    said   {reference}")
+                self.say(f"    heard  {hypothesis}")
         if self._writes_events:
             self._write_events(epoch, row, result)
 
@@ -115,17 +116,7 @@ class Monitor:
     def epoch(self, number: int, steps: int) -> Iterator[None]:
         """Show a bar while an epoch of so many `steps` runs, on a terminal."""
         self._shown = time.monotonic()
-        if not self.live:
-            yield
-            return
-        columns = (
-            TextColumn(f"epoch {number + 1}/{self.epochs}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-        )
-        with Progress(*columns, console=self.console, transient=True) as self._bar:
-            self._bar.add_task("", total=steps, status="")
+        with self._bar.task(f"epoch {number + 1}/{self.epochs}", steps) as self._update:
             yield
 
     def due(self) -> bool:
@@ -135,14 +126,15 @@ class Monitor:
     def show_progress(self, done: int, steps: int, loss: float, seconds: float) -> None:
         """Show how far the epoch is, after `done` of its `steps` in so many `seconds`."""
         self._shown = time.monotonic()
-        text = f"loss {loss:.3f}  {clock(seconds * (steps - done) / done)} left in the epoch"
-        if self._bar is None:
-            self.say(f"  step {done}/{steps}  {text}")
+        text = f"step {done}/{steps}  loss {loss:.3f}"
+        if self.live:
+            self._update(done, note=text)
         else:
-            self._bar.update(self._bar.task_ids[0], completed=done, status=text)
+            self.say(f"  {text}  {clock(seconds * (steps - done) / done)} left in the epoch")
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Take the bar away, and write what is still to be written."""
+        self._bar.close()
         if self._events is not None:
             self._events.close()
 

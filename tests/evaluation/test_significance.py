@@ -8,10 +8,17 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.evaluation import bootstrap
+from asr.evaluation import significance
 from asr.evaluation.alignment import align_words
-from asr.evaluation.bootstrap import interval_of, rates, resampled_totals
-from asr.evaluation.significance import SegmentErrors, error_segments, matched_pairs, sign_test
+from asr.evaluation.significance import (
+    SegmentErrors,
+    error_segments,
+    interval_of,
+    matched_pairs,
+    rates,
+    resampled_totals,
+    sign_test,
+)
 
 COUNTS = np.random.default_rng(7).poisson((0.6, 0.5, 6.0), (150, 3)) + np.array([0, 0, 1])
 
@@ -42,7 +49,7 @@ def test_intervals_are_those_of_scipy():
 def test_blocks_and_the_order_of_utterances_change_nothing(monkeypatch):
     whole = resampled_totals(COUNTS, samples=50)
     assert (resampled_totals(COUNTS[::-1], samples=50) == whole).all()
-    monkeypatch.setattr(bootstrap, "BLOCK_DRAWS", 7 * len(COUNTS))
+    monkeypatch.setattr(significance, "BLOCK_DRAWS", 7 * len(COUNTS))
     assert (resampled_totals(COUNTS, samples=50) == whole).all()
     # Each set drawn is as large as the set itself.
     assert (resampled_totals(np.ones((9, 2), np.int64), samples=5) == 9).all()

@@ -17,11 +17,11 @@ from torch._inductor.exc import InductorError  # noqa: E402
 from asr.errors import DataError, UsageError  # noqa: E402
 from asr.model import AcousticModel, exact_float32  # noqa: E402
 from asr.recipe import LanguageModelConfig  # noqa: E402
+from asr.training.batch_loader import prefetched  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
 from asr.training.distributed import Ranks  # noqa: E402
 from asr.training.optimizer import choose_device, computes_in_bfloat16, freeze, layer_name, schedule  # noqa: E402
-from asr.training.prefetch import prefetched  # noqa: E402
 from asr.training.steps import FlatGradient, Outcomes, Schedule, Stepper  # noqa: E402
 from tests.training.small_run import (  # noqa: E402
     CONFIG,

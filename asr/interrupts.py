@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step at hand is finished and a checkpoint written before the run ends."""
+"""Ctrl-C and SIGTERM wait until work that must not be cut short is done."""
 
 import signal
 import threading
@@ -55,3 +55,24 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back while C code calls Python functions, through which no exception can pass.
+
+    A KeyboardInterrupt raised there is printed as ignored, and lost: the program would go on. What was held back is
+    raised at the end. In other threads than the main one, and where SIGINT is not handled by Python, nothing is done.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
