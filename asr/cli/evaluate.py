@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asr.store.checking import Store
 
 
+@options.grouped
 def evaluate(
     data: Annotated[Path, typer.Option(help="A store, of features or audio: data/an4/test.")],
     model: options.Model = "",
@@ -28,23 +29,12 @@ def evaluate(
     audio: Annotated[Path | None, typer.Option(help="A folder of recordings, to be played in the report.")] = None,
     details: Annotated[int, typer.Option(min=0, help="Utterances that open in the report, the worst ones.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
-    streaming: options.Streaming = False,
-    chunk: options.Chunk = None,
-    context: options.Context = options.CONTEXT_SECONDS,
+    *,
+    running: options.Running,
     align_with: Annotated[
         str, typer.Option(help="With --streaming: the model that tells when words were said.", show_default="--model")
     ] = "",
-    device: options.Device = "cpu",
-    threads: options.Threads = 0,
-    precision: options.Precision = "float32",
-    beam_size: options.BeamSize = None,
-    lm: options.Lm = "own",
-    alpha: options.Alpha = None,
-    beta: options.Beta = None,
-    oov: options.Oov = None,
-    lm_level: options.LmLevel = None,
-    hotword: options.Hotword = None,
-    lexicon: options.Lexicon = "",
+    decoding: options.Decoding,
 ) -> None:
     """Recognise a prepared test set: Kaldi's %WER and %CER lines, intervals, sclite's table, errors by length.
 
@@ -54,8 +44,8 @@ def evaluate(
     With --streaming each utterance is heard as a stream, as asr listen does, and it is told how late words come.
     """
     model = options.require_model(model)
-    options.refuse_without_streaming(streaming, chunk, context, device, precision)
-    if align_with and not streaming:
+    running.check()
+    if align_with and not running.streaming:
         raise UsageError("--align-with is for --streaming: give it too, or leave it out")
     if audio is not None and output_dir is None:
         raise UsageError("--audio is for the report, and there is none without --output-dir: give it too")
@@ -70,26 +60,26 @@ def evaluate(
     from asr.transcription.inputs import make_folder
 
     bundle, store = Bundle.load(model), open_store(data)
-    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, lm_level=lm_level)
-    decoder, runtime = make_decoder(bundle, decoding), make_runtime(bundle, device, threads, precision)
+    wanted, compute = decoding.options(), (running.device, running.threads, running.precision)
+    decoder, runtime = make_decoder(bundle, wanted), make_runtime(bundle, *compute)
     # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)
     if output_dir is not None:
         make_folder(output_dir, "--output-dir")
     latency: list[str] = []
     with counted(len(store), "evaluating") as advance:
-        if streaming:
+        if running.streaming:
             from asr.evaluation.streaming import evaluate_streaming
 
-            live = options.live_model(model, decoding, chunk, context, threads=threads or 1)
+            live = running.live_model(model, wanted)
             aligner = Bundle.load(align_with) if align_with else bundle
-            aligning = make_runtime(aligner, device, threads, precision) if align_with else runtime
+            aligning = make_runtime(aligner, *compute) if align_with else runtime
             result, figures = evaluate_streaming(store, live, aligner, aligning, advance)
             latency = [*figures.lines(), f"(words were said when {aligner.name} aligns them)"]
         else:
             result = evaluate_store(store, bundle, runtime, decoder, advance)
     _warn_of_unwritable(store, bundle)
-    description = describe(bundle, decoding) + (", streaming" if streaming else "")
+    description = describe(bundle, wanted) + (", streaming" if running.streaming else "")
     _print(result, description, show=show)
     if latency:
         print("\n" + "\n".join(latency))
@@ -98,7 +88,7 @@ def evaluate(
             "model": f"{bundle.name} ({bundle.directory})",
             "decoder": description,
             "data": f"{store.corpus} {store.version}, {store.split} ({data})",
-            "runtime": f"ctc-asr {__version__}, {device}, {precision}",
+            "runtime": f"ctc-asr {__version__}, {running.device}, {running.precision}",
         }
         heading = Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items()))
         _write(output_dir, result, heading, close_range, details)

@@ -27,6 +27,7 @@ STANDARD_INPUT = "-"
 BEHIND_SECONDS = 1.0
 
 
+@options.grouped
 def listen(
     source: Annotated[str, typer.Argument(metavar="[-]", help="- for the standard input; else the microphone.")] = "",
     model: options.Model = "",
@@ -47,14 +48,8 @@ def listen(
     chunk: options.Chunk = None,
     context: options.Context = options.CONTEXT_SECONDS,
     threads: options.Threads = 1,
-    beam_size: options.BeamSize = None,
-    lm: options.Lm = "own",
-    alpha: options.Alpha = None,
-    beta: options.Beta = None,
-    oov: options.Oov = None,
-    lm_level: options.LmLevel = None,
-    hotword: options.Hotword = None,
-    lexicon: options.Lexicon = "",
+    *,
+    decoding: options.Decoding,
 ) -> None:
     """Print words while they are said, from the microphone or a pipe; Ctrl-C ends it.
 
@@ -78,8 +73,7 @@ def listen(
         raise UsageError("--device is for the microphone: leave it out, or leave out -")
     if is_piped and rate is None and (format is not None or channels != 1):
         raise UsageError("--rate is missing: raw samples do not say theirs (and a WAV header says all by itself)")
-    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, lm_level=lm_level)
-    loaded = options.live_model(name, decoding, chunk, context, pause, longest, threads)
+    loaded = options.live_model(name, decoding.options(), chunk, context, pause, longest, threads)
     if is_piped:
         _listen(loaded, _pipe(rate, format or "s16le", channels), save, as_json=as_json)
         return

@@ -1,8 +1,12 @@
 """The options that commands share, so that one name means one thing; and what is made of them."""
 
+import inspect
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -55,6 +59,94 @@ Longest = Annotated[float, typer.Option(min=0, help="An utterance ends after so 
 CONTEXT_SECONDS, PAUSE_SECONDS, LONGEST_SECONDS = 0.6, 1.2, 20.0
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """The options of decoding."""
+
+    beam_size: BeamSize = None
+    lm: Lm = "own"
+    alpha: Alpha = None
+    beta: Beta = None
+    oov: Oov = None
+    lm_level: LmLevel = None
+    hotword: Hotword = None
+    lexicon: Lexicon = ""
+
+    def options(self, nbest: int = 1) -> "DecodingOptions":
+        """Return what they describe.
+
+        Raises
+        ------
+        UsageError
+            If they contradict each other, or one is out of its range.
+        """
+        from asr.transcription.decoding import DecodingOptions
+
+        return DecodingOptions(
+            self.beam_size,
+            None if self.lm == "none" else self.lm,
+            self.alpha,
+            self.beta,
+            nbest,
+            hotword_weights(self.hotword or []),
+            self.lexicon,
+            self.oov,
+            self.lm_level,
+        )
+
+
+@dataclass(frozen=True)
+class Running:
+    """The options of how recordings go through the network."""
+
+    streaming: Streaming = False
+    chunk: Chunk = None
+    context: Context = CONTEXT_SECONDS
+    device: Device = "cpu"
+    threads: Threads = 0
+    precision: Precision = "float32"
+
+    def check(self) -> None:
+        """Refuse options of streams without ``--streaming``, and with it those that streams do not have.
+
+        Raises
+        ------
+        UsageError
+        """
+        if not self.streaming and (self.chunk is not None or self.context != CONTEXT_SECONDS):
+            raise UsageError("--chunk and --context are for --streaming: give it too, or leave them out")
+        if self.streaming and (self.device != "cpu" or self.precision != "float32"):
+            raise UsageError(
+                f"--streaming runs on the CPU in float32; got --device {self.device} --precision {self.precision}"
+            )
+
+    def live_model(self, model: str, decoding: "DecodingOptions") -> "LiveModel":
+        """Return a model that hears streams as these options say."""
+        return live_model(model, decoding, self.chunk, self.context, threads=self.threads or 1)
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command for typer, which takes each field of `Decoding` or `Running` as an option of its own."""
+    signature = inspect.signature(command)
+    groups = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    groups = {name: group for name, group in groups.items() if is_dataclass(group)}
+    parameters = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.annotation)
+        for name, parameter in signature.parameters.items()
+        for one in (inspect.signature(groups[name]).parameters.values() if name in groups else [parameter])
+    ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
 def require_model(model: str, option: str = "--model") -> str:
     """Return `model`, or refuse to guess one; `option` is how it is given.
 
@@ -74,31 +166,6 @@ def shipped_models() -> dict[str, str]:
     """Return name → description of the models that ship, for a help text: nothing heavy is imported for it."""
     configs = sorted((Path(__file__).parent.parent / "models").glob("*/config.json"))
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["description"] for path in configs}
-
-
-def decoding_options(
-    beam_size: int | None,
-    lm: str,
-    alpha: float | None,
-    beta: float | None,
-    oov: Literal["allow", "penalise", "forbid"] | None,
-    hotword: list[str] | None,
-    lexicon: str,
-    nbest: int = 1,
-    lm_level: Literal["word", "token"] | None = None,
-) -> "DecodingOptions":
-    """Return what the options of decoding describe.
-
-    Raises
-    ------
-    UsageError
-        If they contradict each other, or one is out of its range.
-    """
-    from asr.transcription.decoding import DecodingOptions
-
-    chosen = None if lm == "none" else lm
-    phrases = hotword_weights(hotword or [])
-    return DecodingOptions(beam_size, chosen, alpha, beta, nbest, phrases, lexicon, oov, lm_level)
 
 
 def hotword_weights(hotwords: list[str]) -> dict[str, float]:
@@ -123,19 +190,6 @@ def hotword_weights(hotwords: list[str]) -> dict[str, float]:
                 f"--hotword {hotword!r}: {weight!r} is not a number; expected PHRASE or PHRASE=WEIGHT"
             ) from None
     return weights
-
-
-def refuse_without_streaming(streaming: bool, chunk: float | None, context: float, device: str, precision: str) -> None:
-    """Refuse options of streams without ``--streaming``, and with it those that streams do not know.
-
-    Raises
-    ------
-    UsageError
-    """
-    if not streaming and (chunk is not None or context != CONTEXT_SECONDS):
-        raise UsageError("--chunk and --context are for --streaming: give it too, or leave them out")
-    if streaming and (device != "cpu" or precision != "float32"):
-        raise UsageError(f"--streaming runs on the CPU in float32; got --device {device} --precision {precision}")
 
 
 def live_model(

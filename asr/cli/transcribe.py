@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asr.transcription.transcript import Transcript
 
 
+@options.grouped
 def transcribe(
     inputs: Annotated[
         list[str],
@@ -36,22 +37,11 @@ def transcribe(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose output files are all there.")
     ] = False,
-    streaming: options.Streaming = False,
-    chunk: options.Chunk = None,
-    context: options.Context = options.CONTEXT_SECONDS,
+    *,
+    running: options.Running,
     jobs: options.Jobs = 1,
     cluster: options.Cluster = "",
-    device: options.Device = "cpu",
-    threads: options.Threads = 0,
-    precision: options.Precision = "float32",
-    beam_size: options.BeamSize = None,
-    lm: options.Lm = "own",
-    alpha: options.Alpha = None,
-    beta: options.Beta = None,
-    oov: options.Oov = None,
-    lm_level: options.LmLevel = None,
-    hotword: options.Hotword = None,
-    lexicon: options.Lexicon = "",
+    decoding: options.Decoding,
     nbest: Annotated[int, typer.Option(min=1, help="Readings of each segment; in JSON, as alternatives.")] = 1,
     channel: Annotated[
         str, typer.Option(help="Of stereo and the like the channel to hear, from 1; or each, on its own. All, mixed.")
@@ -93,8 +83,8 @@ def transcribe(
     from asr.transcription.inputs import STANDARD_INPUT, by_channel, find_recordings
     from asr.transcription.job import JobOptions, run_job
 
-    options.refuse_without_streaming(streaming, chunk, context, device, precision)
-    if streaming and (jobs != 1 or nbest > 1):
+    running.check()
+    if running.streaming and (jobs != 1 or nbest > 1):
         raise UsageError(
             "--streaming hears one recording after the other, and gives one reading: leave out --jobs and --nbest"
         )
@@ -102,11 +92,11 @@ def transcribe(
     _refuse_contradictions(outputs, skip_existing, {"--word-timestamps": word_timestamps, "--json": json_lines})
     if nbest > 1 and not (json_lines or (outputs and "json" in outputs.formats)):
         raise UsageError("--nbest is for JSON: give --json, or json among the --format")
-    decoding = options.decoding_options(beam_size, lm, alpha, beta, oov, hotword, lexicon, nbest, lm_level)
+    wanted = decoding.options(nbest)
     if end is not None and end <= start:
         raise UsageError(f"--end: got {end:g} s, and --start {start:g} s; expected an end after the start")
     part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)
-    job = JobOptions(name, device, threads, precision, decoding, jobs, part, cluster)
+    job = JobOptions(name, running.device, running.threads, running.precision, wanted, jobs, part, cluster)
     if sys.stdout is None and not outputs:
         raise UsageError("the standard output is closed, and transcripts are printed there: give --output-dir")
     found = find_recordings(inputs, recursive=recursive)
@@ -124,11 +114,11 @@ def transcribe(
             progress.message(f"asr: warning: {message}")
         for message in found.failures:
             progress.message(f"asr: {message}")
-        if streaming:
+        if running.streaming:
             from asr.live.replay import Latency, stream_recordings
 
             latency = Latency()
-            live = options.live_model(name, decoding, chunk, context, threads=threads or 1)
+            live = running.live_model(name, wanted)
             results = stream_recordings(live, recordings, part, latency, progress.update)
         else:
             results = run_job(recordings, job, in_order=outputs is None, progress=progress.update)
@@ -148,7 +138,7 @@ def transcribe(
                 _print(recording, result.transcript, as_json=json_lines, named=len(recordings) > 1)
                 if word_timestamps:
                     _print_words(result.transcript)
-    if streaming and not quiet:
+    if running.streaming and not quiet:
         print("\n".join(f"asr: {line}" for line in latency.lines()), file=sys.stderr)
     if outputs and not quiet:
         _summarise(outputs, progress, {"written": len(recordings) - failed, "skipped": skipped, "failed": failed})
