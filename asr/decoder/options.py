@@ -50,6 +50,10 @@ class BeamOptions:
         log-probabilities.
     blank_scale
         The blank's probabilities are multiplied by this; below 1, more labels are said.
+    recombine
+        Whether of hypotheses with the same future (the same unfinished word, language model's state, hotwords' state
+        and last token) only the best goes on, as in decoders of graphs. The beam then holds more that differs, which
+        long words and large vocabularies need; but an n-best list lacks what differs only in the words before.
     sentence_end
         Whether the language model scores the end of the utterance as the end of a sentence.
     horizon_frames
@@ -75,6 +79,7 @@ class BeamOptions:
     unlisted: Literal["forbid", "spell"] = "forbid"
     prior_weight: float = 0.3
     blank_scale: float = 1.0
+    recombine: bool = False
     sentence_end: bool = True
     horizon_frames: int = 1000
 

@@ -175,6 +175,11 @@ class SearchSetup:
             int(options.horizon_frames),
         )
 
+    @property
+    def recombines(self) -> bool:
+        """Whether hypotheses with the same future are one; without a model, a lexicon and hotwords, all would be."""
+        return self.options.recombine and not self.scorer.is_neutral
+
     def after(self, context: str | Hypothesis) -> "SearchSetup":
         """Return the set-up for an utterance after another.
 

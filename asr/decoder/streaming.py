@@ -60,7 +60,7 @@ class BeamStream:
     def _start(self, setup: SearchSetup) -> None:
         limits = setup.limits
         self._setup = setup
-        self._state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start)
+        self._state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start, recombines=setup.recombines)
         # Decided tokens that are not taken yet; the backpointer that ends the last of them is the state's first.
         self._decided: list[TokenSpan] = []
         # Up to which frame the search was asked what is decided.

@@ -181,7 +181,14 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     of_model = ("alpha", "beta", "oov_score", "empty_score")
     weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales
     try:
-        beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **weights)  # type: ignore[arg-type]
+        # A large vocabulary fills the beam with what differs in words long past; alternatives need just that.
+        recombine = isinstance(bundle.tokenizer, PhoneTokenizer) and options.nbest == 1
+        beam = BeamOptions(
+            beam_size=beam_size,
+            nbest=options.nbest,
+            recombine=recombine,
+            **weights,  # type: ignore[arg-type]
+        )
     except DecodingError as error:
         raise UsageError(str(error)) from None
     lm = NGramModel.read(path) if isinstance(path, Path) else path

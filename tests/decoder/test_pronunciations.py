@@ -99,11 +99,37 @@ def test_all_that_counts_at_once(labels, seed, model):
         assert hypothesis.hotword_score == pytest.approx(hot(hypothesis.text.split()))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_of_hypotheses_with_one_future_the_best_goes_on(seed, model):
+    log_probs = random_log_probs(seed, num_frames=6, num_labels=len(WITH_DELIMITER))
+    decoder = BeamSearchDecoder(WITH_DELIMITER, options=NO_PRUNING, lm=model, lexicon=Lexicon.from_entries(ENTRIES))
+    language = lm_bonus(model, NO_PRUNING)
+    exact = expected(log_probs, WITH_DELIMITER, lambda words, count: language(words) + EMPTY_SCORE * count)
+    kept = decoder.with_options(recombine=True)(log_probs)
+    assert len(kept) < len(decoder(log_probs))
+    for hypothesis in kept:
+        # Alignments through what was dropped are lost, and nothing is gained.
+        assert hypothesis.score < exact[hypothesis.text] + 1e-6
+    assert exact[kept[0].text] > max(exact.values()) - math.log(2)
+
+
+def test_recombination_makes_a_narrow_beam_find_more(model):
+    log_probs = log_softmax(1.5 * np.random.default_rng(7).normal(size=(400, len(WITH_DELIMITER))))
+    decoder = BeamSearchDecoder(
+        WITH_DELIMITER, lm=model, lexicon=Lexicon.from_entries(ENTRIES), options={"beam_size": 8}
+    )
+    assert decoder.with_options(recombine=True)(log_probs)[0].score > decoder(log_probs)[0].score
+
+
+@pytest.mark.parametrize("recombine", [False, True])
 @pytest.mark.parametrize("labels", [PHONES, WITH_DELIMITER])
-def test_streams_and_a_narrow_beam(labels, model):
+def test_streams_and_a_narrow_beam(labels, recombine, model):
     log_probs = log_softmax(2.5 * np.random.default_rng(4).normal(size=(300, len(labels))))
     decoder = BeamSearchDecoder(
-        labels, lm=model, lexicon=Lexicon.from_entries(ENTRIES), options={"beam_size": 40, "nbest": 5}
+        labels,
+        lm=model,
+        lexicon=Lexicon.from_entries(ENTRIES),
+        options={"beam_size": 40, "nbest": 5, "recombine": recombine},
     )
     whole = decoder(log_probs)
     stream = decoder.stream()

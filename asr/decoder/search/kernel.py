@@ -23,7 +23,7 @@ from asr.decoder.compiling import compiled_in_place, part
 from asr.decoder.hypothesis import NOT_ENDED
 from asr.decoder.search.ending import commit_horizon
 from asr.decoder.search.fusion import WORD_START, ceilings, extend, first_entry, follow, look_ahead, next_entry
-from asr.decoder.search.selection import select, set_candidate
+from asr.decoder.search.selection import future_key, set_candidate, shorten
 from asr.decoder.search.state import (
     BACKPOINTERS,
     FRAMES,
@@ -188,7 +188,8 @@ def stay(frame, limits, state):  # type: ignore[no-untyped-def]
         total = new.p_blank + new.p_token
         new.log_total = math.log(total) if total > 0 else -np.inf
         score = new.log_total + prefix.bonus + prefix.look_ahead
-        set_candidate(candidates[i], score, i, i, NONE, NOT_ENDED)
+        future = future_key(fusion_state_of(prefix), np.int64(prefix.token))
+        set_candidate(candidates[i], (score, i), future, (i, NONE, NOT_ENDED))
         best, bound = max(best, score), min(bound, score)
     return best, bound if num_hypotheses == limits.beam_size else -np.inf
 
@@ -230,19 +231,21 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, state):  # typ
                     ceiling = prefix.end_ceiling + labels[token].start_ahead
                 order += 1
                 if log_p + ceiling >= threshold:
-                    score = log_p
+                    score, after = log_p, fusion_state_of(prefix)
                     if not scorer.is_neutral:
-                        after = extend(scorer, fusion_state_of(prefix), token, entry)
+                        after = extend(scorer, after, token, entry)
                         score += after.bonus + look_ahead(scorer, after.word, after.hot)
                     # What is in the beam already has got this alignment in `stay`.
                     if score >= threshold and score > -np.inf:
                         child = find_prefix(prefixes, table, parent, token, entry)
                         if child == NONE or prefixes[child].slot == NONE:
                             if count == len(candidates):
-                                select(candidates, count, limits.beam_size)
-                                count = limits.beam_size
-                                bound = candidates[count - 1].score
-                            set_candidate(candidates[count], score, order, i, token, entry)
+                                count = shorten(candidates, count, limits.beam_size, state.futures)
+                                if count == limits.beam_size:
+                                    bound = candidates[count - 1].score
+                            set_candidate(
+                                candidates[count], (score, order), future_key(after, token), (i, token, entry)
+                            )
                             count += 1
                             best = max(best, score)
                 if entry != NOT_ENDED:
@@ -260,9 +263,7 @@ def keep_best(frame, count, threshold, scorer, state, beam_size):  # type: ignor
     before, stayed, after = state.beams[BEFORE], state.beams[STAYED], state.beams[AFTER]
     prefixes, backpointers, table, candidates = state.prefixes, state.backpointers, state.table, state.candidates
     num_prefixes, num_backpointers = state.counts[PREFIXES], state.counts[BACKPOINTERS]
-    if count > beam_size:
-        select(candidates, count, beam_size)
-        count = beam_size
+    count = shorten(candidates, count, beam_size, state.futures)
     for i in range(state.counts[HYPOTHESES]):
         prefixes[before[i].prefix].slot = NONE
     kept, highest, highest_path = 0, 0.0, 0.0

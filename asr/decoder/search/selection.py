@@ -1,16 +1,64 @@
 """The best of a frame's candidates."""
 
+import numpy as np
+
 from asr.decoder.compiling import part
+
+EMPTY = -1
 
 
 @part
-def set_candidate(candidate, score, order, slot, token, entry):  # type: ignore[no-untyped-def]
-    """Fill in a candidate."""
-    candidate.score = score
-    candidate.order = order
-    candidate.slot = slot
-    candidate.token = token
-    candidate.entry = entry
+def set_candidate(candidate, score_and_order, future, step):  # type: ignore[no-untyped-def]
+    """Fill in a candidate; `step` is its slot, its token and the word that ends before it."""
+    candidate.score, candidate.order = score_and_order
+    candidate.future = future
+    candidate.slot, candidate.token, candidate.entry = step
+
+
+@part
+def future_key(fusion, token):  # type: ignore[no-untyped-def]
+    """Return 64 bits for all that the future of a hypothesis depends on: where the automata stand, and its last token.
+
+    Two futures among the thousands of a frame have the same key by chance once in 1e12 frames.
+    """
+    key = np.uint64(0)
+    for part_of_state in (fusion.word, fusion.lm_state, fusion.hot, token):
+        key = (key ^ np.uint64(part_of_state)) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(32)
+    return key
+
+
+@part
+def shorten(candidates, count, wanted, futures):  # type: ignore[no-untyped-def]
+    """Bring the best candidates to the front, at most `wanted`, the worst of so many last; return how many.
+
+    Of candidates with one future only the best is kept, unless there is no room for `futures`.
+    """
+    if len(futures) > 0:
+        count = recombine(candidates, count, futures)
+    if count >= wanted:
+        select(candidates, count, wanted)
+        count = wanted
+    return count
+
+
+@part
+def recombine(candidates, count, futures):  # type: ignore[no-untyped-def]
+    """Leave the best candidate of each future, and return how many these are; `futures` is a table to work in."""
+    for slot in range(len(futures)):
+        futures[slot] = EMPTY
+    kept = 0
+    for i in range(count):
+        slot = np.int64(candidates[i].future & np.uint64(len(futures) - 1))
+        while futures[slot] != EMPTY and candidates[futures[slot]].future != candidates[i].future:
+            slot = (slot + 1) & (len(futures) - 1)
+        if futures[slot] == EMPTY:
+            futures[slot] = kept
+            candidates[kept] = candidates[i]
+            kept += 1
+        elif is_better(candidates[i], candidates[futures[slot]].score, candidates[futures[slot]].order):
+            candidates[futures[slot]] = candidates[i]
+    return kept
 
 
 @part
@@ -50,6 +98,7 @@ def swap(candidates, i, j):  # type: ignore[no-untyped-def]
     a, b = candidates[i], candidates[j]
     a.score, b.score = b.score, a.score
     a.order, b.order = b.order, a.order
+    a.future, b.future = b.future, a.future
     a.slot, b.slot = b.slot, a.slot
     a.token, b.token = b.token, a.token
     a.entry, b.entry = b.entry, a.entry

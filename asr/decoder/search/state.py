@@ -43,9 +43,13 @@ HYPOTHESIS = np.dtype(
         *(("blank_sum", "f8"), ("token_sum", "f8"), ("blank_end", "i8")),
     ]
 )
-# A hypothesis of the frame before, unchanged (token NONE) or with one more token; `order` breaks ties.
+# A hypothesis of the frame before, unchanged (token NONE) or with one more token; `order` breaks ties, `future` is the
+# key of all that its future depends on.
 CANDIDATE = np.dtype(
-    [("score", "f8"), ("order", "i8"), ("slot", "i4"), ("token", "i4"), ("entry", "i4"), ("pad", "i4")]
+    [
+        *(("score", "f8"), ("order", "i8"), ("future", "u8")),
+        *(("slot", "i4"), ("token", "i4"), ("entry", "i4"), ("pad", "i4")),
+    ]
 )
 
 
@@ -62,6 +66,8 @@ class SearchState(NamedTuple):
         HYPOTHESIS (3, beam_size): before a frame, without a new token, and after the frame.
     candidates
         CANDIDATE (C,), C > 2 × beam_size.
+    futures
+        int32, a hash table from the key of a future to the candidate that has it; empty where several may have one.
     tokens
         int32, room for the tokens tried in a frame.
     counts
@@ -75,21 +81,24 @@ class SearchState(NamedTuple):
     table: npt.NDArray[np.int32]
     beams: npt.NDArray[Any]
     candidates: npt.NDArray[Any]
+    futures: npt.NDArray[np.int32]
     tokens: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int64]
     log_scale: npt.NDArray[np.float64]
 
 
-def new_search_state(beam_size: int, num_tokens: int, lm_state: int) -> SearchState:
+def new_search_state(beam_size: int, num_tokens: int, lm_state: int, *, recombines: bool) -> SearchState:
     """Return the memory of a search that has heard nothing: one hypothesis, the empty prefix."""
     # Enough for some ten seconds; pages that are never touched cost nothing.
     num_prefixes, num_backpointers = 128 * beam_size + 256, 512 * beam_size + 256
+    num_candidates = 4 * beam_size + 16
     state = SearchState(
         prefixes=np.empty(num_prefixes, PREFIX),
         backpointers=np.empty(num_backpointers, BACKPOINTER),
         table=np.zeros(table_size(num_prefixes), np.int32),
         beams=np.zeros((3, beam_size), HYPOTHESIS),
-        candidates=np.empty(4 * beam_size + 16, CANDIDATE),
+        candidates=np.empty(num_candidates, CANDIDATE),
+        futures=np.empty(table_size(num_candidates) if recombines else 0, np.int32),
         tokens=np.empty(num_tokens, np.int32),
         counts=np.zeros(4, np.int64),
         log_scale=np.zeros(1),
