@@ -45,13 +45,12 @@ def shorten(candidates, count, wanted, futures):  # type: ignore[no-untyped-def]
 @part
 def recombine(candidates, count, futures):  # type: ignore[no-untyped-def]
     """Leave the best candidate of each future, and return how many these are; `futures` is a table to work in."""
-    for slot in range(len(futures)):
-        futures[slot] = EMPTY
-    kept = 0
+    futures[:] = EMPTY
+    kept, mask = 0, np.int64(len(futures) - 1)
     for i in range(count):
-        slot = np.int64(candidates[i].future & np.uint64(len(futures) - 1))
+        slot = np.int64(candidates[i].future) & mask
         while futures[slot] != EMPTY and candidates[futures[slot]].future != candidates[i].future:
-            slot = (slot + 1) & (len(futures) - 1)
+            slot = (slot + 1) & mask
         if futures[slot] == EMPTY:
             futures[slot] = kept
             candidates[kept] = candidates[i]
