@@ -33,7 +33,7 @@ def main() -> None:
     np.savez(arguments.folder / "log_probs.npz", **log_probs)
     (arguments.folder / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     (arguments.folder / "labels.json").write_text(json.dumps(list(bundle.tokenizer.tokens)), encoding="utf-8")
-    NGramModel.read(bundle.directory / "lm.arpa.gz").write_arpa(arguments.folder / "lm.arpa")
+    NGramModel.read(bundle.language_model or "").write_arpa(arguments.folder / "lm.arpa")
     print(f"{len(texts)} utterances, {sum(map(len, log_probs.values()))} frames")
 
 

@@ -1,6 +1,10 @@
 """A lexicon of 100,000 words and more: getting ready, and decoding, beside flashlight-text's LexiconDecoder.
 
     python benchmarks/lexicon.py DICTIONARY TEXT LM.arpa [--peer-python PYTHON]
+    python benchmarks/lexicon.py LEXICON STORE LM.arpa --model BUNDLE [--alpha 1.0] [--beta 0] [--utterances 60]
+
+With a model of phones the log-probs are its own, less 0.3 times its label priors where it has them, of utterances drawn
+from a store; LEXICON may be the bundle's own, and `asr lm convert lm.bin lm.arpa` makes ARPA of a binary. Without one:
 
 DICTIONARY has a line ``WORD PH ON ES`` a pronunciation (cmudict.dict); TEXT is lower-case prose, LM.arpa a model of its
 words. PYTHON has `pip install flashlight-text kenlm numpy`. The log-probs are made of lines of TEXT, an utterance each:
@@ -11,6 +15,7 @@ errors of the text.
 """
 
 import argparse
+import gzip
 import json
 import math
 import re
@@ -23,6 +28,8 @@ from pathlib import Path
 import numpy as np
 
 ALPHA, BETA, BEAM_SIZE, UTTERANCES = 1.0, 0.0, 100, 30
+# Of log-probs that are made up.
+FRAME_SECONDS = 0.04
 # token_threshold, beam_threshold
 PRUNINGS = {"-5/10": (-5.0, 10.0), "-10/10": (-10.0, 10.0), "-10/14": (-10.0, 14.0)}
 
@@ -30,7 +37,9 @@ PRUNINGS = {"-5/10": (-5.0, 10.0), "-10/10": (-10.0, 10.0), "-10/14": (-10.0, 14
 def read_dictionary(path):
     """Return word → pronunciations without stress, and the labels: blank, phones, delimiter."""
     words = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    content = path.read_bytes()
+    content = gzip.decompress(content) if path.suffix == ".gz" else content
+    for line in content.decode().splitlines():
         word, *phones = re.sub(r"\d", "", line.split(" #")[0]).split()
         spellings = words.setdefault(word.replace("()", ""), [])
         if tuple(phones) not in spellings:
@@ -60,15 +69,30 @@ def make_inputs(words, labels, text):
     return arrays, chosen
 
 
-def ours(words, labels, lm):
+def model_inputs(bundle, store, count):
+    """Return the labels of a model, log-probs and texts of some utterances of a store, and the seconds of a frame."""
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.runtime import make_runtime
+    from asr.store.store import open_store
+
+    bundle, store = Bundle.load(bundle), open_store(store)
+    runtime, priors = make_runtime(bundle, "cpu", 1), bundle.label_priors()
+    chosen = np.sort(np.random.default_rng(0).choice(len(store), min(count, len(store)), replace=False)).tolist()
+    arrays = [runtime([bundle.front_end.stored(store, index)])[0] for index in chosen]
+    if priors is not None:
+        arrays = [(array - 0.3 * priors).astype(np.float32) for array in arrays]
+    return list(bundle.tokenizer.tokens), arrays, [store.texts[index] for index in chosen], bundle.frame_seconds
+
+
+def ours(words, labels, lm, weights):
     from asr.decoder import BeamSearchDecoder, Lexicon, NGramModel
 
     model = NGramModel.read(lm)
-    BeamSearchDecoder(labels, lexicon=Lexicon({"a": [(labels[1],)]}))
+    BeamSearchDecoder(labels, lexicon=Lexicon({"a": [(labels[2],)]}))
     start = time.process_time()
     decoder = BeamSearchDecoder(labels, lm=model, lexicon=Lexicon(words))
     ready = time.process_time() - start
-    weights = {"alpha": ALPHA, "beta": BETA, "beam_size": BEAM_SIZE, "empty_score": 0.0, "oov": "forbid"}
+    weights = {**weights, "beam_size": BEAM_SIZE, "empty_score": 0.0, "oov": "forbid"}
 
     def prepare(token_threshold, beam_threshold):
         search = decoder.with_options(token_threshold=token_threshold, beam_threshold=beam_threshold, **weights)
@@ -77,7 +101,7 @@ def ours(words, labels, lm):
     return ready, prepare
 
 
-def flashlight(words, labels, lm):
+def flashlight(words, labels, lm, weights):
     from flashlight.lib.text import decoder as fl
     from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import Dictionary
@@ -100,7 +124,8 @@ def flashlight(words, labels, lm):
     def prepare(token_threshold, beam_threshold):
         options = fl.LexiconDecoderOptions(
             beam_size=BEAM_SIZE, beam_size_token=len(labels), beam_threshold=beam_threshold,
-            lm_weight=ALPHA * math.log(10), word_score=BETA, unk_score=-math.inf, sil_score=0, log_add=True,
+            lm_weight=weights["alpha"] * math.log(10), word_score=weights["beta"],
+            unk_score=-math.inf, sil_score=0, log_add=True,
             criterion_type=fl.CriterionType.CTC,
         )  # fmt: skip
         search = fl.LexiconDecoder(options, trie, model, ids["|"], 0, unknown, [], False)
@@ -127,10 +152,12 @@ def known_words(arpa):
 
 def measure(arguments):
     """Print what one decoder takes and finds, as JSON."""
-    words, labels = read_dictionary(arguments.dictionary)
+    words, _ = read_dictionary(arguments.dictionary)
     with np.load(arguments.inputs) as stored:
-        arrays = [stored[name] for name in sorted(stored.files)]
-    ready, prepare = {"ours": ours, "flashlight": flashlight}[arguments.decoder](words, labels, arguments.lm)
+        arrays = [stored[name] for name in sorted(stored.files) if name != "labels"]
+        labels = stored["labels"].tolist()
+    weights = {"alpha": arguments.alpha, "beta": arguments.beta}
+    ready, prepare = {"ours": ours, "flashlight": flashlight}[arguments.decoder](words, labels, arguments.lm, weights)
     results = {}
     for name, pruning in PRUNINGS.items():
         decode = prepare(*pruning)
@@ -149,6 +176,10 @@ def main():
     for name in ("dictionary", "text", "lm"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--peer-python", type=Path)
+    parser.add_argument("--model", type=Path, help="a bundle of phones; TEXT is then a store")
+    parser.add_argument("--utterances", type=int, default=60, help="of the store, with --model")
+    parser.add_argument("--alpha", type=float, default=ALPHA)
+    parser.add_argument("--beta", type=float, default=BETA)
     parser.add_argument("--decoder", choices=["ours", "flashlight"], help=argparse.SUPPRESS)
     parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -158,24 +189,32 @@ def main():
     from asr.wer import word_errors
 
     words, labels = read_dictionary(arguments.dictionary)
-    arrays, texts = make_inputs(words, labels, arguments.text)
+    if arguments.model:
+        labels, arrays, texts, frame_seconds = model_inputs(arguments.model, arguments.text, arguments.utterances)
+    else:
+        (arrays, texts), frame_seconds = make_inputs(words, labels, arguments.text), FRAME_SECONDS
     frames = sum(map(len, arrays))
     print(f"{len(words)} words, {sum(map(len, words.values()))} pronunciations, {len(labels)} labels, {frames} frames")
     pythons = {"ours": sys.executable, "flashlight": arguments.peer_python}
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
-        np.savez(inputs, **{f"{i:03d}": array for i, array in enumerate(arrays)})
+        np.savez(inputs, labels=labels, **{f"{i:03d}": array for i, array in enumerate(arrays)})
         for name, python in pythons.items():
             if python is None:
                 continue
             command = [python, __file__, *map(str, (arguments.dictionary, arguments.text, arguments.lm))]
             command += ["--decoder", name, "--inputs", str(inputs)]
+            command += ["--alpha", str(arguments.alpha), "--beta", str(arguments.beta)]
             ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found = json.loads(ran.stdout.splitlines()[-1])
             print(f"{name}: ready after {found['ready']:.2f} s")
             for pruning, result in found["results"].items():
                 errors = word_errors(texts, result["texts"])
-                print(f"  {pruning:7} {1e6 * result['seconds'] / frames:7.1f} us a frame, errors {errors.errors}")
+                print(
+                    f"  {pruning:7} {1e6 * result['seconds'] / frames:7.1f} us a frame, "
+                    f"{frame_seconds * frames / result['seconds']:.0f} x real time, {errors.errors} errors of "
+                    f"{errors.reference_length} words"
+                )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import OnnxRuntime
 from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
 from asr.evaluation.tune import Errors, Search, choose, fewest_errors
@@ -34,7 +34,7 @@ def all_errors(bundle: Bundle, store: FeatureStore) -> Errors:
         blank=BLANK,
         frame_seconds=bundle.frame_seconds,
         options=BeamOptions(),
-        lm=NGramModel.read(bundle.directory / LANGUAGE_MODEL),
+        lm=NGramModel.read(bundle.language_model or ""),
     )
     errors = {}
     for alpha, beta in product(ALPHAS, BETAS):

@@ -12,7 +12,7 @@ import asr
 import asr.decoder
 
 READ = "source_rate=None, start_seconds=0.0, end_seconds=None, channels=None, audio_track=None"
-SCALES = "lm_level=None, label_priors=None, prior_weight=None, blank_scale=None"
+SCALES = "lm_level=None, label_priors=None, prior_weight=None, blank_scale=None, unlisted=None"
 SIGNATURES = f"""\
 AudioStream(source, sample_rate, *, {READ})
 DecodingOptions(beam_size=None, lm='own', alpha=None, beta=None, nbest=1, hotwords=(), lexicon='', oov=None, {SCALES})

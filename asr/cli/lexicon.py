@@ -88,7 +88,8 @@ def check(
     if lm is not None:
         from asr.decoder.ngram import NGramModel
 
-        print(missing_from_lm(known, NGramModel.read(lm).words))
+        lacking = missing_from_lm(known, NGramModel.read(lm).words)
+        print(lacking or "all words of the language model are in the lexicon")
     if model:
         from asr.bundle.bundle import Bundle
         from asr.transcription.pronouncing import phones_of

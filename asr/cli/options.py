@@ -44,6 +44,10 @@ LmLevel = Annotated[
     typer.Option(help="What the n-grams are of; by default tokens, if they list nothing else.", show_default=False),
 ]
 Hotword = Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")]
+Unlisted = Annotated[
+    Literal["forbid", "spell"] | None,
+    typer.Option(help="Words that the lexicon lacks: never said, or spelled as <S-IH-NG>.", show_default=False),
+]
 Lexicon = Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")]
 
 Streaming = Annotated[bool, typer.Option("--streaming", help="Hear recordings as asr listen does, and tell how late.")]
@@ -71,6 +75,7 @@ class Decoding:
     lm_level: LmLevel = None
     hotword: Hotword = None
     lexicon: Lexicon = ""
+    unlisted: Unlisted = None
 
     def options(self, nbest: int = 1) -> "DecodingOptions":
         """Return what they describe.
@@ -92,6 +97,7 @@ class Decoding:
             self.lexicon,
             self.oov,
             self.lm_level,
+            unlisted=self.unlisted,
         )
 
 

@@ -25,15 +25,21 @@ def tune(
     ] = None,
     beam_size: Annotated[int, typer.Option(help="Beam of the search for the weights.")] = 64,
     beam_sizes: Annotated[str, typer.Option(help="Beams to try with the chosen weights.")] = "8,16,32,64,128,256",
-    rounds: Annotated[int, typer.Option(min=0, help="Rounds of 8 points around the best, after the grid.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Of these points.")] = 0,
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds of 8 points around the best, after the sweeps.")] = 3,
+    utterances: Annotated[
+        int, typer.Option(min=0, help="The most utterances to choose by, drawn by --seed; 0 for all.")
+    ] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of these points, and of the utterances.")] = 0,
     device: options.Device = "cpu",
     threads: options.Threads = 0,
 ) -> None:
     """Choose a language model's weight, the word bonus and the beam, and write them into the bundle with the model.
 
-    The log-probabilities are computed once; a grid of weights is tried on them, then points around the best. Of
-    those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
+    For models of phones, and for models with label priors, the score of unknown words, the scale of the blank and the
+    weight of the priors are chosen as well, all together.
+
+    The log-probabilities are computed once; each weight in turn is tried at several values, then points around the
+    best. Of those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
     """
     model = options.require_model(model)
     from asr.bundle.bundle import PICTURE, Bundle
@@ -57,7 +63,7 @@ def tune(
     bundle, store = Bundle.load(model), open_store(data)
     refuse_test_set(store)
     workers = (threads or num_cores()) if device == "cpu" else 1
-    tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers)
+    tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers, utterances)
     folder = None if dry_run else target_folder(bundle, output_dir)
     tuning_decoder(bundle, tuning)  # So that a bad language model is told before the work.
     if lm == "own":
@@ -71,16 +77,18 @@ def tune(
     if picture is not None:
         make_folder(picture.absolute().parent, "--picture")
     chosen = tuning.chosen(store)
+    if len(chosen) < len(store):
+        print(f"asr: weights are chosen by {len(chosen)} of {len(store)} utterances, drawn by --seed", file=sys.stderr)
     with counted(len(chosen), "log-probs") as advance:
         log_probs = cached_log_probs(store, chosen, bundle, make_runtime(bundle, device, threads), advance)
-    with counted(tuning.trials, "decoding") as advance:
+    with counted(tuning.trials(bundle), "decoding") as advance:
         tuned = tune_bundle(store, bundle, log_probs, tuning, advance)
     _print(tuned)
     if folder is not None:
         for note in install(bundle, tuned, folder):
             print(f"asr: {note}", file=sys.stderr)
         print(
-            f"wrote {folder}: alpha, beta and beam size{' and the language model' if lm != 'own' else ''}",
+            f"wrote {folder}: {', '.join(tuned.decoding)}{' and the language model' if lm != 'own' else ''}",
             file=sys.stderr,
         )
         picture = picture or folder / PICTURE
@@ -102,7 +110,7 @@ def _print(tuned: "TunedBundle") -> None:
     for trial in tuned.beams:
         print(f"beam {trial.beam_size:4} {trial.seconds:8.2f} s   {trial.counts.kaldi_line()}")
     print(
-        f"alpha {tuned.weights.alpha:g}, beta {tuned.weights.beta:g}, beam size {tuned.beam.beam_size}: "
+        f"{tuned.summary}, beam size {tuned.beam.beam_size}: "
         f"{len(tuned.weights.trials)} weights tried; against greedy "
         f"{100 * (tuned.comparison.difference or 0.0):+.2f} points, 95 % interval {100 * bootstrap.low:+.2f} to "
         f"{100 * bootstrap.high:+.2f}"

@@ -39,20 +39,25 @@ def draw_surface(tuned: TunedBundle, path: Path) -> None:
 
 
 def _weights(figure: Any, axis: Any, tuned: TunedBundle) -> None:
-    trials = tuned.weights.trials
-    alphas, betas = np.array([(trial.alpha, trial.beta) for trial in trials]).T
-    wer = np.array([100 * (trial.counts.rate or 0.0) for trial in trials])
+    # The best of all trials with an alpha and a beta: other weights may differ.
+    rates: dict[tuple[float, float], float] = {}
+    for trial in tuned.weights.trials:
+        place = trial.weights["alpha"], trial.weights["beta"]
+        rates[place] = min(rates.get(place, np.inf), 100 * (trial.counts.rate or 0.0))
+    alphas, betas = np.array(list(rates)).T
+    wer = np.array(list(rates.values()))
     # Far from the best, the weights are so bad that they would take all the colours.
     levels = np.linspace(wer.min(), max(np.quantile(wer, 0.75), wer.min() + 0.01), 13)
     filled = axis.tricontourf(alphas, betas, wer, levels=levels, cmap="viridis_r", extend="max")
     axis.plot(alphas, betas, ".", color="black", markersize=3)
     chosen = tuned.weights
-    axis.plot(chosen.alpha, chosen.beta, "*", color="red", markersize=14, markeredgecolor="white")
+    alpha, beta = chosen.weights["alpha"], chosen.weights["beta"]
+    axis.plot(alpha, beta, "*", color="red", markersize=14, markeredgecolor="white")
     axis.margins(0.03)
     axis.set(
         xlabel="alpha, weight of the language model",
         ylabel="beta, bonus for a word (nats)",
-        title=f"alpha {chosen.alpha:g}, beta {chosen.beta:g}: WER {100 * (chosen.counts.rate or 0.0):.2f} %",
+        title=f"alpha {alpha:g}, beta {beta:g}: WER {100 * (chosen.counts.rate or 0.0):.2f} %",
     )
     figure.colorbar(filled, ax=axis, label="WER %", format="%.1f")
 

@@ -1,9 +1,8 @@
-"""Choosing the language model's weight, the word bonus and the beam on a held-out set; never on a test set."""
+"""Choosing the decoder's weights and its beam on a held-out set; never on a test set."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,72 @@ from asr.errors import DataError, UsageError
 from asr.wer import ErrorCounts, word_errors
 
 Recognise = Callable[[Sequence[NDArray[Any]]], list[str]]
-# Alpha and beta; and the word errors of each utterance with them, ``(N,)``.
-Weights = tuple[float, float]
+# A value for each knob of a search; and the word errors of each utterance with them, ``(N,)``.
+Weights = tuple[float, ...]
 Errors = dict[Weights, NDArray[np.int64]]
-# (alpha, beta) -> a function from the log-probabilities of utterances to their texts.
-MakeRecogniser = Callable[[float, float], Recognise]
+# Called with each knob's value by its name: a function from the log-probabilities of utterances to their texts.
+MakeRecogniser = Callable[..., Recognise]
+# What is drawn at random is rounded to so many decimals.
+DECIMALS = 2
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A weight of the decoder, and where it is looked for.
+
+    Parameters
+    ----------
+    name : str
+        As of `asr.decoder.BeamOptions`.
+    values : tuple of float
+        Tried first, ascending.
+    default : float
+        To stay near, as far as errors allow: tried before all others.
+    lowest, highest : float
+        Of what is drawn at random around the best.
+
+    Raises
+    ------
+    UsageError
+        If the values are not ascending, or out of range.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    default: float
+    lowest: float = -np.inf
+    highest: float = np.inf
+
+    def __post_init__(self) -> None:
+        if len(self.values) < 2 or any(np.diff(self.values) <= 0):
+            raise UsageError(f"values of {self.name} are {self.values}; expected two or more numbers, ascending")
+        if self.values[0] < self.lowest or self.values[-1] > self.highest:
+            raise UsageError(
+                f"values of {self.name} are {self.values}; expected none below {self.lowest:g} or above "
+                f"{self.highest:g}"
+            )
+
+    @property
+    def step(self) -> float:
+        """The smallest step between values."""
+        return float(np.diff(self.values).min())
+
+    def neighbours(self, value: float) -> list[float]:
+        """Return the next smaller and the next larger of the values."""
+        return [*[v for v in self.values if v < value][-1:], *[v for v in self.values if v > value][:1]]
+
+    def draw(self, generator: np.random.Generator, centre: float, deviation: float) -> float:
+        """Return a value near another: normally distributed, rounded, in range."""
+        drawn = round(float(generator.normal(centre, deviation)), DECIMALS)
+        return min(max(drawn, self.lowest), self.highest)
+
+
+DEFAULTS = BeamOptions()
+ALPHA = Knob("alpha", (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0), DEFAULTS.alpha, lowest=0.0)
+BETA = Knob("beta", (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0), DEFAULTS.beta)
+OOV_SCORE = Knob("oov_score", (-10.0, -7.0, -4.0, -2.0, -1.0), DEFAULTS.oov_score, highest=0.0)
+PRIOR_WEIGHT = Knob("prior_weight", (0.0, 0.15, 0.3, 0.45, 0.6), DEFAULTS.prior_weight, lowest=0.0)
+BLANK_SCALE = Knob("blank_scale", (0.25, 0.5, 1.0, 2.0), DEFAULTS.blank_scale, lowest=0.05)
 
 
 @dataclass(frozen=True)
@@ -27,76 +87,65 @@ class Search:
 
     Parameters
     ----------
-    alphas, betas : tuple of float
-        The grid that is tried first, ascending.
+    knobs : tuple of Knob
+        What is turned, in this order.
     rounds, candidates : int
-        Then, so many times, so many points around the best one so far: normally distributed, with half a step of the
-        grid for their deviation, halved after each round.
+        After the sweeps, so many times, so many points around the best one so far, in all knobs at once: normally
+        distributed, with half a step for their deviation, halved after each round.
     seed : int
         Of these points.
-    default : tuple of float
-        The alpha and beta to stay near, as far as errors allow: tried first.
 
     Raises
     ------
     UsageError
-        If the grid is empty or not ascending, or has an alpha below 0.
+        If there is no knob or no candidate.
     """
 
-    alphas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
-    betas: tuple[float, ...] = (-1.0, 0.0, 1.0, 2.0)
+    knobs: tuple[Knob, ...] = (ALPHA, BETA)
     rounds: int = 3
     candidates: int = 8
     seed: int = 0
-    default: tuple[float, float] = (BeamOptions().alpha, BeamOptions().beta)
 
     def __post_init__(self) -> None:
-        for name, values in (("alphas", self.alphas), ("betas", self.betas)):
-            if len(values) < 2 or any(np.diff(values) <= 0):
-                raise UsageError(f"{name} are {values}; expected two or more numbers, ascending")
-        if self.alphas[0] < 0:
-            raise UsageError(f"the smallest alpha is {self.alphas[0]}; expected 0 or more")
-        if self.rounds < 0 or self.candidates < 1:
-            raise UsageError(f"rounds are {self.rounds} of {self.candidates}; expected 0 or more, of 1 or more")
+        if not self.knobs or self.rounds < 0 or self.candidates < 1:
+            raise UsageError(
+                f"{len(self.knobs)} knobs, rounds are {self.rounds} of {self.candidates}; expected 1 knob or more, 0 "
+                "rounds or more, of 1 or more"
+            )
+
+    @property
+    def default(self) -> Weights:
+        """The default of each knob."""
+        return tuple(knob.default for knob in self.knobs)
 
     @property
     def trials(self) -> int:
         """Weights tried, at most."""
-        return 1 + len(self.alphas) * len(self.betas) + self.rounds * self.candidates
+        return 1 + sum(len(knob.values) + 2 for knob in self.knobs) + self.rounds * self.candidates
 
     @property
     def steps(self) -> NDArray[np.float64]:
-        """The smallest step of the grid in alpha and in beta, ``(2,)``."""
-        return np.array([np.diff(values).min() for values in (self.alphas, self.betas)])
+        """The smallest step of each knob."""
+        return np.array([knob.step for knob in self.knobs])
+
+    def by_name(self, weights: Weights) -> dict[str, float]:
+        """Return the weights by the names of their knobs."""
+        return {knob.name: value for knob, value in zip(self.knobs, weights, strict=True)}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Weights that were tried and the word errors they leave; fields as of `Tuned`."""
+    """Weights that were tried, by name, and the word errors they leave."""
 
-    alpha: float
-    beta: float
+    weights: dict[str, float]
     counts: ErrorCounts
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The chosen weights and the errors they leave on the held-out set.
+    """The chosen weights, by name, the word errors they leave on the held-out set, and all that was tried, in order."""
 
-    Parameters
-    ----------
-    alpha : float
-        Weight of the language model's log-probabilities.
-    beta : float
-        Bonus for each word, in nats.
-    counts : ErrorCounts
-        Word errors with these weights.
-    trials : tuple of Trial
-        All that was tried, in order.
-    """
-
-    alpha: float
-    beta: float
+    weights: dict[str, float]
     counts: ErrorCounts
     trials: tuple[Trial, ...] = ()
 
@@ -108,7 +157,10 @@ def tune(
     search: Search | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Tuned:
-    """Search a grid, then around its best point, and choose by the rule of one standard error.
+    """Turn one knob after the other, then all around the best point, and choose by the rule of one standard error.
+
+    Each knob in turn is tried at all its values, the others staying at the best so far; then each at the two values
+    next to its best one, for another knob may have moved since.
 
     Among some dozens of weights, the one with the fewest errors on a small set may be there by chance, and may
     even switch the language model off. So of all weights whose errors are within one standard error of the fewest, in
@@ -122,7 +174,7 @@ def tune(
         Computed once, for they do not depend on the weights.
     references : sequence of str
     make_recogniser : callable
-        Called as ``make_recogniser(alpha, beta)(log_probs)``.
+        Called as ``make_recogniser(alpha=…, beta=…)(log_probs)``, with the search's knobs.
     search : Search, optional
     advance : callable, optional
         Called with the number of trials just done.
@@ -141,31 +193,36 @@ def tune(
     trials: dict[Weights, Trial] = {}
     errors: Errors = {}
 
-    def attempt(alpha: float, beta: float) -> None:
-        if (alpha, beta) not in trials:
-            texts = make_recogniser(alpha, beta)(log_probs)
+    def attempt(weights: Weights) -> None:
+        if weights not in trials:
+            texts = make_recogniser(**search.by_name(weights))(log_probs)
             counts = [word_errors([reference], [text]) for reference, text in zip(references, texts, strict=True)]
-            trials[alpha, beta] = Trial(alpha, beta, sum(counts, ErrorCounts()))
-            errors[alpha, beta] = np.array([count.errors for count in counts])
+            trials[weights] = Trial(search.by_name(weights), sum(counts, ErrorCounts()))
+            errors[weights] = np.array([count.errors for count in counts])
         advance(1)
 
-    attempt(*search.default)
-    for alpha, beta in product(search.alphas, search.betas):
-        attempt(alpha, beta)
+    attempt(search.default)
+    for sweep in ("all values", "neighbours"):
+        for place, knob in enumerate(search.knobs):
+            best = fewest_errors(errors)
+            values = knob.values if sweep == "all values" else knob.neighbours(best[place])
+            for value in values:
+                attempt((*best[:place], value, *best[place + 1 :]))
     deviations = search.steps / 2
     generator = np.random.default_rng(search.seed)
     for _ in range(search.rounds):
-        drawn = generator.normal(fewest_errors(errors), deviations, (search.candidates, 2))
-        for alpha, beta in drawn.round(2).tolist():
-            attempt(max(0.0, alpha), beta)
+        best = fewest_errors(errors)
+        for _ in range(search.candidates):
+            rows = zip(search.knobs, best, deviations, strict=True)
+            attempt(tuple(knob.draw(generator, centre, deviation) for knob, centre, deviation in rows))
         deviations /= 2
     chosen = choose(errors, search)
-    return Tuned(*chosen, trials[chosen].counts, tuple(trials.values()))
+    return Tuned(search.by_name(chosen), trials[chosen].counts, tuple(trials.values()))
 
 
 def fewest_errors(errors: Errors) -> Weights:
     """Return the weights with the fewest errors; of equal ones, with the least influence."""
-    return min(errors, key=lambda weights: (errors[weights].sum(), weights[0], abs(weights[1]), weights[1]))
+    return min(errors, key=lambda weights: (errors[weights].sum(), *map(abs, weights), weights))
 
 
 def choose(errors: Errors, search: Search) -> Weights:

@@ -13,19 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.bundle import ARPA, LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
+from asr.bundle.bundle import ARPA, DECODING_KEYS, LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
 from asr.bundle.card import model_card
 from asr.bundle.runtime import Runtime
-from asr.decoder import BeamSearchDecoder, NGramModel
+from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
 from asr.errors import UsageError
 from asr.evaluation.compare import Comparison, Pair
 from asr.evaluation.results import Evaluation, UtteranceResult
-from asr.evaluation.tune import BeamTrial, Search, Tuned, tune, tune_beam
-from asr.files import atomic_directory, write_text
+from asr.evaluation.tune import BLANK_SCALE, OOV_SCORE, PRIOR_WEIGHT, BeamTrial, Search, Tuned, tune, tune_beam
+from asr.files import atomic_directory, atomic_path, write_text
 from asr.store.checking import Store
 from asr.transcription.decoding import OWN, OWN_LM, DecodingOptions, make_decoder
 
 BEAM_SIZES = (8, 16, 32, 64, 128, 256)
+# Enough to tell weights apart by, and few enough to be decoded dozens of times within minutes.
+UTTERANCES = 500
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class TuningOptions:
     threads : int
         Of the decoder.
     utterances : int
-        The most to choose by, evenly spread over the held-out set; 0: all.
+        The most to choose by, drawn from the held-out set by the search's seed; 0: all.
     """
 
     lm: str | os.PathLike[str] = OWN
@@ -52,23 +54,22 @@ class TuningOptions:
     beam_size: int = 64
     beam_sizes: tuple[int, ...] = BEAM_SIZES
     threads: int = 1
-    utterances: int = 0
+    utterances: int = UTTERANCES
 
     def __post_init__(self) -> None:
         sizes = (self.beam_size, *self.beam_sizes)
         if not self.beam_sizes or min(sizes) < 2:
             raise UsageError(f"beam sizes are {', '.join(map(str, sizes))}; expected 2 or more: 1 is greedy")
 
-    @property
-    def trials(self) -> int:
-        """Times that the chosen utterances are decoded, at most."""
-        return self.search.trials + len(self.beam_sizes)
+    def trials(self, bundle: Bundle) -> int:
+        """Return how often the chosen utterances are decoded, at most."""
+        return fitted(self.search, bundle).trials + len(self.beam_sizes)
 
     def chosen(self, store: Store) -> list[int]:
         """Return the indices of the utterances of `store` to choose by."""
         count = min(len(store), self.utterances or len(store))
-        indices: list[int] = np.unique(np.linspace(0, len(store) - 1, count).round().astype(int)).tolist()
-        return indices
+        drawn = np.random.default_rng(self.search.seed).choice(len(store), count, replace=False)
+        return [int(index) for index in np.sort(drawn)]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class TunedBundle:
     before, after : Evaluation
         The held-out set by greedy decoding (of phones, by the lexicon alone), and by beam search with the
         chosen weights and beam.
+    kept : dict
+        Weights that were not tuned, and are not the decoder's defaults.
     """
 
     weights: Tuned
@@ -94,11 +97,17 @@ class TunedBundle:
     lm: str | os.PathLike[str]
     before: Evaluation
     after: Evaluation
+    kept: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def decoding(self) -> dict[str, float]:
         """What a bundle keeps of it."""
-        return {"alpha": self.weights.alpha, "beta": self.weights.beta, "beam_size": self.beam.beam_size}
+        return {**self.kept, **self.weights.weights, "beam_size": self.beam.beam_size}
+
+    @property
+    def summary(self) -> str:
+        """The chosen weights in a line."""
+        return ", ".join(f"{name} {value:g}" for name, value in self.weights.weights.items())
 
     @property
     def comparison(self) -> Comparison:
@@ -111,7 +120,7 @@ class TunedBundle:
         return {
             "decoding": self.decoding,
             "greedy": self.before.words.to_dict(),
-            "weights": [{"alpha": t.alpha, "beta": t.beta, **t.counts.to_dict()} for t in self.weights.trials],
+            "weights": [{**t.weights, **t.counts.to_dict()} for t in self.weights.trials],
             "beams": [
                 {"beam_size": t.beam_size, "seconds": round(t.seconds, 3), **t.counts.to_dict()} for t in self.beams
             ],
@@ -144,9 +153,18 @@ def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
     """
     if options.lm == OWN and bundle.language_model is None:
         raise UsageError(f"model {bundle.name} has no language model of its own: give one by --lm FILE.arpa")
-    decoder = make_decoder(bundle, DecodingOptions(beam_size=options.beam_size, lm=options.lm))
+    prior_weight = PRIOR_WEIGHT.default if bundle.label_priors() is not None else None
+    decoding = DecodingOptions(beam_size=options.beam_size, lm=options.lm, prior_weight=prior_weight)
+    decoder = make_decoder(bundle, decoding)
     assert isinstance(decoder, BeamSearchDecoder)
     return decoder
+
+
+def fitted(search: Search, bundle: Bundle) -> Search:
+    """Return a search that also turns what counts for models of phones, and for those with label priors."""
+    has_priors, is_closed = bundle.label_priors() is not None, bundle.tokenizer.kind == "phones"
+    more = [*[PRIOR_WEIGHT] * has_priors, *[OOV_SCORE, BLANK_SCALE] * (has_priors or is_closed)]
+    return dataclasses.replace(search, knobs=(*search.knobs, *more))
 
 
 def cached_log_probs(
@@ -196,6 +214,7 @@ def tune_bundle(
         As `tuning_decoder` and `asr.evaluation.tune.tune`.
     """
     decoder, chosen = tuning_decoder(bundle, options), options.chosen(store)
+    search = fitted(options.search, bundle)
     references = [store.texts[index] for index in chosen]
 
     def recogniser(**changes: float) -> Callable[[Sequence[NDArray[Any]]], list[str]]:
@@ -206,12 +225,9 @@ def tune_bundle(
 
         return recognise
 
-    weights = tune(
-        log_probs, references, lambda alpha, beta: recogniser(alpha=alpha, beta=beta), options.search, advance
-    )
-    best = {"alpha": weights.alpha, "beta": weights.beta}
+    weights = tune(log_probs, references, recogniser, search, advance)
     beam, beams = tune_beam(
-        log_probs, references, lambda size: recogniser(**best, beam_size=size), options.beam_sizes, advance
+        log_probs, references, lambda size: recogniser(**weights.weights, beam_size=size), options.beam_sizes, advance
     )
     # Phones are no words: theirs are the lexicon's, without a language model.
     alone = DecodingOptions(lm=None) if bundle.tokenizer.kind == "phones" else DecodingOptions()
@@ -222,7 +238,9 @@ def tune_bundle(
     def evaluation(texts: Sequence[str]) -> Evaluation:
         return Evaluation(tuple(UtteranceResult.scored(*row) for row in zip(ids, references, texts, strict=True)))
 
-    return TunedBundle(weights, beam, beams, options.lm, evaluation(before), evaluation(beam.texts))
+    used = {name: getattr(decoder.options, name) for name in DECODING_KEYS}
+    kept = {name: value for name, value in used.items() if value != getattr(BeamOptions(), name)}
+    return TunedBundle(weights, beam, beams, options.lm, evaluation(before), evaluation(beam.texts), kept)
 
 
 def target_folder(bundle: Bundle, out: Path | None) -> Path:
@@ -283,8 +301,18 @@ def _update(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     elif notes:
         notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
     if tuned.lm != OWN:
-        NGramModel.read(tuned.lm).write(folder / LANGUAGE_MODEL)
+        _put_language_model(Path(tuned.lm), folder / LANGUAGE_MODEL)
         (folder / ARPA).unlink(missing_ok=True)
     write_text(folder / TRIALS, json.dumps(tuned.to_dict(), indent=1) + "\n")
     write_text(folder / "config.json", new.config_json())
     return notes
+
+
+def _put_language_model(source: Path, path: Path) -> None:
+    model = NGramModel.read(source)
+    if not model.is_hashed:
+        model.write_binary(path)
+        return
+    # KenLM's binary cannot be written anew, and is read as it is.
+    with atomic_path(path) as temporary:
+        shutil.copyfile(source, temporary)

@@ -55,11 +55,11 @@ def missing_from_text(lexicon: PronouncingDictionary, sentences: Iterable[str]) 
 
 
 def missing_from_lm(lexicon: PronouncingDictionary, words: Iterable[str]) -> str:
-    """Return a line on the words of a language model that a lexicon lacks."""
+    """Return a line on the words of a language model that a lexicon lacks; empty if it has them all."""
     known = [word for word in words if word not in ("<unk>", "<s>", "</s>")]
     missing = lexicon.missing(known)
     if not missing:
-        return f"all {len(known):,} words of the language model are in the lexicon"
+        return ""
     return (
         f"{len(missing):,} of the language model's {len(known):,} words are not in the lexicon and cannot be "
         f"recognised: {_shown(missing)}"

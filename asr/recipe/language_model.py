@@ -125,7 +125,7 @@ def tune(run: Run) -> None:
     chosen = options.chosen(dev)
     tuned = tune_bundle(dev, bundle, cached_log_probs(dev, chosen, bundle, OnnxRuntime(bundle)), options)
     print(
-        f"language model: alpha {tuned.weights.alpha:g}, beta {tuned.weights.beta:g} on {len(chosen)} utterances of "
+        f"language model: {tuned.summary} on {len(chosen)} of {len(dev)} utterances of "
         f"{run.recipe.dev}: {tuned.weights.counts.kaldi_line()}",
         file=sys.stderr,
     )

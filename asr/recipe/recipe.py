@@ -78,14 +78,14 @@ class LanguageModelConfig:
     cutoffs : tuple of int
         N-grams of length k that occur at most ``cutoffs[k - 1]`` times are left out; see `asr.decoder.ngram.estimate`.
     tune_utterances : int
-        The most dev utterances to choose the weights by, evenly spread over the dev set.
+        The most dev utterances to choose the weights by, drawn at random.
     """
 
     order: int = 0
     file: str = ""
     beam_size: int = 100
     cutoffs: tuple[int, ...] = ()
-    tune_utterances: int = 1000
+    tune_utterances: int = 500
 
     def __post_init__(self) -> None:
         check_types(self, "lm")

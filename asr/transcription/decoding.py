@@ -1,5 +1,7 @@
 """Which decoder a bundle is used with: greedy, or a beam with a language model, hotwords, a lexicon."""
 
+import functools
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from asr.bundle.bundle import Bundle
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import DecodingError, UsageError
+from asr.lexicon.checking import missing_from_lm
 from asr.tokenizer import BLANK, PhoneTokenizer
 from asr.transcription.pronouncing import own_lexicon, phone_labels, pronounced
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 # From log-probabilities (T, V) to readings, best first.
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
 Oov = Literal["allow", "penalise", "forbid"]
+Unlisted = Literal["forbid", "spell"]
+
+logger = logging.getLogger("asr")
 
 # Of a beam search that was asked for without a size, by a bundle that has none of its own.
 BEAM_SIZE = 100
@@ -60,6 +66,9 @@ class DecodingOptions:
     label_priors : sequence of float, optional
         The natural logarithm of each label's share of the frames, V of them; times `prior_weight`, they are subtracted
         from the log-probabilities.
+    unlisted : {"forbid", "spell"}, optional
+        What becomes of words that the lexicon lacks: they are never said, or spelled from their labels and written as
+        ``<S-IH-NG>``; None forbids them. Each costs the decoder's `oov_score`.
     prior_weight, blank_scale : float, optional
         As of `asr.decoder.BeamOptions`, for greedy decoding too; None takes the decoder's defaults.
     lm_level : {"word", "token"}, optional
@@ -83,6 +92,7 @@ class DecodingOptions:
     label_priors: Sequence[float] | None = None
     prior_weight: float | None = None
     blank_scale: float | None = None
+    unlisted: Unlisted | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("beam size", self.beam_size), ("nbest", self.nbest)):
@@ -142,6 +152,7 @@ class DecodingKeywords(TypedDict, total=False):
     label_priors: Sequence[float] | None
     prior_weight: float | None
     blank_scale: float | None
+    unlisted: Unlisted | None
 
 
 def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
@@ -177,9 +188,14 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
         raise UsageError(
             f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by lm"
         )
+    if options.unlisted and not options.lexicon and bundle.tokenizer.kind != "phones":
+        raise UsageError(
+            f"unlisted is {options.unlisted!r}, and model {bundle.name} has no lexicon: give one, or leave it out"
+        )
     hotwords = _hotwords(bundle, options)
     of_model = ("alpha", "beta", "oov_score", "empty_score")
-    weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales
+    of_lexicon = {"unlisted": options.unlisted} if options.unlisted else {}
+    weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales | of_lexicon
     try:
         # A large vocabulary fills the beam with what differs in words long past; alternatives need just that.
         recombine = isinstance(bundle.tokenizer, PhoneTokenizer) and options.nbest == 1
@@ -192,6 +208,8 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     except DecodingError as error:
         raise UsageError(str(error)) from None
     lm = NGramModel.read(path) if isinstance(path, Path) else path
+    if lm is not None and options.lm != OWN and not options.lexicon and isinstance(bundle.tokenizer, PhoneTokenizer):
+        _tell_lacking(missing_from_lm(bundle.tokenizer.lexicon, lm.words))
     level = options.lm_level or ("token" if lm is not None and lm.is_of_tokens(tokens) else "word")
     with warnings.catch_warnings():
         # A language model most of whose words the model cannot write makes the words worse, not better.
@@ -227,6 +245,13 @@ def with_hotwords(bundle: Bundle, decoder: "BeamSearchDecoder", options: Decodin
         decoder = decoder.with_options()
         decoder.add_words(Lexicon.from_entries(pronounced(bundle, new)))
     return decoder.with_hotwords(hotwords)
+
+
+@functools.cache
+def _tell_lacking(told: str) -> None:
+    """Log, once in a process, which words of a language model cannot be recognised."""
+    if told:
+        logger.warning("asr: %s", told)
 
 
 def _scales(bundle: Bundle, options: DecodingOptions) -> dict[str, float]:

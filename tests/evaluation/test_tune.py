@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from asr.bundle.bundle import FILES, SHIPPED, Bundle
 from asr.cli import app
 from asr.errors import DataError, UsageError
-from asr.evaluation.tune import Search, tune, tune_beam
+from asr.evaluation.tune import ALPHA, BETA, BLANK_SCALE, OOV_SCORE, PRIOR_WEIGHT, Knob, Search, tune, tune_beam
 
 N = 60
 REFERENCES = ["a"] * N
@@ -31,11 +31,11 @@ def bowl(alpha, beta):
 def test_the_search_ends_near_the_best_and_beats_the_grid():
     search = Search(rounds=4)
     found = tune(LOG_PROBS, REFERENCES, bowl, search)
-    assert found.alpha == pytest.approx(0.62, abs=0.06)
-    assert found.beta == pytest.approx(0.4, abs=0.16)
+    assert found.weights["alpha"] == pytest.approx(0.62, abs=0.06)
+    assert found.weights["beta"] == pytest.approx(0.4, abs=0.16)
     grid = tune(LOG_PROBS, REFERENCES, bowl, Search(rounds=0))
     assert found.counts.errors < grid.counts.errors
-    everything = {(trial.alpha, trial.beta): trial.counts.errors for trial in found.trials}
+    everything = {tuple(trial.weights.values()): trial.counts.errors for trial in found.trials}
     assert len(everything) == len(found.trials) <= search.trials
     # One more wrong of 60, all else equal, is within a standard error; two are not.
     assert found.counts.errors <= min(everything.values()) + 1
@@ -51,7 +51,7 @@ def test_the_same_seed_gives_the_same_trials():
 def test_what_may_be_luck_does_not_move_the_weights_from_their_defaults():
     default = Search().default
     found = tune(LOG_PROBS, REFERENCES, lambda alpha, beta: lambda log_probs: wrong(3))
-    assert (found.alpha, found.beta) == default
+    assert tuple(found.weights.values()) == default
     for better in range(9, 18):
         # With alpha 0, `better` of the 17 utterances that differ come out right and the others wrong; else vice versa.
         ours = ["a"] * better + ["x"] * (17 - better)
@@ -65,8 +65,8 @@ def test_what_may_be_luck_does_not_move_the_weights_from_their_defaults():
         is_luck = differences.mean() <= differences.std(ddof=1) / np.sqrt(N)
         assert (better <= 10) == is_luck
         found = tune(LOG_PROBS, REFERENCES, recogniser)
-        assert (found.alpha == default[0]) == is_luck
-        assert found.alpha == 0 or is_luck
+        assert (found.weights["alpha"] == default[0]) == is_luck
+        assert found.weights["alpha"] == 0 or is_luck
 
 
 def test_the_smallest_of_equally_good_beams_is_taken():
@@ -83,11 +83,38 @@ def test_there_must_be_something_to_tune_on():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"alphas": (0.0,)}, {"betas": (1.0, 0.0)}, {"alphas": (-1.0, 0.0)}, {"rounds": -1}]
+    "make",
+    [
+        lambda: Knob("alpha", (0.0,), 0.0),
+        lambda: Knob("beta", (1.0, 0.0), 0.0),
+        lambda: Knob("alpha", (-1.0, 0.0), 0.0, lowest=0.0),
+        lambda: Search(rounds=-1),
+        lambda: Search(knobs=()),
+    ],
 )
-def test_searches_that_cannot_be_meant_are_refused(settings):
+def test_searches_that_cannot_be_meant_are_refused(make):
     with pytest.raises(UsageError):
-        Search(**settings)
+        make()
+
+
+def test_all_knobs_are_turned_together():
+    best = {"alpha": 1.6, "beta": -1.3, "prior_weight": 0.5, "oov_score": -6.0, "blank_scale": 0.4}
+    knobs = (ALPHA, BETA, PRIOR_WEIGHT, OOV_SCORE, BLANK_SCALE)
+    search = Search(knobs, rounds=4, candidates=12)
+
+    def recogniser(**weights):
+        # A valley that runs askew: the best beta depends on alpha.
+        off = {name: (weights[name] - value) for name, value in best.items()}
+        off["beta"] += off["alpha"]
+        return lambda log_probs: wrong(round(20 * np.sqrt(sum((off[k.name] / k.step / 4) ** 2 for k in knobs))))
+
+    found = tune(LOG_PROBS, REFERENCES, recogniser, search)
+    assert len(found.trials) <= search.trials
+    assert found.counts.errors <= 8 < found.trials[0].counts.errors
+    for knob in knobs:
+        values = [trial.weights[knob.name] for trial in found.trials]
+        assert set(knob.values) <= set(values)
+        assert knob.lowest <= min(values) <= max(values) <= knob.highest
 
 
 def run(*arguments, status=0):

@@ -15,6 +15,7 @@ import pytest
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import OnnxRuntime
 from asr.decoder import Lexicon
+from asr.decoder.ngram import estimate
 from asr.errors import DataError, UsageError
 from asr.evaluation.tune_lexicon import weigh
 from asr.lexicon import G2P, Pronunciation, read_lexicon
@@ -157,6 +158,33 @@ def test_words_come_by_search_and_phones_by_greedy_decoding(bundle):
     assert {word.text for word in spoken.words} <= set(bundle.tokenizer.lexicon)
     phones = load(bundle, beam_size=1).transcribe(example)
     assert {word.text for word in phones.words} <= set(bundle.tokenizer.phones)
+
+
+def test_words_that_the_lexicon_lacks_are_spelled_and_marked_if_asked_for(tmp_path, bundle):
+    (tmp_path / "own.txt").write_text("zero\none\n")
+    example = ROOT / "data_prep" / "digits" / "example.wav"
+    only = {"lexicon": str(tmp_path / "own.txt"), "lm": None}
+    assert {word.text for word in load(bundle, **only).transcribe(example).words} <= {"zero", "one"}
+    spelled = [word.text for word in load(bundle, **only, unlisted="spell").transcribe(example).words]
+    marked = [text for text in spelled if text not in ("zero", "one")]
+    assert marked
+    assert all(
+        text[0] + text[-1] == "<>" and set(text[1:-1].split("-")) <= set(bundle.tokenizer.phones) for text in marked
+    )
+    with pytest.raises(UsageError, match="model an4 has no lexicon"):
+        make_decoder(Bundle.load("an4"), DecodingOptions(unlisted="spell"))
+
+
+def test_words_of_a_language_model_that_the_lexicon_lacks_are_told(tmp_path, bundle, caplog):
+    with pytest.warns(UserWarning, match="too small"):
+        lm = estimate(["one two noughts", "two three fourteen", "one one"] * 9, 2)
+    lm.write_binary(tmp_path / "lm.bin")
+    for _ in range(2):
+        make_decoder(bundle, DecodingOptions(lm=tmp_path / "lm.bin"))
+    told = [record.message for record in caplog.records]
+    assert told == [
+        "asr: 2 of the language model's 5 words are not in the lexicon and cannot be recognised: noughts, fourteen"
+    ]
 
 
 def test_words_that_the_bundle_lacks_are_pronounced_by_its_model(tmp_path, bundle):

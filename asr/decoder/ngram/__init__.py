@@ -6,5 +6,6 @@ from asr.decoder.ngram.model import NGramModel, Perplexity
 from asr.decoder.ngram.pruning import prune, restrict
 
 __all__ = [
-    "MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune", "restrict",
+    "MixtureWeights", "NGramModel", "Perplexity", "estimate", "interpolate", "mixture_weights", "prune",
+    "restrict",
 ]  # fmt: skip
