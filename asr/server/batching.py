@@ -37,10 +37,12 @@ class BatchingRuntime:
     Parameters
     ----------
     runtime : Runtime
-        What runs the batches.
+        What runs the batches, on one thread each.
+    workers : int
+        Batches that run at a time: what waits is divided among those that are free.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, workers: int = 1) -> None:
         self.name = runtime.name
         # Callers need not sort by length: it is done here, over all of them.
         self.batches = False
@@ -50,9 +52,11 @@ class BatchingRuntime:
         self._changed = threading.Condition()
         self._callers: deque[deque[_Job]] = deque()
         self._requests = 0
+        self._free = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._serve, name="network", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._serve, name="network", daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -81,8 +85,9 @@ class BatchingRuntime:
         """End, once all that was brought has run."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _serve(self) -> None:
         while jobs := self._next_jobs():
@@ -106,21 +111,30 @@ class BatchingRuntime:
     def _next_jobs(self) -> list[_Job]:
         """Wait for work, and return a batch of it; none at the end."""
         with self._changed:
-            while not self._callers and not self._closed:
-                self._changed.wait()
-            deadline = time.monotonic() + WINDOW_SECONDS
-            while len(self._callers) < self._requests and not self._closed:
-                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+            self._free += 1
+            while True:
+                while not self._callers and not self._closed:
+                    self._changed.wait()
+                deadline = time.monotonic() + WINDOW_SECONDS
+                while 0 < len(self._callers) < self._requests and not self._closed:
+                    if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                        break
+                # Another thread may have taken all in the meantime.
+                if self._callers or self._closed:
                     break
-            return self._take()
+            taken = self._take() if self._callers else []
+            self._free -= 1
+            if self._callers:
+                self._changed.notify()
+            return taken
 
     def _take(self) -> list[_Job]:
         """Take a batch: the first job of whoever waits longest, and jobs of similar length, from each caller in turn.
 
         Callers who brought several are put at the end of the line.
         """
-        if not self._callers:
-            return []
+        # As many as leave as much for each of those that are free.
+        most = -(-sum(map(len, self._callers)) // self._free) if self._runtime.batches else 1
         first = self._callers[0][0]
         shortest = longest = num_frames(first.features)
         taken: list[_Job] = []
@@ -128,7 +142,7 @@ class BatchingRuntime:
         while progress:
             progress = False
             for jobs in self._callers:
-                if not jobs:
+                if not jobs or len(taken) == most:
                     continue
                 # Of the caller's jobs the next that fits.
                 for index, job in enumerate(jobs):

@@ -66,20 +66,21 @@ class ServedModel:
 
     def __init__(self, name: str, bundle: Bundle, options: ServerOptions) -> None:
         self.name, self.bundle = name, bundle
-        runtime = make_runtime(bundle, threads=options.threads, precision=options.precision)
-        self.network = BatchingRuntime(runtime)
+        # Batches on a thread each, as many at a time as there are cores: threads that share one wait for one another.
+        self._workers = options.threads or num_cores()
+        self.network = BatchingRuntime(make_runtime(bundle, threads=1, precision=options.precision), self._workers)
         self._transcriber = Transcriber(bundle, threads=1, runtime=self.network)
         self.decoder = Decoders(bundle)
-        self._live: dict[float, LiveBatches] = {}
+        self._live: dict[float, list[LiveBatches]] = {}
         self._opening = threading.Lock()
-        self._live_model = self._load_live(options.threads)
+        self._live_model = self._load_live()
 
-    def _load_live(self, threads: int) -> LiveModel | None:
+    def _load_live(self) -> LiveModel | None:
         decoder = self.decoder(DecodingOptions())
         if self.bundle.model is None or self.bundle.model.why_not_streaming:
             return None
         try:
-            return LiveModel(self.bundle, threads=threads, decoder=decoder)
+            return LiveModel(self.bundle, threads=1, decoder=decoder)
         except MissingExtraError as error:
             logger.warning("model %r hears utterances as a whole: %s", self.name, error)
             return None
@@ -92,7 +93,7 @@ class ServedModel:
     @property
     def num_streams(self) -> int:
         """How many streams are open."""
-        return sum(len(batches.listeners) for batches in list(self._live.values()))
+        return sum(len(batches.listeners) for shared in list(self._live.values()) for batches in shared)
 
     def speaks(self, language: str) -> bool:
         """Return whether the model's language is this one, by its code, in whatever region; empty means any."""
@@ -100,7 +101,7 @@ class ServedModel:
         return not language or codes[0] == codes[1]
 
     def live(self, context_seconds: float) -> LiveBatches:
-        """Return what streams share that see so much of what follows.
+        """Return what a new stream shares with others that see as much of what follows: of several, the emptiest.
 
         Raises
         ------
@@ -114,14 +115,16 @@ class ServedModel:
         key = context_seconds if model.network.context_frames else 0.0
         with self._opening:
             if key not in self._live:
-                self._live[key] = LiveBatches(Listeners(model.with_context(key) if key else model))
-            return self._live[key]
+                seen = model.with_context(key) if key else model
+                self._live[key] = [LiveBatches(Listeners(seen)) for _ in range(self._workers)]
+            return min(self._live[key], key=lambda batches: len(batches.listeners))
 
     def close(self) -> None:
         """End, once all that was brought has run."""
         self.network.close()
-        for batches in self._live.values():
-            batches.close()
+        for shared in self._live.values():
+            for batches in shared:
+                batches.close()
 
     def transcribe(self, request: Request, gone: threading.Event) -> Transcript:
         """Recognise a recording.

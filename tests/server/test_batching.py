@@ -32,12 +32,13 @@ def utterances(lengths, mark, width=2):
     return [np.full((length, width), mark + index, np.float32) for index, length in enumerate(lengths)]
 
 
-def test_every_caller_gets_what_is_theirs_and_batches_keep_their_limits():
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_caller_gets_what_is_theirs_and_batches_keep_their_limits(workers):
     seed = 1
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)
     network = Network(0.002)
-    runtime = BatchingRuntime(network)
+    runtime = BatchingRuntime(network, workers)
     answers = {}
 
     def call(number):
