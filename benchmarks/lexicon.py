@@ -3,8 +3,9 @@
     python benchmarks/lexicon.py DICTIONARY TEXT LM.arpa [--peer-python PYTHON]
     python benchmarks/lexicon.py LEXICON STORE LM.arpa --model BUNDLE [--alpha 1.0] [--beta 0] [--utterances 60]
 
-With a model of phones the log-probs are its own, less 0.3 times its label priors where it has them, of utterances drawn
-from a store; LEXICON may be the bundle's own, and `asr lm convert lm.bin lm.arpa` makes ARPA of a binary. Without one:
+With a model of phones the log-probs are its own, of utterances drawn from a store, less 0.3 times its label priors if
+it has them (and normalised again); LEXICON may be the bundle's own, and `asr lm convert lm.bin lm.arpa` makes ARPA of a
+binary. Without one:
 
 DICTIONARY has a line ``WORD PH ON ES`` a pronunciation (cmudict.dict); TEXT is lower-case prose, LM.arpa a model of its
 words. PYTHON has `pip install flashlight-text kenlm numpy`. The log-probs are made of lines of TEXT, an utterance each:
@@ -73,6 +74,7 @@ def model_inputs(bundle, store, count):
     """Return the labels of a model, log-probs and texts of some utterances of a store, and the seconds of a frame."""
     from asr.bundle.bundle import Bundle
     from asr.bundle.runtime import make_runtime
+    from asr.decoder import log_softmax
     from asr.store.store import open_store
 
     bundle, store = Bundle.load(bundle), open_store(store)
@@ -80,7 +82,7 @@ def model_inputs(bundle, store, count):
     chosen = np.sort(np.random.default_rng(0).choice(len(store), min(count, len(store)), replace=False)).tolist()
     arrays = [runtime([bundle.front_end.stored(store, index)])[0] for index in chosen]
     if priors is not None:
-        arrays = [(array - 0.3 * priors).astype(np.float32) for array in arrays]
+        arrays = [log_softmax((array - 0.3 * priors).astype(np.float32)) for array in arrays]
     return list(bundle.tokenizer.tokens), arrays, [store.texts[index] for index in chosen], bundle.frame_seconds
 
 
@@ -92,7 +94,7 @@ def ours(words, labels, lm, weights):
     start = time.process_time()
     decoder = BeamSearchDecoder(labels, lm=model, lexicon=Lexicon(words))
     ready = time.process_time() - start
-    weights = {**weights, "beam_size": BEAM_SIZE, "empty_score": 0.0, "oov": "forbid"}
+    weights = {**weights, "beam_size": BEAM_SIZE, "empty_score": 0.0, "oov": "forbid", "recombine": True}
 
     def prepare(token_threshold, beam_threshold):
         search = decoder.with_options(token_threshold=token_threshold, beam_threshold=beam_threshold, **weights)

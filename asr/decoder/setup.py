@@ -148,9 +148,9 @@ class SearchSetup:
         unlisted_score = oov_score
         if vocabulary.is_closed:
             unlisted_score = float(options.oov_score) if options.unlisted == "spell" else -np.inf
-        unlisted_ahead = unlisted_score + word_beta
+        unknown = word_beta
         if word_lm is not None:
-            unlisted_ahead += alpha * word_lm.advance(word_lm.empty_state, 0)[0]
+            unknown += alpha * word_lm.advance(word_lm.empty_state, 0)[0]
         return {
             "alpha": alpha,
             "beta": beta,
@@ -159,7 +159,8 @@ class SearchSetup:
             "unlisted_score": unlisted_score,
             "oov_score": oov_score,
             "empty_score": float(options.empty_score) if word_lm is not None else 0.0,
-            "unlisted_ahead": unlisted_ahead,
+            "unlisted_ahead": unknown + unlisted_score,
+            "oov_ahead": unknown + oov_score,
         }
 
     @cached_property

@@ -224,15 +224,29 @@ class Vocabulary:
         known = [word for word in words if word in self.index]
         vocabulary = self
         if is_known and known:
-            entries = self.entries.copy()
-            entries["is_oov"][[entry for word in known for entry in self.index[word]]] = False
-            vocabulary = replace(self, entries=entries)
+            vocabulary = self._with_known([entry for word in known for entry in self.index[word]], model)
         new = [entry for entry in words.entries if entry.spelling != entry.word or entry.word not in self.index]
         if not new:
             return vocabulary
         lexicon = Lexicon.from_entries(new)
         self.alphabet.check(lexicon, what)
         return vocabulary._with(lexicon, model, is_known)
+
+    def _with_known(self, chosen: list[int], model: NGramModel | None) -> "Vocabulary":
+        """Return the vocabulary in which some entries count as known."""
+        entries, nodes = self.entries.copy(), self.nodes
+        chosen = [entry for entry in chosen if entries["is_oov"][entry]]
+        if chosen and model is not None:
+            nodes = nodes.copy()
+            log_prob = model.unigram_log_probs(np.zeros(1, np.int32))[0]
+            for node in entries["node"][chosen].tolist():
+                while node >= 0:
+                    nodes["best"][node] = max(nodes["best"][node], log_prob)
+                    node = nodes["parent"][node] if node else -1
+        entries["is_oov"][chosen] = False
+        result = replace(self, entries=entries, nodes=nodes)
+        result.__dict__["index"] = self.index
+        return result
 
     def _with(self, words: Lexicon, model: NGramModel | None, is_known: bool) -> "Vocabulary":
         units, begins = self.alphabet.units_of(words)

@@ -46,7 +46,7 @@ def test_all_is_compiled_before_the_first_push_and_only_once(tmp_path):
 @pytest.mark.parametrize("place", ["package", "home", "none"])
 def test_where_kernels_are_kept(tmp_path, place):
     shutil.copytree(PACKAGE / "decoder", tmp_path / "asr" / "decoder", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py", "files.py"):
+    for name in ("__init__.py", "version.py", "errors.py", "files.py"):
         shutil.copy(PACKAGE / name, tmp_path / "asr" / name)
     if place != "package":
         # The superuser may write anywhere: a file where a folder is wanted stops them, too.

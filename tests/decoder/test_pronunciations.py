@@ -121,6 +121,39 @@ def test_recombination_makes_a_narrow_beam_find_more(model):
     assert decoder.with_options(recombine=True)(log_probs)[0].score > decoder(log_probs)[0].score
 
 
+@pytest.mark.parametrize("options", [{"oov_score": -0.5}, {"oov_score": -9.0}, {"oov": "forbid"}, {"oov": "allow"}])
+def test_of_an_unfinished_word_just_the_best_that_may_come_is_expected(options, model):
+    def expected_at_nodes(setup):
+        scorer, entries = setup.scorer, setup.spoken.entries
+        cost = {"forbid": -np.inf, "allow": 0.0}.get(options.get("oov"), options.get("oov_score"))
+        best = np.full(len(scorer.trie_nodes), -np.inf)
+        for row in entries:
+            value = (
+                1.3 * model.advance(model.empty_state, int(row["word_id"]))[0] + 0.2 + (cost if row["is_oov"] else 0.0)
+            )
+            node = int(row["node"])
+            while node >= 0:
+                best[node] = max(best[node], value)
+                node = int(scorer.trie_nodes["parent"][node]) if node else -1
+        return best
+
+    def told(setup):
+        scorer = setup.scorer
+        known = 1.3 * scorer.trie_nodes["best"] + 0.2
+        return np.where(scorer.trie_nodes["has_oov"], np.maximum(known, scorer.oov_ahead), known)
+
+    lexicon = Lexicon.from_entries([*ENTRIES, ("new", ("K", "T", "T"), 0.0), ("newer", ("K", "AH"), 0.0)])
+    decoder = BeamSearchDecoder(
+        WITH_DELIMITER, lm=model, lexicon=lexicon, options={"alpha": 1.3, "beta": 0.2, **options}, hotwords={"a": -1.0}
+    )
+    assert decoder._setup.spoken.entries["is_oov"].sum() == 2
+    for setup in (decoder._setup, decoder._setup_for({"newer": 1.0}, "")):
+        wanted = expected_at_nodes(setup)
+        # Where no word may come, less than any threshold.
+        assert np.allclose(np.maximum(told(setup), -1e9), np.maximum(wanted, -1e9), atol=1e-5)
+    assert setup.spoken.entries["is_oov"].sum() == 1
+
+
 @pytest.mark.parametrize("recombine", [False, True])
 @pytest.mark.parametrize("labels", [PHONES, WITH_DELIMITER])
 def test_streams_and_a_narrow_beam(labels, recombine, model):

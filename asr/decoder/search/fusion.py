@@ -64,8 +64,8 @@ class Scorer(NamedTuple):
         Cost of a delimiter that ends no word.
     word_alpha, word_beta
         The same if the model is one of words, else 0.
-    unlisted_ahead
-        What to expect of an unfinished word that the trie does not list.
+    unlisted_ahead, oov_ahead
+        What to expect of an unfinished word that the trie does not list, or that the model does not know.
     best_start_ahead
         The most to expect of a word that any label begins.
     token_gain
@@ -95,6 +95,7 @@ class Scorer(NamedTuple):
     word_alpha: float
     word_beta: float
     unlisted_ahead: float
+    oov_ahead: float
     best_start_ahead: float
     token_gain: float
 
@@ -262,7 +263,8 @@ def hot_ahead(scorer, hot, word):  # type: ignore[no-untyped-def]
 def look_ahead(scorer, word, hot):  # type: ignore[no-untyped-def]
     """Return what may be expected of an unfinished word and of unfinished hotwords.
 
-    For a word, that is the best that the language model's 1-grams give to any word with this beginning.
+    For a word, that is the best that the language model's 1-grams give to any word with this beginning, less the cost
+    of unknown ones.
     """
     return word_ahead(scorer, word) + hot_ahead(scorer, hot, word)[0]
 
@@ -273,8 +275,17 @@ def word_ahead(scorer, word):  # type: ignore[no-untyped-def]
     if word == UNKNOWN_WORD:
         return scorer.unlisted_ahead
     if word != WORD_START:
-        return scorer.word_alpha * scorer.trie_nodes[word].best + scorer.word_beta
+        return best_below(scorer, word)
     return 0.0
+
+
+@part
+def best_below(scorer, word):  # type: ignore[no-untyped-def]
+    """Return the most that the 1-grams give to a word with this beginning, unknown ones with their cost."""
+    ahead = scorer.word_alpha * scorer.trie_nodes[word].best + scorer.word_beta
+    if scorer.trie_nodes[word].has_oov:
+        ahead = max(ahead, scorer.oov_ahead)
+    return ahead
 
 
 @compiled_in_place
@@ -294,7 +305,7 @@ def ceilings(scorer, fusion):  # type: ignore[no-untyped-def]
     ahead = scorer.unlisted_ahead
     if fusion.word != UNKNOWN_WORD:
         # With every letter fewer words remain, so the best of them cannot become better.
-        ahead = max(ahead, scorer.word_alpha * scorer.trie_nodes[fusion.word].best + scorer.word_beta)
+        ahead = max(ahead, best_below(scorer, fusion.word))
     potential, gain = hot_ahead(scorer, fusion.hot, fusion.word)
     within = fusion.bonus + ahead + gain
     if fusion.word == WORD_START:

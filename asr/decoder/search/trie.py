@@ -10,9 +10,17 @@ import numpy.typing as npt
 
 from asr.decoder.compiling import compiled_in_place, part
 
-# best: the highest log-probability (natural, by the 1-grams) among the words below; entry: first word that ends here;
-# children: bit u % 64 is set if there may be a child by unit u, so that most failing lookups touch no other memory.
-TRIE_NODE = np.dtype([("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4"), ("children", "u8")])
+# best: the highest log-probability (natural, by the 1-grams) among the words below that count as known; has_oov:
+# whether there are others below; entry: first word that ends here; children: bit u % 64 is set if there may be a child
+# by unit u, so that most failing lookups touch no other memory.
+TRIE_NODE = np.dtype(
+    [
+        *(("parent", "i4"), ("unit", "i4"), ("best", "f4"), ("entry", "i4")),
+        *(("children", "u8"), ("has_oov", "i4"), ("pad", "i4")),
+    ]
+)
+# Where no word below counts as known; finite, so that it can be weighted by 0.
+NOTHING = -1e30
 # A word that ends at a node: its id in the language model, the next word that ends there (-1 for none), the natural
 # logarithm of this pronunciation's weight, and the node.
 TRIE_ENTRY = np.dtype(
@@ -64,6 +72,15 @@ def link_nodes(nodes, table, num_nodes):  # type: ignore[no-untyped-def]
         enter_edge(nodes, table, node)
 
 
+@part
+def expect(node, log_prob, is_oov):  # type: ignore[no-untyped-def]
+    """Note a word below a node."""
+    if is_oov:
+        node.has_oov = 1
+    else:
+        node.best = max(node.best, log_prob)
+
+
 @compiled_in_place
 def insert_words(trie, num_nodes, units, begins, first_entry, log_probs):  # type: ignore[no-untyped-def]
     """Insert words into a trie.
@@ -79,7 +96,7 @@ def insert_words(trie, num_nodes, units, begins, first_entry, log_probs):  # typ
     first_entry
         The entry of the first word; those of the others follow.
     log_probs
-        float32 (num_words,), natural log-probability of each word by itself.
+        float32 (num_words,), natural log-probability of each word by itself; not read of entries that are `is_oov`.
 
     Returns
     -------
@@ -88,7 +105,8 @@ def insert_words(trie, num_nodes, units, begins, first_entry, log_probs):  # typ
     nodes, table, entries = trie
     for i in range(len(begins) - 1):
         node = np.int64(0)
-        nodes[0].best = max(nodes[0].best, log_probs[i])
+        is_oov = entries[first_entry + i].is_oov
+        expect(nodes[0], log_probs[i], is_oov)
         for k in range(begins[i], begins[i + 1]):
             child = find_child(nodes, table, node, units[k])
             if child < 0:
@@ -96,11 +114,11 @@ def insert_words(trie, num_nodes, units, begins, first_entry, log_probs):  # typ
                 num_nodes += 1
                 nodes[child].parent = node
                 nodes[child].unit = units[k]
-                nodes[child].best = log_probs[i]
+                nodes[child].best = NOTHING
                 nodes[child].entry = -1
                 enter_edge(nodes, table, child)
             node = child
-            nodes[node].best = max(nodes[node].best, log_probs[i])
+            expect(nodes[node], log_probs[i], is_oov)
         entries[first_entry + i].next = nodes[node].entry
         entries[first_entry + i].node = node
         nodes[node].entry = first_entry + i
@@ -111,6 +129,5 @@ def empty_trie() -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[A
     """Return the nodes, table and entries of a trie without words."""
     nodes = np.zeros(1, TRIE_NODE)
     nodes["entry"] = -1
-    # Finite, so that it can be weighted by 0.
-    nodes["best"] = -1e30
+    nodes["best"] = NOTHING
     return nodes, np.zeros(2, np.int32), np.zeros(0, TRIE_ENTRY)
