@@ -3,6 +3,8 @@
 Every variant of a small file is read or refused by an `AsrError`; whatever else is raised, a process that dies, or one
 that takes longer than `HANG_SECONDS`, is a finding: it is printed, its file is kept, and the exit status is 1. Variants
 are drawn from a seed, which is printed: ``--seed`` repeats a run.
+
+``python -m tests.fuzz server`` sends nonsense to a server instead: see `tests.server.fuzz`.
 """
 
 import argparse
@@ -269,6 +271,11 @@ def work(seed: int, first: int, folder: Path) -> None:
 
 def main() -> int:
     """Run workers until the time is over; return the exit status."""
+    if sys.argv[1:2] == ["server"]:
+        from tests.server import fuzz
+
+        fuzz.main(sys.argv[2:])
+        return 0
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long [%(default)g]")
     parser.add_argument("--seed", type=int, default=None, help="of the variants [random]")

@@ -4,8 +4,8 @@ samples → features → network, chunk by chunk → log-probs → decoder → P
 """
 
 from asr.live.endpoint import EndpointRule, EndpointRules
-from asr.live.events import EndOfUtterance, Event, Partial, Stable
-from asr.live.listener import Listener, Listeners, listen, transcript_of
+from asr.live.events import EndOfUtterance, Event, Partial, Stable, transcript_of
+from asr.live.listener import Listener, Listeners, listen
 from asr.live.model import LiveModel
 
 __all__ = [

@@ -1,5 +1,6 @@
 """What a listener says, and the decoders that it hears with."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -7,7 +8,7 @@ from asr.decoder import BeamStream, GreedyDecoder, Word
 from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, TokenSpan, Writer
 from asr.live.endpoint import Reason
 from asr.live.network import Chunk
-from asr.transcription.transcript import Transcript
+from asr.transcription.transcript import Segment, Transcript
 
 
 @dataclass(frozen=True)
@@ -199,3 +200,16 @@ def shifted(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:
 def begin_utterance(decoder: Any) -> UtteranceDecoder:
     """Return what decodes one utterance in chunks as `decoder` does on the whole."""
     return GreedyUtterance(decoder) if isinstance(decoder, GreedyDecoder) else BeamUtterance(decoder.stream())
+
+
+def transcript_of(events: Iterable[Event]) -> Transcript:
+    """Return all utterances among `events` as one transcript, with the times of the stream."""
+    segments, duration, language = [], 0.0, ""
+    for event in events:
+        if isinstance(event, EndOfUtterance):
+            start = event.start_seconds
+            for segment in event.transcript.segments:
+                words = shifted(segment.words, start)
+                segments.append(Segment(segment.start + start, segment.end + start, segment.text, words))
+            duration, language = start + event.transcript.duration, event.transcript.language
+    return Transcript(tuple(segments), duration, language)

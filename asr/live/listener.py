@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,11 @@ from asr.audio.stream import check_rate
 from asr.bundle.bundle import Bundle
 from asr.errors import AsrError, UsageError
 from asr.live.endpoint import EndpointRules
-from asr.live.events import EndOfUtterance, Event, shifted
+from asr.live.events import Event
 from asr.live.frames import check_samples, features_of
 from asr.live.model import LiveModel
 from asr.live.stream import Opening, Stream
 from asr.transcription.decoding import Decoder
-from asr.transcription.transcript import Segment, Transcript
 
 
 class Listeners:
@@ -305,16 +304,3 @@ async def listen(listener: Listener, chunks: AsyncIterable[NDArray[Any]]) -> Asy
             yield event
     for event in await asyncio.to_thread(listener.close):
         yield event
-
-
-def transcript_of(events: Iterable[Event]) -> Transcript:
-    """Return all utterances among `events` as one transcript, with the times of the stream."""
-    segments, duration, language = [], 0.0, ""
-    for event in events:
-        if isinstance(event, EndOfUtterance):
-            start = event.start_seconds
-            for segment in event.transcript.segments:
-                words = shifted(segment.words, start)
-                segments.append(Segment(segment.start + start, segment.end + start, segment.text, words))
-            duration, language = start + event.transcript.duration, event.transcript.language
-    return Transcript(tuple(segments), duration, language)

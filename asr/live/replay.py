@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from asr.audio import AudioPart
 from asr.decoder import Word
 from asr.errors import AsrError, AudioError, MissingExtraError
-from asr.live.events import EndOfUtterance, Event, Stable, shifted
-from asr.live.listener import Listener, transcript_of
+from asr.live.events import EndOfUtterance, Event, Stable, shifted, transcript_of
+from asr.live.listener import Listener
 from asr.live.model import LiveModel
 from asr.transcription.inputs import Recording
 from asr.transcription.job import Result, source_of

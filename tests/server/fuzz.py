@@ -1,6 +1,7 @@
-"""Nonsense at a server of recordings and streams: ``python -m tests.server.fuzz --seconds 30``.
+"""Nonsense at a server of recordings and streams: ``python -m tests.fuzz server --seconds 30 --count 10000``.
 
-After each piece the server must still answer; at the end it must not have written a traceback.
+Ends with the time, or with so many bodies, frames and events. The server must answer all along, and never by a fault of
+its own; at the end it must not have written a traceback, nor have more files open than at its beginning.
 """
 
 import argparse
@@ -65,36 +66,43 @@ def frame(rng: random.Random) -> str | bytes:
     return json.dumps({**made, "type": rng.choice(KINDS)} if isinstance(made, dict) and kind < 0.9 else made)
 
 
-def attack_http(rng: random.Random, host: str) -> None:
-    """Send a broken form, or bytes that are no HTTP."""
+def attack_http(rng: random.Random, host: str) -> int:
+    """Send broken forms, or bytes that are no HTTP; return how many."""
     if rng.random() < 0.1:
         name, port = host.split(":")
         with socket.create_connection((name, int(port)), timeout=10) as raw:
             raw.sendall(rng.randbytes(200))
-        return
+        return 1
     connection = http.client.HTTPConnection(host, timeout=20)
-    kind = rng.choice(["multipart/form-data; boundary=B", "multipart/form-data", "multipart/form-data; boundary=", "x"])
-    connection.request("POST", "/v1/audio/transcriptions", body(rng), {"Content-Type": kind})
-    status = connection.getresponse().status
+    for _ in range(20):
+        kinds = ["multipart/form-data; boundary=B", "multipart/form-data", "multipart/form-data; boundary=", "x"]
+        connection.request("POST", "/v1/audio/transcriptions", body(rng), {"Content-Type": rng.choice(kinds)})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status < 500, answer.status
     connection.close()
-    assert status < 500, status
+    return 20
 
 
-def attack_socket(rng: random.Random, host: str) -> None:
-    """Send nonsense to the WebSocket protocols."""
+def attack_socket(rng: random.Random, host: str) -> int:
+    """Send nonsense to the WebSocket protocols, and return how many frames."""
+    count = 0
     try:
-        with connect(f"ws://{host}{rng.choice(['/v1/realtime', '/'])}", close_timeout=1) as client:
-            for _ in range(rng.randrange(1, 40)):
+        with connect(f"ws://{host}{rng.choice(['/v1/realtime', '/v1/realtime', '/'])}", close_timeout=1) as client:
+            for _ in range(rng.randrange(1, 80)):
                 client.send(frame(rng))
+                count += 1
     except WebSocketException:
         # vosk's protocol answers nonsense by closing.
         pass
+    return count
 
 
-async def attack_wyoming(rng: random.Random, port: int) -> None:
-    """Send broken events."""
+async def attack_wyoming(rng: random.Random, port: int) -> int:
+    """Send broken events, and return how many."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(rng.randrange(1, 5)):
+    count = rng.randrange(1, 5)
+    for _ in range(count):
         header = {"type": rng.choice(["describe", "audio-start", "audio-chunk", "audio-stop", "x"]), "data": value(rng)}
         writer.write(json.dumps({**header, "payload_length": rng.choice([0, 3, -1, None])}).encode() + b"\n")
         writer.write(rng.randbytes(rng.choice([0, 3])))
@@ -103,17 +111,27 @@ async def attack_wyoming(rng: random.Random, port: int) -> None:
         writer.write_eof()
         await asyncio.wait_for(reader.read(), 20)
     writer.close()
+    return count
 
 
-def main() -> None:
+def num_files(process: "subprocess.Popen[str]") -> int:
+    """Return how many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Run until the time is over."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--count", type=int, default=10**9)
+    parser.add_argument("--live", metavar="MODEL", help="a model that streams, as the default one")
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(f"seed {options.seed}")
     rng = random.Random(options.seed)
-    command = [sys.executable, "-m", "asr", "serve", "--model", "an4", "--port", "0", "--wyoming-port", "0"]
+    command = [sys.executable, "-m", "asr", "serve", "--port", "0", "--wyoming-port", "0", "--model", "an4"]
+    if options.live:
+        command[-2:] = ["--model", f"live={options.live}", "--model", "an4"]
     count = 0
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -123,24 +141,30 @@ def main() -> None:
             assert server.poll() is None, said
             time.sleep(0.1)
         host, wyoming = (line.split("//")[1] for line in said.splitlines())
-        end = time.monotonic() + options.seconds
+        began = time.monotonic()
+        attack_http(rng, host)
+        files = num_files(server)
         try:
-            while time.monotonic() < end:
-                attack_http(rng, host)
-                attack_socket(rng, host)
-                asyncio.run(attack_wyoming(rng, int(wyoming.split(":")[1])))
-                count += 3
+            while time.monotonic() < began + options.seconds and count < options.count:
+                count += attack_http(rng, host) + attack_socket(rng, host)
+                count += asyncio.run(attack_wyoming(rng, int(wyoming.split(":")[1])))
                 connection = http.client.HTTPConnection(host, timeout=20)
                 connection.request("GET", "/healthz")
                 assert connection.getresponse().status == 200
                 connection.close()
+            # What it still has open it lets go of soon.
+            for _ in range(100):
+                if num_files(server) <= files + 2:
+                    break
+                time.sleep(0.1)
+            assert num_files(server) <= files + 2, (files, num_files(server))
         finally:
             server.terminate()
             server.wait(60)
             errors.seek(0)
             said = errors.read()
     assert "Traceback" not in said, said[-5000:]
-    print(f"{count} attacks, no traceback")
+    print(f"{count} bodies, frames and events in {time.monotonic() - began:.0f} s, no traceback")
 
 
 if __name__ == "__main__":
