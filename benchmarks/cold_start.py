@@ -1,6 +1,9 @@
-"""Cold start: from the command to the first word of a recording, greedy, each run in a process of its own.
+"""Cold start: from the command to the first word of a recording, each run in a process of its own.
 
     python benchmarks/cold_start.py [--audio FILE] [--runs 10]
+    python benchmarks/cold_start.py --model BUNDLE --own-decoding
+
+Decoding is greedy, or the bundle's own: of phones, beam search with its lexicon and language model.
 
 The peer is `import torch` and nothing else, which a recogniser that runs on torch has to do first; it is left out
 where torch is not installed. Both take turns. Then `python -X importtime` of one more run, added up by package: what
@@ -54,9 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, default=EXAMPLE)
     parser.add_argument("--model", default="an4")
+    parser.add_argument("--own-decoding", action="store_true", help="as the bundle says, not greedy")
     parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()
-    arguments = ["transcribe", "--beam-size", "1", "--model", options.model, str(options.audio)]
+    greedy = [] if options.own_decoding else ["--beam-size", "1"]
+    arguments = ["transcribe", *greedy, "--threads", "1", "--model", options.model, str(options.audio)]
     commands = {
         "asr transcribe": [sys.executable, "-m", "asr", *arguments],
         "import torch": [sys.executable, "-c", "import torch; print(torch.__version__)"],

@@ -54,7 +54,9 @@ OPTIONAL_FILES = (
 )  # fmt: skip
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
-DECODING_KEYS = ("alpha", "beta", "beam_size", "oov_score", "empty_score", "prior_weight", "blank_scale")
+DECODING_KEYS = (
+    "alpha", "beta", "beam_size", "oov_score", "empty_score", "prior_weight", "blank_scale", "sentence_end",
+)  # fmt: skip
 RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
 
 # Bundles that ship in the package.

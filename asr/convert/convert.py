@@ -4,6 +4,7 @@ from pathlib import Path
 
 from asr.bundle.bundle import Bundle
 from asr.convert.draft import Facts
+from asr.convert.language_model import FOLDER as LANGUAGE_MODEL_FOLDER
 from asr.convert.onnx_folder import is_onnx_folder, read_onnx_folder
 from asr.convert.vocabulary import read_json
 from asr.errors import ModelError, UsageError
@@ -70,7 +71,7 @@ def convert(
     if source.is_file() or is_onnx_folder(folder):
         graph = source if source.is_file() else None
         draft = read_onnx_folder(folder, graph=graph, blank=blank, language=language)
-        return draft.write(out, facts, force=force)
+        return draft.write(out, facts, force=force, language_model=_language_model(folder))
     if blank is not None:
         raise UsageError(f"--blank is {blank}; of models that transformers saved, config.json states it: leave it out")
     return _from_hugging_face(folder, out, facts, language, force=force)
@@ -88,7 +89,11 @@ def _from_hugging_face(folder: Path, out: Path, facts: Facts, language: str, *, 
     from asr.convert.huggingface import exported
 
     with exported(folder, config, language) as draft:
-        return draft.write(out, facts, force=force)
+        return draft.write(out, facts, force=force, language_model=_language_model(folder))
+
+
+def _language_model(folder: Path) -> Path | None:
+    return folder / LANGUAGE_MODEL_FOLDER if (folder / LANGUAGE_MODEL_FOLDER).is_dir() else None
 
 
 def _name(source: Path) -> str:

@@ -1,7 +1,7 @@
 """What a converted model will be, before its files are written."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.bundle.bundle import GRAPHS, Bundle
@@ -10,6 +10,7 @@ from asr.bundle.front_end import WaveformConfig
 from asr.bundle.graph_config import GraphConfig
 from asr.bundle.publish import check_free
 from asr.bundle.runtime import OnnxRuntime
+from asr.convert.language_model import put_language_model
 from asr.fbank import FbankConfig
 from asr.files import atomic_directory, write_text
 from asr.tokenizer import BLANK_TOKEN, LabelTokenizer, with_blank_first
@@ -59,8 +60,17 @@ class Draft:
     path: Path
     int8: Path | None = None
 
-    def write(self, out: Path, facts: Facts, *, force: bool) -> Bundle:
+    def write(self, out: Path, facts: Facts, *, force: bool, language_model: Path | None = None) -> Bundle:
         """Write the bundle, and return it after it has been loaded.
+
+        Parameters
+        ----------
+        out : Path
+        facts : Facts
+        force : bool
+            Whether a bundle there is replaced.
+        language_model : Path, optional
+            A folder for `put_language_model`.
 
         Raises
         ------
@@ -68,6 +78,8 @@ class Draft:
             If `out` holds something and `force` is not given, or holds something else than a bundle.
         ModelError
             If what was written cannot be loaded.
+        DecodingError
+            As `put_language_model`.
         """
         check_free(out, force, self.graph.data_files)
         tokenizer = LabelTokenizer(with_blank_first(self.tokens, self.blank, BLANK_TOKEN))
@@ -76,6 +88,8 @@ class Draft:
             language=facts.language, origin=facts.origin, stated_frame_seconds=self.frame_seconds, graph=self.graph,
         )  # fmt: skip
         with atomic_directory(out) as new:
+            if language_model is not None:
+                bundle = replace(bundle, decoding=put_language_model(language_model, new))
             shutil.copyfile(self.path, new / GRAPHS["float32"])
             if self.int8:
                 shutil.copyfile(self.int8, new / GRAPHS["int8"])

@@ -193,7 +193,7 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
             f"unlisted is {options.unlisted!r}, and model {bundle.name} has no lexicon: give one, or leave it out"
         )
     hotwords = _hotwords(bundle, options)
-    of_model = ("alpha", "beta", "oov_score", "empty_score")
+    of_model = ("alpha", "beta", "oov_score", "empty_score", "sentence_end")
     of_lexicon = {"unlisted": options.unlisted} if options.unlisted else {}
     weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales | of_lexicon
     try:
@@ -208,6 +208,8 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     except DecodingError as error:
         raise UsageError(str(error)) from None
     lm = NGramModel.read(path) if isinstance(path, Path) else path
+    if lm is not None and not tuned.get("sentence_end", True):
+        lm = lm.adapted(sentence_start=False)
     if lm is not None and options.lm != OWN and not options.lexicon and isinstance(bundle.tokenizer, PhoneTokenizer):
         _tell_lacking(missing_from_lm(bundle.tokenizer.lexicon, lm.words))
     level = options.lm_level or ("token" if lm is not None and lm.is_of_tokens(tokens) else "word")

@@ -1,6 +1,9 @@
 """ONNX files of other toolkits, made by hand: folders as onnx-asr and sherpa-onnx have them."""
 
 import json
+import shutil
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +19,32 @@ from asr.bundle.publish import export_huggingface  # noqa: E402
 from asr.bundle.runtime import OnnxRuntime, TorchRuntime, make_runtime  # noqa: E402
 from asr.cli import app  # noqa: E402
 from asr.convert.convert import convert  # noqa: E402
-from asr.errors import AsrError, ModelError, UsageError  # noqa: E402
+from asr.decoder import BeamSearchDecoder, NGramModel  # noqa: E402
+from asr.errors import AsrError, DecodingError, ModelError, UsageError  # noqa: E402
 from asr.fbank import PRESETS, Fbank  # noqa: E402
+from asr.transcription.decoding import DecodingOptions, make_decoder  # noqa: E402
 from asr.transcription.transcribe import Transcriber  # noqa: E402
 
+TINY_KENLM = Path(__file__).parent.parent / "decoder" / "ngram" / "tiny.probing.bin"
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=3
+
+\\1-grams:
+-1.5\t<unk>
+-99\t<s>\t-0.3
+-1\t</s>
+-0.7\ta\t-0.2
+-0.9\tthe\t-0.4
+-1.2\tof
+
+\\2-grams:
+-0.3\t<s> the
+-0.5\ta the
+-0.4\tthe </s>
+
+\\end\\
+"""
 PIECES = ["<unk>", "▁t", "he", "▁a", "s", "▁of", "n", "e", "▁", "<blk>"]
 COLUMNS = len(PIECES)
 
@@ -96,6 +121,44 @@ def test_a_folder_of_onnx_asr_gives_what_onnx_asr_gives(tmp_path):
             bundle.tokenizer.tokens[i] for i, before in zip(best, [0, *best[:-1]], strict=True) if i not in (0, before)
         ]
         assert [token.replace("▁", " ") for token in got] == other.recognize(x, sample_rate=16_000).tokens
+
+
+@pytest.mark.parametrize("boundary", [True, False])
+@pytest.mark.parametrize("form", ["arpa", "kenlm"])
+def test_a_language_model_folder_comes_along_with_its_weights(tmp_path, boundary, form):
+    source = onnx_asr_folder(tmp_path / "source")
+    (source / "language_model").mkdir()
+    if form == "kenlm":
+        shutil.copyfile(TINY_KENLM, source / "language_model" / "3gram.bin")
+    else:
+        (source / "language_model" / "lm.arpa").write_text(ARPA)
+    lm = NGramModel.read(next((source / "language_model").iterdir()))
+    (source / "language_model" / "unigrams.txt").write_text("\n".join(lm.words[1:]))
+    weights = {"alpha": 0.4, "beta": 1.25}
+    attrs = {**weights, "unk_score_offset": -8.0, "score_boundary": boundary}
+    (source / "language_model" / "attrs.json").write_text(json.dumps(attrs))
+    bundle = convert(source, tmp_path / "bundle")
+    assert bundle.decoding["oov_score"] == pytest.approx(0.4 * -8 * np.log(10))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decoder = BeamSearchDecoder(
+            bundle.tokenizer.tokens,
+            blank=0,
+            lm=lm.adapted(sentence_start=boundary),
+            frame_seconds=bundle.frame_seconds,
+            options={**weights, "oov_score": 0.4 * -8 * np.log(10), "empty_score": 0.0, "sentence_end": boundary},
+        )
+    log_probs = Transcriber(bundle, threads=1).log_probs(noise(3.0))
+    if form == "arpa":
+        made = make_decoder(bundle, DecodingOptions(beam_size=100))
+        assert made(log_probs) == decoder(log_probs)
+        best = made(log_probs)[0]
+        assert best.words
+        assert best.lm_score == pytest.approx(lm.score(best.text, bos=boundary, eos=boundary), abs=1e-5)
+    (source / "language_model" / "attrs.json").write_text(json.dumps({**attrs, "gamma": 1}))
+    with pytest.raises(DecodingError, match="gamma"):
+        convert(source, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_the_command_line_converts_and_describes(tmp_path):

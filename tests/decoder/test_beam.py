@@ -1,11 +1,13 @@
 """Beam search against brute force over all labellings, and against torch's CTC loss."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from asr.decoder import BeamOptions, BeamSearchDecoder, GreedyDecoder, Labels, NGramModel, align, log_softmax
+from asr.decoder.ngram import estimate
 from asr.errors import DecodingError
 from tests.decoder.brute_force import (
     ARPA,
@@ -69,6 +71,26 @@ def test_without_sentence_end_and_with_added_words(lm):
         return options.alpha * lm.score(words, eos=False) + options.beta * len(words) + cost
 
     assert_same(decoder(log_probs), brute_force(log_probs, bonus=bonus, empty_score=EMPTY_SCORE))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_6_gram_of_pieces(seed):
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(SUBWORDS[1:], rng.integers(3, 12), p=[0.4, 0.3, 0.2, 0.1])) for _ in range(300)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lm = estimate(texts, 6)
+    assert lm.order == 6
+    log_probs = random_log_probs(seed, num_frames=7, num_labels=len(SUBWORDS))
+    decoder = BeamSearchDecoder(SUBWORDS, options=NO_PRUNING, lm=lm, lm_level="token")
+    best: dict[str, float] = {}
+    for tokens, log_p in labellings(log_probs).items():
+        score = log_p + 0.8 * lm.score([SUBWORDS[token] for token in tokens]) + 0.7 * len(tokens)
+        text = decoder.labels.text(tokens)
+        best[text] = max(best.get(text, -math.inf), score)
+    found = decoder.with_options(beam_size=100_000, nbest=100_000)(log_probs)
+    assert max(len(hypothesis.tokens) for hypothesis in found) == 7
+    assert_same(found, best)
 
 
 def test_language_model_of_tokens(tmp_path):
