@@ -28,6 +28,9 @@ Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
 Oov = Literal["allow", "penalise", "forbid"]
 Unlisted = Literal["forbid", "spell"]
 
+# Of a search for the one best reading with a lexicon of phones; docs/decoder.md has the table that it follows from.
+LARGE_VOCABULARY = {"recombine": True, "token_threshold": -5.0, "beam_threshold": 10.0}
+
 logger = logging.getLogger("asr")
 
 # Of a beam search that was asked for without a size, by a bundle that has none of its own.
@@ -198,13 +201,9 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales | of_lexicon
     try:
         # A large vocabulary fills the beam with what differs in words long past; alternatives need just that.
-        recombine = isinstance(bundle.tokenizer, PhoneTokenizer) and options.nbest == 1
-        beam = BeamOptions(
-            beam_size=beam_size,
-            nbest=options.nbest,
-            recombine=recombine,
-            **weights,  # type: ignore[arg-type]
-        )
+        is_large = isinstance(bundle.tokenizer, PhoneTokenizer) and options.nbest == 1
+        pruning = LARGE_VOCABULARY if is_large else {}
+        beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **pruning, **weights)  # type: ignore[arg-type]
     except DecodingError as error:
         raise UsageError(str(error)) from None
     lm = NGramModel.read(path) if isinstance(path, Path) else path
