@@ -208,6 +208,10 @@ class LiveBatches:
 
     def _add(self, number: int, turn: _Turn) -> "Future[list[Event]]":
         with self._changed:
+            if self._closed and turn.kind == "close":
+                # All streams end with it.
+                turn.result.set_result([])
+                return turn.result
             if self._closed:
                 raise RuntimeError("the network has ended")
             self._turns.setdefault(number, deque()).append(turn)

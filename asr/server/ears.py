@@ -68,7 +68,9 @@ def _abandon(opening: "asyncio.Future[Ear]") -> None:
 
 
 class StreamingEar:
-    """Hears with a model that streams, in one batch with all other clients."""
+    """Hears with a model that streams, in one batch with other clients."""
+
+    is_streaming = True
 
     def __init__(self, engine: Engine, model: ServedModel, options: EarOptions, decoding: DecodingOptions) -> None:
         self._engine, self._model = engine, model
@@ -128,6 +130,8 @@ class StreamingEar:
 
 class WholeEar:
     """Hears with a model that cannot stream: an utterance is recognised when it has ended, which its level tells."""
+
+    is_streaming = False
 
     def __init__(self, engine: Engine, model: ServedModel, options: EarOptions, decoding: DecodingOptions) -> None:
         self._engine, self._model, self._options, self._decoding = engine, model, options, decoding

@@ -90,9 +90,12 @@ class Ear(Protocol):
     ----------
     rate : int
         Of its samples, in Hz.
+    is_streaming : bool
+        Whether it hears words while they are said.
     """
 
     rate: int
+    is_streaming: bool
 
     async def push(self, samples: NDArray[np.float32]) -> list[Heard]:
         """Hear samples ``(N,)``, and return what is new.
@@ -121,7 +124,9 @@ async def hear(engine: Engine, ear: Ear, samples: NDArray[np.float32], came: flo
     """Return what an ear hears in samples ``(N,)``, and note how long after they came (`time.perf_counter`)."""
     heard = await ear.push(samples)
     has_words = any(isinstance(event, Stable | Partial) for event in heard)
-    engine.note_live(len(samples) / ear.rate, time.perf_counter() - came, has_words=has_words)
+    # An utterance that is recognised as a whole takes its time, and is not late.
+    took = time.perf_counter() - came if ear.is_streaming else 0.0
+    engine.note_live(len(samples) / ear.rate, took, has_words=has_words and ear.is_streaming)
     return heard
 
 

@@ -142,6 +142,10 @@ def test_turns_of_streams_are_in_order_and_one_that_fails_is_alone(streaming_bun
     assert [result.result(60) for result in closed] == [[]] * 3
     assert len(batches.listeners) == 0
     batches.close()
+    # A client that goes after the end finds nothing to close.
+    assert batches.close_stream(numbers[0]).result(60) == []
+    with pytest.raises(RuntimeError, match="has ended"):
+        batches.push(numbers[0], parts[0])
 
 
 def test_options_that_would_let_anybody_in_are_refused():

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("starlette", reason="needs the [server] extra")
 
 import asr
-from asr.bundle.bundle import LANGUAGE_MODEL, Bundle
+from asr.bundle.bundle import Bundle
 from asr.decoder import BeamSearchDecoder, NGramModel, Word
 from asr.errors import AudioError, DecodingError, ModelError, UsageError
 from asr.live import EndOfUtterance, EndpointRule, EndpointRules
@@ -63,7 +63,6 @@ def random_log_probs(bundle, seed):
 
 def test_a_language_model_is_read_once_whatever_clients_ask_for(reads):
     bundle = Bundle.load("an4")
-    assert (bundle.directory / LANGUAGE_MODEL).is_file()
     decoders = Decoders(bundle)
     asked = [
         DecodingOptions(beam_size=size, nbest=nbest, hotwords=hotwords)
