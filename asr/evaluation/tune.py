@@ -76,7 +76,7 @@ class Knob:
 DEFAULTS = BeamOptions()
 ALPHA = Knob("alpha", (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0), DEFAULTS.alpha, lowest=0.0)
 BETA = Knob("beta", (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0), DEFAULTS.beta)
-OOV_SCORE = Knob("oov_score", (-10.0, -7.0, -4.0, -2.0, -1.0), DEFAULTS.oov_score, highest=0.0)
+OOV_SCORE = Knob("oov_score", (-15.0, -10.0, -7.0, -4.0, -2.0, -1.0), DEFAULTS.oov_score, highest=0.0)
 PRIOR_WEIGHT = Knob("prior_weight", (0.0, 0.15, 0.3, 0.45, 0.6), DEFAULTS.prior_weight, lowest=0.0)
 BLANK_SCALE = Knob("blank_scale", (0.25, 0.5, 1.0, 2.0), DEFAULTS.blank_scale, lowest=0.05)
 

@@ -51,7 +51,8 @@ def read_lexicon(path: str | os.PathLike[str]) -> PronouncingDictionary:
 
 def parse_lexicon(text: str, name: str) -> PronouncingDictionary:
     """Return the dictionary of a lexicon's text; `name` is for messages. See `read_lexicon`."""
-    return _parse_columns(text) or PronouncingDictionary(_entries(_numbered(text), name))
+    whole = _parse_columns(text)
+    return whole if whole is not None else PronouncingDictionary(_entries(_numbered(text), name))
 
 
 def _parse_columns(text: str) -> PronouncingDictionary | None:
