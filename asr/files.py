@@ -4,7 +4,6 @@ import io
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -103,7 +102,7 @@ def _replace(temporary: Path, final: Path) -> None:
             temporary.replace(final)
             return
         except PermissionError:
-            if sys.platform != "win32" or attempt == REPLACE_ATTEMPTS - 1:
+            if os.name != "nt" or attempt == REPLACE_ATTEMPTS - 1:
                 raise
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
 

@@ -41,7 +41,7 @@ def stop_requests() -> Iterator[StopRequest]:
     """
     request = StopRequest()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
         request.signal = number
@@ -69,7 +69,7 @@ def interrupts_wait() -> Iterator[None]:
         yield
         return
     held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
     try:
         yield
     finally:

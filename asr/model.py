@@ -193,7 +193,7 @@ class GlobalNormalisation(nn.Module):
         self.register_buffer("mean", torch.zeros(n_mels))
         self.register_buffer("std", torch.ones(n_mels))
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002
         """``(B, T, F)`` → ``(B, T, F)``."""
         return (features - self.mean) / self.std
 
@@ -215,7 +215,7 @@ class UtteranceNormalisation(nn.Module):
 class NoNormalisation(nn.Module):
     """Leaves the features as they are."""
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002
         """``(B, T, F)`` → ``(B, T, F)``."""
         return features
 

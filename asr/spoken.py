@@ -217,9 +217,9 @@ def _abbreviation(match: re.Match[str]) -> str:
 WORD_RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
     (re.compile(sign), (re.compile(pattern), replace))
     for sign, pattern, replace in (
-        (r"['‘’]", rf"['‘’](?<![\w'’].)(?!(?i:{ELISIONS})\b)(?=\w)", lambda m: ""),
-        (r"['’]", r"['’](?<![\w'’].)(?!\w)|['’](?<=[.,;:!?].)(?!\w)", lambda m: ""),
-        (r"['’]", r"['’](?<=[^\W\d_sS].)(?<!in.)(?<!\b[oO].)(?<!\b[aA]n.)(?<!\b[tT]h.)(?!\w)", lambda m: ""),
+        (r"['‘’]", rf"['‘’](?<![\w'’].)(?!(?i:{ELISIONS})\b)(?=\w)", lambda _m: ""),
+        (r"['’]", r"['’](?<![\w'’].)(?!\w)|['’](?<=[.,;:!?].)(?!\w)", lambda _m: ""),
+        (r"['’]", r"['’](?<=[^\W\d_sS].)(?<!in.)(?<!\b[oO].)(?<!\b[aA]n.)(?<!\b[tT]h.)(?!\w)", lambda _m: ""),
         (r"\.[eg]\.|\. [eg]\.", r"\b(i\. ?e|e\. ?g)\.", lambda m: LATIN[m[1][0] + m[1][-1]]),
         # After a name and not before one, St. is a street.
         (r"St\.", r"(\b[A-Z][a-z]+ )St\.(?= [a-z]|[,;:?!]|\s*$)", lambda m: m[1] + "street"),
@@ -266,16 +266,16 @@ NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"['’]?\b(?P<decade>(?:1[1-9]|20)?\d0)['’]?s\b"), _decade),
     (re.compile(rf"\b({NUMBER})(?:st|nd|rd|th)\b", re.IGNORECASE), lambda m: number_words(m[1], "ordinal")),
     (re.compile(rf"\b({_any(NUMBERED)})\. ?(?=\d)", re.IGNORECASE), lambda m: NUMBERED[m[1].lower()] + " "),
-    (re.compile(r"# ?(?=\d)"), lambda m: "number "),
+    (re.compile(r"# ?(?=\d)"), lambda _m: "number "),
     (
         re.compile(rf"\b(?P<number>(?:{NUMBER})(?:\.\d+)?)[ -]?(?P<unit>{_any(UNITS)})\b\.?", re.IGNORECASE),
         _unit,
     ),
     # Telephone numbers, ranges, what is below zero.
     (re.compile(r"\b(?:\d{3}-)?\d{3}-\d{4}\b"), lambda m: _digits(m[0].replace("-", ""))),
-    (re.compile(r"(?<=\d) ?[-–] ?(?=\d)"), lambda m: " to "),
-    (re.compile(r"(?<![\w.])[-−](?=\d)"), lambda m: "minus "),
+    (re.compile(r"(?<=\d) ?[-–] ?(?=\d)"), lambda _m: " to "),
+    (re.compile(r"(?<![\w.])[-−](?=\d)"), lambda _m: "minus "),
     (re.compile(rf"(?:\b(?:{NUMBER})|(?<![\w.]))\.\d+"), lambda m: number_words(m[0])),
-    (re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])"), lambda m: " "),
+    (re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])"), lambda _m: " "),
     (re.compile(NUMBER), lambda m: _cardinal_or_year(m[0])),
 )

@@ -9,6 +9,7 @@ lm.arpa, the model's own 3-gram. Choose settings on dev, which is eight training
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from an4_recordings import read_recordings
@@ -24,7 +25,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     transcriber = asr.load("an4", threads=1)
-    log_probs, texts = {}, []
+    log_probs: dict[str, Any] = {}
+    texts = []
     for recording in read_recordings(arguments.split):
         utterances, _ = transcriber.utterances(recording.samples, source_rate=16_000)
         log_probs[recording.name] = np.concatenate([utterance.log_probs for utterance in utterances])

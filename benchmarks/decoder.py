@@ -24,6 +24,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -164,10 +165,8 @@ def read_arrays(folder):
 
 def ctc_log_prob(log_probs, tokens):
     """Return the exact log-probability of a labelling (Graves et al. 2006, eq. 6)."""
-    states = [0]
-    for token in tokens:
-        states += [token, 0]
-    states = np.array(states)
+    states = np.zeros(2 * len(tokens) + 1, int)
+    states[1::2] = tokens
     can_skip = np.zeros(len(states), bool)
     can_skip[3::2] = states[3::2] != states[1:-2:2]
     totals = np.full(len(states), -np.inf)
@@ -254,7 +253,7 @@ def time_threads(arguments, lm):
     arrays = read_arrays(arguments.folder) * 4
     labels = json.loads((arguments.folder / "labels.json").read_text(encoding="utf-8"))
     data = bytes(60_000_000)
-    works = {"hashing": lambda threads: on_threads(lambda: hashlib.sha256(data), threads)}
+    works: dict[str, Any] = {"hashing": lambda threads: on_threads(lambda: hashlib.sha256(data), threads)}
     for name, model in (("no model", None), ("model", lm)):
         prepare = ours(labels, model)
         decoders = {threads: prepare(100, "-10/10", threads=threads) for threads in (1, 2)}

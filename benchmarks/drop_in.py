@@ -13,10 +13,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "no language model": {},
     "defaults": {},
     "hotwords": {"hotwords": ["seven", "rubout"]},

@@ -28,7 +28,7 @@ from asr.features import LogMel, LogMelConfig
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-CONFIG = LogMelConfig(normalisation="none")
+CONFIG = LogMelConfig()
 ROUNDS = 7
 
 

@@ -17,6 +17,7 @@ import time
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from asr.lexicon import G2P, PronouncingDictionary, read_lexicon
 from asr.lexicon.sources import fit_words
@@ -56,7 +57,7 @@ def main() -> None:
 
 def peer() -> Callable[[str], Phones]:
     """Return the ``predict`` of g2p_en's class, the libraries that it does not need replaced by nothing."""
-    stubs = {
+    stubs: dict[str, dict[str, Any]] = {
         "nltk": {"pos_tag": None, "data": types.SimpleNamespace(find=lambda path: path)},
         "nltk.corpus": {"cmudict": types.SimpleNamespace(dict=dict)},
         "nltk.tokenize": {"TweetTokenizer": lambda: types.SimpleNamespace(tokenize=None)},

@@ -123,7 +123,7 @@ def flashlight(words, labels, lm, weights):
     trie.smear(fl.SmearingMode.MAX)
     ready = time.process_time() - start
 
-    def prepare(token_threshold, beam_threshold):
+    def prepare(_token_threshold, beam_threshold):
         options = fl.LexiconDecoderOptions(
             beam_size=BEAM_SIZE, beam_size_token=len(labels), beam_threshold=beam_threshold,
             lm_weight=weights["alpha"] * math.log(10), word_score=weights["beta"],

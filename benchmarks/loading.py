@@ -37,7 +37,7 @@ def configurations(audio: Path | None, noises: Path | None) -> dict[str, tuple[b
     """Return name → (whether of waveforms, augmentation)."""
     from asr.training.config import AugmentConfig, WaveformAugmentConfig
 
-    everything = {"pause_probability": 0.3, "noise_probability": 0.5}
+    everything: dict[str, Any] = {"pause_probability": 0.3, "noise_probability": 0.5}
     chosen: dict[str, tuple[bool, Any]] = {
         "features, unaltered": (False, None),
         "features, stretched and masked": (False, AugmentConfig()),

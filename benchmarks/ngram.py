@@ -17,6 +17,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from asr.decoder.ngram.estimation import estimate
 
 
 def sentences_of(path: Path) -> list[str]:
-    opener = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    opener: Any = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
     with opener(path, "rt", encoding="utf-8") as file:
         text = file.read().lower().replace("’", "'").replace("‘", "'").replace("\n", ".")
     sentences = []
@@ -47,8 +48,8 @@ def timed(work, *arguments, repeats=1, **options):
     return result, min(times)
 
 
-def count_with_counter(sentences: list[str], order: int) -> collections.Counter:
-    counts: collections.Counter = collections.Counter()
+def count_with_counter(sentences: list[str], order: int) -> collections.Counter[tuple[str, ...]]:
+    counts: collections.Counter[tuple[str, ...]] = collections.Counter()
     for sentence in sentences:
         words = ["<s>", *sentence.split(), "</s>"]
         counts.update(zip(*(words[i:] for i in range(order)), strict=False))

@@ -53,8 +53,9 @@ def write_million(folder: Path) -> None:
 
     from asr.features import LogMelConfig
     from asr.preparation.index import write_index
+    from asr.preparation.shard_tasks import Measures
     from asr.settings import to_dict
-    from asr.store.layout import FORMAT, HEADER, ShardWriter, file_checksum, schema, shard_name
+    from asr.store.layout import FORMAT, HEADER, ShardRow, ShardWriter, file_checksum, schema, shard_name
 
     config = LogMelConfig(sample_rate=8_000, n_mels=BANDS)
     layout = schema("features", BANDS, {"features": json.dumps(to_dict(config))})
@@ -67,10 +68,13 @@ def write_million(folder: Path) -> None:
             writer = ShardWriter(file, layout)
             for row in range(SHARD_UTTERANCES):
                 name = f"utterance-{number * SHARD_UTTERANCES + row:07d}"
-                writer.add((name, "so it is", f"speaker-{number % 500}", 0.2 + row % 7 / 100, f"{name}.wav"), features)
+                seconds = 0.2 + row % 7 / 100
+                writer.add(ShardRow(name, "so it is", f"speaker-{number % 500}", seconds, f"{name}.wav"), features)
             writer.close()
         shards.append(path)
-        measures.append([[FRAMES, 8, -25.0, 0.0, f"{number:08x}{row:08x}", 0.0] for row in range(SHARD_UTTERANCES)])
+        measures.append(
+            [Measures(FRAMES, 8, -25.0, 0.0, f"{number:08x}{row:08x}", 0.0) for row in range(SHARD_UTTERANCES)]
+        )
     seconds = write_index(folder / "utterances.index", shards, measures)
     listed = [
         {"file": path.name, "utterances": SHARD_UTTERANCES, "bytes": path.stat().st_size, "sha256": file_checksum(path)}

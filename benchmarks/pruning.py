@@ -11,13 +11,14 @@ turn; the score is that of decoder.py, of the labellings found. `--flatten` mult
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import decoder as comparison
 import numpy as np
 
 from asr.decoder import BeamOptions, BeamSearchDecoder, log_softmax
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {},
     *({"token_threshold": value} for value in (-3.0, -5.0, -7.0, -15.0)),
     *({"beam_threshold": value} for value in (6.0, 8.0, 12.0, 14.0, 20.0)),
@@ -38,7 +39,7 @@ def main() -> None:
     judge = comparison.Judge(arguments.folder, arguments.lm or arguments.folder / "lm.arpa")
     if arguments.flatten != 1.0:
         judge.arrays = [log_softmax(array * np.float32(arguments.flatten)) for array in judge.arrays]
-    options = {"alpha": arguments.alpha, "beta": arguments.beta, "empty_score": 0.0}
+    options: dict[str, Any] = {"alpha": arguments.alpha, "beta": arguments.beta, "empty_score": 0.0}
     decoder = BeamSearchDecoder(judge.labels, lm=judge.model, options=options)
     decoders = [decoder.with_options(**row) for row in ROWS]
     seconds, tokens = [np.inf] * len(ROWS), [[]] * len(ROWS)

@@ -148,7 +148,7 @@ def transcribe(model: str, folders: list[Path]) -> Burst:
     figures = []
     for folder in folders:
         before, started = os.times(), time.perf_counter()
-        command = [sys.executable, "-m", "asr", "transcribe", "--model", model, folder, "--jobs", str(num_cores())]
+        command = [sys.executable, "-m", "asr", "transcribe", "--model", model, str(folder), "--jobs", str(num_cores())]
         out = folder.parent / "out"
         subprocess.run([*command, "-o", out, "-f", "txt"], check=True, capture_output=True)
         took, after = time.perf_counter() - started, os.times()
@@ -180,10 +180,10 @@ def compare(model: str, wav: bytes, rounds: int, count: int) -> None:
                     rows.setdefault(f"{name:14}{clients:3} clients", []).append(measured)
             rows.setdefault(f"{'asr transcribe':14}--jobs {num_cores():3}", []).append(transcribe(model, folders))
         memory = peak_memory(servers["asr serve"][1])
-    for name, measured in rows.items():
-        times = [1000 * seconds for row in measured for seconds in row.latencies]
+    for name, runs in rows.items():
+        times = [1000 * seconds for row in runs for seconds in row.latencies]
         shown = "p50 {:5.0f}  p95 {:5.0f}  p99 {:5.0f} ms".format(*np.percentile(times, [50, 95, 99])) if times else ""
-        rate, cpu = (statistics.median(getattr(row, field) for row in measured) for field in ("rate", "cpu_ms"))
+        rate, cpu = (statistics.median(getattr(row, field) for row in runs) for field in ("rate", "cpu_ms"))
         print(f"{name:26} {rate:6.1f}/s  {cpu:5.1f} ms of a core each  {shown}")
     jobs = rows[f"{'asr transcribe':14}--jobs {num_cores():3}"]
     for clients in (8, 64):

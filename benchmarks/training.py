@@ -11,6 +11,7 @@ model's own forward, loss and backward, and whether memory stays flat while epoc
 """
 
 import os
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -203,7 +204,7 @@ def measure_device(name: str, n_mels: int, vocab_size: int) -> None:
     """Print the speed and memory of larger models on a GPU, and the cost as batch and length grow."""
     device = torch.device(name)
 
-    def run(config: ModelConfig, precision: str, batch_size: int, seconds: float, steps: int = 12) -> None:
+    def run(config: ModelConfig, precision: Any, batch_size: int, seconds: float, steps: int = 12) -> None:
         T, S = round(seconds / 0.01), round(seconds * 8)
         model = AcousticModel(config, n_mels, vocab_size).to(device)
         stepper = Stepper(model, TrainingConfig(precision=precision), Ranks())
@@ -217,7 +218,7 @@ def measure_device(name: str, n_mels: int, vocab_size: int) -> None:
         resident = batch.to(device)
         output_lengths = torch.from_numpy(config.output_frames(batch.feature_lengths.numpy()))
 
-        def passes_alone(batches: Sequence[Batch], schedule: Schedule) -> None:
+        def passes_alone(_batches: Sequence[Batch], _schedule: Schedule) -> None:
             """Do what is the model's own, forward pass, loss and backward pass, on a batch that lies on the GPU."""
             with torch.autocast("cuda", torch.bfloat16, enabled=stepper.bfloat16):
                 log_probs, _ = model(resident.features, resident.feature_lengths)

@@ -114,9 +114,10 @@ def run_pocketsphinx(python: str, recordings: list[Samples], processes: int, clo
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         running = [subprocess.Popen([python, "-c", POCKETSPHINX, clock], **pipes) for _ in range(processes)]
         for index, process in enumerate(running):
+            assert process.stdin
             process.stdin.write(json.dumps(paths[index::processes]))
             process.stdin.close()
-        results = [json.loads(process.stdout.read()) for process in running]
+        results = [json.load(process.stdout) for process in running if process.stdout]
     return max(seconds for seconds, _ in results), sum(words for _, words in results)
 
 

@@ -36,7 +36,7 @@ def all_errors(bundle: Bundle, store: FeatureStore) -> Errors:
         options=BeamOptions(),
         lm=NGramModel.read(bundle.language_model or ""),
     )
-    errors = {}
+    errors: Errors = {}
     for alpha, beta in product(ALPHAS, BETAS):
         found = decoder.with_options(alpha=alpha, beta=beta).decode_batch(log_probs)
         pairs = zip(store.texts, found, strict=True)

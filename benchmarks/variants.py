@@ -72,7 +72,7 @@ def of_equal_size(recipe: Any, changes: dict[str, Any], num_tokens: int) -> Any:
     return models[bisect.bisect_right(models, most, key=lambda model: parameters(recipe, model, num_tokens)[0]) - 1]
 
 
-def train(name: str, settings: tuple[str, ...], out: Path, data: Path) -> str:
+def train(settings: tuple[str, ...], out: Path, data: Path) -> str:
     """Run the recipe; return what is wrong, if anything."""
     out.mkdir(parents=True, exist_ok=True)
     changed = [part for setting in settings for part in ("--set", setting)]
@@ -145,7 +145,7 @@ def main() -> None:
     for name in [] if arguments.steps_only else arguments.only or variants:
         model, settings = variants[name]
         folder = arguments.out / "".join(letter if letter.isalnum() else "_" for letter in name)
-        wrong = train(name, (f"training.epochs={arguments.epochs}", *BASE, *settings), folder, arguments.data)
+        wrong = train((f"training.epochs={arguments.epochs}", *BASE, *settings), folder, arguments.data)
         if not (folder / "log.csv").is_file():
             raise SystemExit(f"{name}: {wrong}")
         wer, dev_loss, train_loss = results(folder / "log.csv")

@@ -218,7 +218,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
             break
         # Headers are at the front, and decide most.
         place = int(rng.integers(min(len(data), 200) if rng.random() < 0.5 else len(data)))
-        size = int(min(len(data) - place, 2 ** rng.integers(0, 12)))
+        size = min(len(data) - place, 2 ** int(rng.integers(0, 12)))
         match rng.integers(9):
             case 0:
                 data[place] ^= 1 << int(rng.integers(8))

@@ -69,7 +69,7 @@ def test_every_format_and_every_kind_of_source(tmp_path, file_format, subtype, t
             np.testing.assert_array_equal(load_audio(source, RATE).samples, waveform.samples)
 
 
-def test_a_pipe_is_read_although_it_cannot_seek(tmp_path):
+def test_a_pipe_is_read_although_it_cannot_seek():
     read_end, write_end = os.pipe()
 
     def feed() -> None:
@@ -215,7 +215,7 @@ def test_a_file_that_grows_while_it_is_read_is_taken_as_it_was(tmp_path):
     assert list(map(str, audio.warnings)) == [f"{path}: has grown while it was read; the first 0.50 s were taken"]
 
 
-def test_a_stream_gives_in_blocks_what_is_loaded_at_once(tmp_path):
+def test_a_stream_gives_in_blocks_what_is_loaded_at_once():
     content = encoded(np.stack([tone(20.0, 44_100), tone(20.0, 44_100, 300)], axis=1), 44_100, "FLAC")
     with AudioStream(content, RATE) as audio:
         fractions, blocks = zip(*[(audio.fraction, block) for block in audio], strict=True)

@@ -73,7 +73,7 @@ def without_xing(mp3: bytes) -> bytes:
     return mp3[mp3.find(mp3[start : start + 2], start + 4) :]
 
 
-def test_an_mp3_that_states_no_length_is_read_to_its_end(monkeypatch):
+def test_an_mp3_that_states_no_length_is_read_to_its_end():
     # Silence, in which frames are small, after noise: by its first frame, the file would be shorter than it is.
     quiet = np.concatenate([noise(1.0), np.zeros(3 * RATE)])
     file = io.BytesIO()
@@ -242,7 +242,7 @@ class Broken(io.BytesIO):
         super().__init__()
         self.error, self.after = error, after
 
-    def read(self, size: int | None = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002
         self.after -= 1
         if self.after < 0:
             raise self.error

@@ -1,7 +1,12 @@
 """A model that streams gives, chunk by chunk, what it gives on the whole."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    import torch
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
@@ -11,7 +16,7 @@ from asr.model_config import ModelConfig  # noqa: E402
 F, V = 11, 7
 
 
-def make_model(**options: object) -> AcousticModel:
+def make_model(**options: Any) -> AcousticModel:
     torch.manual_seed(3)
     config = ModelConfig(num_layers=2, hidden_size=5, conv_channels=3, normalisation="global", **options)
     model = AcousticModel(config, F, V).eval().double()

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from asr.recipe.stages import prepare, run_stages
 from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, tokenizer, transcripts
 from asr.recipe.training import train
 from asr.settings import override
-from asr.store.store import INDEX, FeatureStore
+from asr.store.layout import INDEX
+from asr.store.store import FeatureStore
 from asr.tokenizer import BLANK_TOKEN, TOKENS, CharTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -170,7 +172,7 @@ def test_a_language_model_that_is_asked_for_no_more_leaves_the_bundle(out, tmp_p
 def test_words_that_never_follow_one_another_have_no_language_model(out, tmp_path, monkeypatch, capsys):
     shutil.copytree(out / "exp", tmp_path / "exp")
     run = replace(digits(out), out=tmp_path / "exp")
-    monkeypatch.setattr("asr.recipe.language_model.transcripts", lambda store, limit: ["您好世界", "yes", "no"] * 9)
+    monkeypatch.setattr("asr.recipe.language_model.transcripts", lambda _store, _limit: ["您好世界", "yes", "no"] * 9)
     lm(run)
     assert "left out, for hardly any transcript has two words" in capsys.readouterr().err
     tune(run)
@@ -322,7 +324,7 @@ def test_letters_that_the_tokens_lack_are_counted(out):
         check_letters(tokens, [dev])
     check_letters(CharTokenizer([*tokens.tokens, "x"]), [dev])
     # What is not trained on, since machines disagree on it, may have other letters.
-    pseudo = SimpleNamespace(
+    pseudo: Any = SimpleNamespace(
         ids=["a", "b"], texts=["one", "\u00f8"], disagreements=np.array([0.2, 0.3], dtype=np.float32), split="train"
     )
     check_letters(tokens, [pseudo], max_disagreement=0.2)
@@ -331,7 +333,7 @@ def test_letters_that_the_tokens_lack_are_counted(out):
     # The limit is for training alone; elsewhere, such utterances are refused if there are no others.
     complete = CharTokenizer([*tokens.tokens, "x"])
     check_letters(complete, [dev, pseudo], max_disagreement=0.2)
-    alone = SimpleNamespace(ids=["b"], texts=["\u00f8"], disagreements=np.array([0.3], dtype=np.float32), split="dev")
+    alone: Any = SimpleNamespace(ids=["b"], texts=["\u00f8"], disagreements=pseudo.disagreements[1:], split="dev")
     with pytest.raises(DataError, match=r"U\+00F8\) 1 times in dev, as in b"):
         check_letters(complete, [dev, alone], max_disagreement=0.2)
 
@@ -441,7 +443,7 @@ def test_ones_own_recordings_can_start_from_the_model_that_ships(monkeypatch):
     assert own.features == shipped.features
 
 
-def test_a_bundle_that_another_run_left_is_written_anew(out, tmp_path, monkeypatch):
+def test_a_bundle_that_another_run_left_is_written_anew(out, tmp_path):
     pytest.importorskip("torch", reason="training needs the [train] extra")
     shutil.copytree(out / "exp", tmp_path / "exp")
     again = replace(digits(out), out=tmp_path / "exp")

@@ -19,12 +19,12 @@ def test_the_wheel_holds_the_scripts_where_the_package_looks_for_them() -> None:
     assert included == {kind: f"asr/shipped/{kind}" for kind in ("recipes", "data_prep")}
     for kind in ("recipes", "data_prep"):
         # Not in a wheel: beside the package.
-        assert shipped_folder(kind) == REPOSITORY / kind  # type: ignore[arg-type]
+        assert shipped_folder(kind) == REPOSITORY / kind
 
 
 def test_every_script_says_in_a_line_what_it_is() -> None:
     for kind in ("recipes", "data_prep"):
-        scripts = known_scripts(kind)  # type: ignore[arg-type]
+        scripts = known_scripts(kind)
         assert len(scripts) > 5
         for script in scripts.values():
             assert summary(script).endswith("."), script

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from asr.audio import load_audio
+from asr.bundle.front_end import LogMelFrontEnd
 from asr.tokenizer import BLANK
 from asr.transcription.transcribe import Transcriber
 
@@ -20,6 +21,9 @@ def main(model: str, audio: str, out: str) -> None:
     """Transcribe `audio` with `model` and write the picture to `out`."""
     transcriber = Transcriber(model)
     bundle = transcriber.bundle
+    front_end = bundle.front_end
+    if not isinstance(front_end, LogMelFrontEnd):
+        sys.exit(f"{model} hears the waveform itself; expected a model of log-mel features")
     samples = load_audio(audio, bundle.features.sample_rate).samples
     duration = len(samples) / bundle.features.sample_rate
     probabilities = np.exp(transcriber.log_probs(samples))
@@ -27,7 +31,7 @@ def main(model: str, audio: str, out: str) -> None:
 
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 4), sharex=True, height_ratios=(3, 2), layout="constrained")
     top.imshow(
-        bundle.front_end.log_mel(samples).T,
+        front_end.log_mel(samples).T,
         origin="lower",
         aspect="auto",
         cmap="magma",
@@ -45,10 +49,10 @@ def main(model: str, audio: str, out: str) -> None:
     bottom.plot(time, probabilities[:, BLANK], color="0.8", linewidth=1, zorder=0)
     bottom.set(xlabel="seconds", ylabel="probability", xlim=(0, duration), ylim=(0, 1.2))
     for word in transcript.words:
-        top.axvspan(word.start, word.end, facecolor="none", edgecolor="white", linewidth=1)
+        top.axvspan(word.start_seconds, word.end_seconds, facecolor="none", edgecolor="white", linewidth=1)
         top.annotate(
             f"{word.text} {word.confidence:.2f}",
-            ((word.start + word.end) / 2, 0.93 * bundle.features.n_mels),
+            ((word.start_seconds + word.end_seconds) / 2, 0.93 * bundle.features.n_mels),
             color="white", ha="center", fontsize=9,
             bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
         )  # fmt: skip

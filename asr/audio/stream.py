@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -293,14 +293,14 @@ def _cancelled(block: NDArray[np.float32], mono: NDArray[np.float32], step: int)
     return int(((left < CANCELLED_POWER / num_channels * power) & (power > FAINT_AMPLITUDE**2)).sum()) * step
 
 
-def check_rate(rate: int) -> None:
+def check_rate(rate: Any) -> None:
     """Refuse a sample rate that is none.
 
     Raises
     ------
     AudioError
     """
-    if not (isinstance(rate, Real) and 0 < rate < math.inf):
+    if not (isinstance(rate, Real) and 0 < float(rate) < math.inf):
         raise AudioError(f"got a sample rate of {rate!r} Hz; expected a positive number")
 
 

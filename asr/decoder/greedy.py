@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -126,7 +127,7 @@ class GreedyDecoder:
         return map_on_threads(self, log_probs, threads)
 
 
-def check_frame_seconds(frame_seconds: float) -> float:
+def check_frame_seconds(frame_seconds: Any) -> float:
     """Return `frame_seconds` if it is a positive number of seconds.
 
     Raises
@@ -134,6 +135,6 @@ def check_frame_seconds(frame_seconds: float) -> float:
     DecodingError
         Otherwise.
     """
-    if not isinstance(frame_seconds, Real) or not (math.isfinite(frame_seconds) and frame_seconds > 0):
+    if not isinstance(frame_seconds, Real) or not 0 < float(frame_seconds) < math.inf:
         raise DecodingError(f"frame_seconds is {frame_seconds!r}; expected a positive number of seconds")
-    return frame_seconds
+    return float(frame_seconds)

@@ -46,11 +46,12 @@ class Hotwords:
     def __init__(self, phrases: Iterable[str] | Mapping[str, float], weight: float = DEFAULT_WEIGHT) -> None:
         if isinstance(phrases, str):
             raise DecodingError(f"the hotwords are one string, {phrases!r:.40}; expected a list of phrases")
+        pairs: Iterable[tuple[Any, Any]]
         pairs = phrases.items() if isinstance(phrases, Mapping) else ((phrase, weight) for phrase in phrases)
         self.weights: dict[tuple[str, ...], float] = {}
         for phrase, value in pairs:
             words = tuple(phrase.split()) if isinstance(phrase, str) else ()
-            is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+            is_number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
             if not words or not is_number:
                 raise DecodingError(f"hotword {phrase!r} with weight {value!r}; expected words and a finite number")
             # A weight of zero changes nothing, so such a phrase is none.

@@ -237,7 +237,7 @@ def _are_finite(values: Sequence[object]) -> bool:
     return {*map(type, values)} <= {int, float} and bool(np.isfinite(np.array(values, np.float64)).all())
 
 
-def _check(entry: LexiconEntry) -> None:
+def _check(entry: tuple[Any, ...]) -> None:
     word, spelling, log_weight = entry
     pieces = spelling if isinstance(spelling, tuple) else (spelling,)
     if (

@@ -87,9 +87,9 @@ class BeamOptions:
         """Check types and ranges."""
         for field in fields(self):
             value, kind = getattr(self, field.name), type(field.default)
-            if kind is int and (not isinstance(value, Integral) or isinstance(value, bool)):
+            if kind is int and (isinstance(value, bool) or not isinstance(value, Integral)):
                 raise DecodingError(f"{field.name} is {value!r}; expected a whole number")
-            if kind is float and (not isinstance(value, Real) or isinstance(value, bool)):
+            if kind is float and (isinstance(value, bool) or not isinstance(value, Real)):
                 raise DecodingError(f"{field.name} is {value!r}; expected a number")
         ranges = {
             "beam_size": (self.beam_size >= 1, "at least 1"),

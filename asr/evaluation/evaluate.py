@@ -19,7 +19,7 @@ def evaluate(
     bundle: Bundle,
     runtime: Runtime,
     decoder: Decoder,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> Evaluation:
     """Recognise every utterance of `store` and count errors.
 

@@ -20,7 +20,7 @@ def evaluate_streaming(
     model: LiveModel,
     aligner: Bundle,
     runtime: Runtime,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> tuple[Evaluation, Latency]:
     """Hear every utterance of `store` as a stream, count errors, and how late words that are right came.
 

@@ -155,7 +155,7 @@ def tune(
     references: Sequence[str],
     make_recogniser: MakeRecogniser,
     search: Search | None = None,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> Tuned:
     """Turn one knob after the other, then all around the best point, and choose by the rule of one standard error.
 
@@ -255,7 +255,7 @@ def tune_beam(
     references: Sequence[str],
     make_recogniser: Callable[[int], Recognise],
     beam_sizes: Sequence[int],
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> tuple[BeamTrial, tuple[BeamTrial, ...]]:
     """Try beam sizes; the best is the smallest of those with the fewest errors.
 

@@ -172,7 +172,7 @@ def cached_log_probs(
     indices: Sequence[int],
     bundle: Bundle,
     runtime: Runtime,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> list[NDArray[Any]]:
     """Return the log-probabilities ``(T', V)`` of utterances of a store, which no weight changes.
 
@@ -194,7 +194,7 @@ def tune_bundle(
     bundle: Bundle,
     log_probs: Sequence[NDArray[Any]],
     options: TuningOptions,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> TunedBundle:
     """Search weights, then the beam that serves them.
 

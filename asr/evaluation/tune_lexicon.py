@@ -19,7 +19,7 @@ def count_pronunciations(
     bundle: Bundle,
     runtime: Runtime,
     lexicon: PronouncingDictionary,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> tuple[Counter[tuple[str, tuple[str, ...]]], int]:
     """Count the pronunciations in a store's utterances, those on the best path of each transcript.
 

@@ -180,7 +180,7 @@ class _Resumed:
     part: Path
     progress: OnBytes
 
-    def __call__(self, url: str, output_file: str, _pooch: Any, check_only: bool = False) -> None:
+    def __call__(self, url: str, output_file: str, _pooch: Any, check_only: bool = False) -> None:  # noqa: ARG002 - pooch passes it
         """Fetch `url` into `output_file`."""
         import requests
 

@@ -31,7 +31,7 @@ def main(corpus: Corpus) -> NoReturn:
 
 def run(corpus: Corpus, arguments: Sequence[str] | None = None) -> int:
     """Prepare `corpus` as the command line says; return the exit status."""
-    return _run(_corpus_parser(corpus), lambda parsed: corpus, arguments)
+    return _run(_corpus_parser(corpus), lambda _parsed: corpus, arguments)
 
 
 def load_corpus(name_or_path: str | Path) -> Corpus:

@@ -234,7 +234,7 @@ def _make_stores(
     done = total - sum(plans[split].size(task.number) for split, tasks in waiting.items() for task in tasks)
     with progress.task(f"{corpus.name}: utterances", total) as update:
 
-        def on_done(task: ShardTask, receipt: Receipt) -> None:
+        def on_done(_task: ShardTask, receipt: Receipt) -> None:
             nonlocal done
             done += len(receipt)
             update(done)

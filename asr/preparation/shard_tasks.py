@@ -337,7 +337,7 @@ def _log_mel(folder: str, config: LogMelConfig) -> LogMel:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         yield

@@ -179,7 +179,7 @@ class Server:
         await VoskSession(self.engine, socket).run()
 
 
-def serve(options: ServerOptions, ready: Callable[[str], None] = lambda address: None) -> None:
+def serve(options: ServerOptions, ready: Callable[[str], None] = lambda _address: None) -> None:
     """Serve until SIGINT or SIGTERM; what runs then is finished, what comes is refused.
 
     Parameters

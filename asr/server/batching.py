@@ -47,7 +47,7 @@ class BatchingRuntime:
         # Callers need not sort by length: it is done here, over all of them.
         self.batches = False
         # Called with the number of utterances of each batch that has run.
-        self.on_batch: Callable[[int], None] = lambda size: None
+        self.on_batch: Callable[[int], None] = lambda _size: None
         self._runtime = runtime
         self._changed = threading.Condition()
         self._callers: deque[deque[_Job]] = deque()

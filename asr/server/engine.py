@@ -51,7 +51,7 @@ class Request:
 
     audio: BinaryIO | Waveform
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
-    on_segment: Callable[[Segment], None] = lambda segment: None
+    on_segment: Callable[[Segment], None] = lambda _segment: None
 
 
 class ServedModel:

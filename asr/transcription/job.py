@@ -153,7 +153,7 @@ class _ClosedInput(io.BytesIO):
 
     name = "<stdin>"
 
-    def read(self, size: int | None = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002
         raise ValueError("the standard input is closed")
 
 
@@ -208,7 +208,7 @@ def _start_worker(options: JobOptions) -> None:
 
 def _work(group: list[tuple[int, Recording]]) -> list[Result]:
     transcriber, part = _worker["it"]
-    return list(_transcribe(transcriber, group, part, lambda index, share, seconds: None))
+    return list(_transcribe(transcriber, group, part, lambda _index, _share, _seconds: None))
 
 
 @dataclass(frozen=True)
@@ -292,4 +292,4 @@ def _work_on_cluster(task: _ClusterTask) -> list[Result]:
             check_same_model(transcriber.bundle, task.model_sha256)
             _opened.append((task.options, task.model_sha256, transcriber))
         transcriber = _opened[0][2]
-    return list(_transcribe(transcriber, task.recordings, task.options.part, lambda index, share, seconds: None))
+    return list(_transcribe(transcriber, task.recordings, task.options.part, lambda _index, _share, _seconds: None))

@@ -14,17 +14,17 @@ Writer = Callable[[Transcript, str], str]
 ALL = "all"
 
 
-def to_txt(transcript: Transcript, name: str) -> str:
+def to_txt(transcript: Transcript, _name: str) -> str:
     """Return the words, a segment a line."""
     return "".join(f"{segment.text}\n" for segment in transcript.segments)
 
 
-def to_json(transcript: Transcript, name: str) -> str:
+def to_json(transcript: Transcript, _name: str) -> str:
     """Return whisper's JSON; see `Transcript.to_dict`."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=2) + "\n"
 
 
-def to_srt(transcript: Transcript, name: str) -> str:
+def to_srt(transcript: Transcript, _name: str) -> str:
     """Return SubRip subtitles."""
     return "\n".join(
         f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_joined(cue.lines)}"
@@ -32,7 +32,7 @@ def to_srt(transcript: Transcript, name: str) -> str:
     )
 
 
-def to_vtt(transcript: Transcript, name: str) -> str:
+def to_vtt(transcript: Transcript, _name: str) -> str:
     """Return WebVTT subtitles (W3C)."""
     escaped = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
     cues = [
@@ -42,7 +42,7 @@ def to_vtt(transcript: Transcript, name: str) -> str:
     return "\n".join(["WEBVTT\n", *cues])
 
 
-def to_tsv(transcript: Transcript, name: str) -> str:
+def to_tsv(transcript: Transcript, _name: str) -> str:
     """Return whisper's table of segments: start and end in milliseconds, text."""
     rows = [
         f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{segment.text}" for segment in transcript.segments
@@ -62,7 +62,7 @@ def to_ctm(transcript: Transcript, name: str) -> str:
     )
 
 
-def to_textgrid(transcript: Transcript, name: str) -> str:
+def to_textgrid(transcript: Transcript, _name: str) -> str:
     """Return Praat's TextGrid, in its long form, with a tier of words and one of segments."""
     tiers = {
         "words": [(word.start_seconds, word.end_seconds, word.text) for word in transcript.words],

@@ -18,12 +18,12 @@ from asr.transcription.transcript import Segment, Transcript
 def run(monkeypatch):
     """Run the command with a stand-in for the model, which says each word after half a second."""
 
-    def align_audio(transcriber, source, text):
+    def align_audio(_transcriber, _source, text):
         words = tuple(Word(word, i / 2, i / 2 + 0.25, 0.5) for i, word in enumerate(text.split(), start=1))
         return Transcript((Segment(0.0, 9.0, " ".join(text.split()), words),), 9.0)
 
     monkeypatch.setattr(aligning, "align_audio", align_audio)
-    monkeypatch.setattr(transcribe, "Transcriber", lambda model, **options: None)
+    monkeypatch.setattr(transcribe, "Transcriber", lambda _model, **_options: None)
     app = typer.Typer()
     app.command()(align)
 

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from asr.cli import progress
 from asr.cli.progress import JobProgress
 
 
@@ -18,7 +17,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch):
     """A clock that moves by hand, and no delay."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("asr.cli.progress.time.monotonic", lambda: now[0])
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     return now

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from asr.transcription.transcribe import Transcriber  # noqa: E402
 
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINSHR'"]
 PIECES = ["<unk>", "▁the", "▁a", "s", "ing", "▁", "e", "t", "n", "o", "▁of", "r", "<pad>"]
-SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 CONVOLUTIONS = {
     "conv_dim": [12] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
     "do_stable_layer_norm": True,
@@ -28,7 +29,7 @@ GROUP_NORM = {**CONVOLUTIONS, "feat_extract_norm": "group", "do_stable_layer_nor
 ENCODER = {**SMALL, "num_key_value_heads": 2, "subsampling_conv_channels": 8, "conv_kernel_size": 5}
 
 # Name of the class without ForCTC → settings, extractor and its settings; whether utterances may share a batch.
-FAMILIES = {
+FAMILIES: dict[str, tuple[dict[str, Any], str, dict[str, bool], bool]] = {
     "Wav2Vec2": (CONVOLUTIONS, "Wav2Vec2FeatureExtractor", {"return_attention_mask": True}, True),
     "Wav2Vec2 of a group norm": (GROUP_NORM, "Wav2Vec2FeatureExtractor", {}, False),
     "Wav2Vec2 with adapters": (

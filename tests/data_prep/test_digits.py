@@ -63,7 +63,7 @@ def test_every_recording_is_there_and_as_long_as_its_words(folder, utterances):
         assert 0.2 + 0.15 * words < seconds < 0.8 + 0.8 * words, utterance.id
 
 
-def test_the_example_is_an_utterance_of_the_test(folder, utterances):
+def test_the_example_is_an_utterance_of_the_test(utterances):
     example = load_audio(SCRIPTS / "digits" / "example.wav", 16_000).samples
     [twin] = [u for u in utterances if u.id == "en-us_m6_01"]
     assert twin.split == "test"
@@ -72,7 +72,7 @@ def test_the_example_is_an_utterance_of_the_test(folder, utterances):
     assert np.corrcoef(example, decoded)[0, 1] > 0.9
 
 
-def test_it_is_small(folder):
+def test_it_is_small():
     files = [path for path in (SCRIPTS / "digits").iterdir() if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 4_000_000
 

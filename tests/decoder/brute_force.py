@@ -64,7 +64,7 @@ def num_empty(tokens, labels):
     return sum(labels[b] == " " and (a is None or labels[a] == " ") for a, b in itertools.pairwise([None, *tokens]))
 
 
-def brute_force(log_probs, labels=LABELS, bonus=lambda words: 0.0, empty_score=0.0):
+def brute_force(log_probs, labels=LABELS, bonus=lambda _words: 0.0, empty_score=0.0):
     """Text → best score of a labelling with this text, by the written-out formula."""
     best = {}
     for tokens, log_p in labellings(log_probs).items():

@@ -68,7 +68,7 @@ def test_nemo(vocabulary, tokens, text):
 
 
 def test_models_hotwords_and_streams(lm, monkeypatch):
-    monkeypatch.setattr(NGramModel, "read", lambda path: lm)
+    monkeypatch.setattr(NGramModel, "read", lambda _path: lm)
     labels = [*"_ abcdefghijklmnopqrstuvwxyz"]
     log_probs = log_softmax(spoken(np.random.default_rng(2), [2, 3, 1, 2], len(labels), blank=0))
     names = example("Language models", labels=labels)

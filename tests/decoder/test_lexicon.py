@@ -45,7 +45,7 @@ def expected_texts(log_probs, labels, spellings, bonus, empty_score=0.0):
 def test_only_listed_words_and_all_their_spellings(labels):
     log_probs = random_log_probs(1, num_labels=len(labels))
     decoder = BeamSearchDecoder(labels, options=NO_PRUNING, lexicon=Lexicon(WORDS))
-    assert_same(decoder(log_probs), expected_texts(log_probs, labels, WORDS, lambda words: 0.0))
+    assert_same(decoder(log_probs), expected_texts(log_probs, labels, WORDS, lambda _words: 0.0))
 
 
 def test_the_language_model_chooses_among_homophones(tmp_path):

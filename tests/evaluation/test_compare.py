@@ -24,7 +24,7 @@ REFERENCES = [" ".join(np.random.default_rng(i).choice(["a", "b", "c", "d"], 3 +
 def system(seed, error_rate, kinds=3):
     """A recogniser that replaces, drops and doubles words at random."""
     rng = np.random.default_rng(seed)
-    edits = (lambda word: ["x"], lambda word: [], lambda word: [word, word])
+    edits = (lambda _word: ["x"], lambda _word: [], lambda word: [word, word])
     utterances = []
     for number, reference in enumerate(REFERENCES):
         words = [

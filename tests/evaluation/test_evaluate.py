@@ -13,6 +13,7 @@ pytest.importorskip("pyarrow", reason="stores need the [data] extra")
 
 from asr.audio import load_audio
 from asr.bundle.bundle import Bundle
+from asr.bundle.front_end import LogMelFrontEnd
 from asr.bundle.runtime import OnnxRuntime
 from asr.cli import app
 from asr.errors import DataError, UsageError
@@ -73,18 +74,19 @@ def test_dead_air_gives_the_words_that_transcription_gives(tmp_path):
 
 
 def test_dead_air_becomes_as_faint_as_a_pause():
-    bundle = Bundle.load("an4")
+    front_end = Bundle.load("an4").front_end
+    assert isinstance(front_end, LogMelFrontEnd)
     rng = np.random.default_rng(1)
     samples = np.zeros(32_000, np.float32)
     samples[8000:24_000] = 0.1 * rng.standard_normal(16_000)
-    features = bundle.front_end.log_mel(samples).astype(np.float16)
-    filled = bundle.front_end.fill_dead_air(features)
+    features = front_end.log_mel(samples).astype(np.float16)
+    filled = front_end.fill_dead_air(features)
     sound = slice(52, 149)
     np.testing.assert_array_equal(filled[sound], features[sound])
     # 40 dB below the loudest frames, in nats.
     assert features[20].mean() < filled[20].mean() < features[sound].mean() - 6
-    nothing = bundle.front_end.log_mel(np.zeros(8000, np.float32)).astype(np.float16)
-    np.testing.assert_array_equal(bundle.front_end.fill_dead_air(nothing), nothing)
+    nothing = front_end.log_mel(np.zeros(8000, np.float32)).astype(np.float16)
+    np.testing.assert_array_equal(front_end.fill_dead_air(nothing), nothing)
 
 
 def result(counts, **facts):
@@ -135,7 +137,9 @@ def test_speakers_that_differ_widen_the_interval_by_speaker():
     )
     assert alike.interval_by_speaker() == (0.05, 0.05)
     low, high = unlike.interval()
-    lower, higher = unlike.interval_by_speaker()
+    by_speaker = unlike.interval_by_speaker()
+    assert by_speaker is not None
+    lower, higher = by_speaker
     assert lower < low < 0.05 < high < higher
     assert Evaluation((result(ErrorCounts(hits=1)),) * 3).interval_by_speaker() is None
 

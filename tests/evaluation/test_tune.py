@@ -25,7 +25,7 @@ def wrong(count):
 
 def bowl(alpha, beta):
     """Errors grow with the distance from alpha 0.62, beta 0.4."""
-    return lambda log_probs: wrong(round(40 * np.hypot(alpha - 0.62, (beta - 0.4) / 2)))
+    return lambda _log_probs: wrong(round(40 * np.hypot(alpha - 0.62, (beta - 0.4) / 2)))
 
 
 def test_the_search_ends_near_the_best_and_beats_the_grid():
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_trials():
 
 def test_what_may_be_luck_does_not_move_the_weights_from_their_defaults():
     default = Search().default
-    found = tune(LOG_PROBS, REFERENCES, lambda alpha, beta: lambda log_probs: wrong(3))
+    found = tune(LOG_PROBS, REFERENCES, lambda **_weights: lambda _log_probs: wrong(3))
     assert tuple(found.weights.values()) == default
     for better in range(9, 18):
         # With alpha 0, `better` of the 17 utterances that differ come out right and the others wrong; else vice versa.
@@ -58,8 +58,8 @@ def test_what_may_be_luck_does_not_move_the_weights_from_their_defaults():
         theirs = ["x" if text == "a" else "a" for text in ours]
         rest = ["a"] * (N - 17)
 
-        def recogniser(alpha, beta, ours=ours, theirs=theirs, rest=rest):
-            return lambda log_probs: (theirs if alpha else ours) + rest
+        def recogniser(alpha, ours=ours, theirs=theirs, rest=rest, **_beta):
+            return lambda _log_probs: (theirs if alpha else ours) + rest
 
         differences = np.array([1] * better + [-1] * (17 - better) + [0] * (N - 17))
         is_luck = differences.mean() <= differences.std(ddof=1) / np.sqrt(N)
@@ -71,7 +71,7 @@ def test_what_may_be_luck_does_not_move_the_weights_from_their_defaults():
 
 def test_the_smallest_of_equally_good_beams_is_taken():
     errors = {4: 9, 8: 5, 16: 3, 64: 3}
-    best, trials = tune_beam(LOG_PROBS, REFERENCES, lambda size: lambda log_probs: wrong(errors[size]), (64, 8, 16, 4))
+    best, trials = tune_beam(LOG_PROBS, REFERENCES, lambda size: lambda _log_probs: wrong(errors[size]), (64, 8, 16, 4))
     assert best.beam_size == 16
     assert {trial.beam_size: trial.counts.errors for trial in trials} == errors
 
@@ -106,7 +106,7 @@ def test_all_knobs_are_turned_together():
         # A valley that runs askew: the best beta depends on alpha.
         off = {name: (weights[name] - value) for name, value in best.items()}
         off["beta"] += off["alpha"]
-        return lambda log_probs: wrong(round(20 * np.sqrt(sum((off[k.name] / k.step / 4) ** 2 for k in knobs))))
+        return lambda _log_probs: wrong(round(20 * np.sqrt(sum((off[k.name] / k.step / 4) ** 2 for k in knobs))))
 
     found = tune(LOG_PROBS, REFERENCES, recogniser, search)
     assert len(found.trials) <= search.trials
@@ -171,7 +171,7 @@ def test_a_bundle_is_tuned_in_place_and_only_then(store, tmp_path):
     assert Bundle.load(model).decoding["beam_size"] in (4, 8)
 
 
-def test_what_must_not_be_tuned_is_refused(store, digits, tmp_path):
+def test_what_must_not_be_tuned_is_refused(store, tmp_path):
     assert "ships in the package" in run("--model", "an4", "--data", store, status=2)
     assert "no such language model" in run("--model", "an4", "--data", store, "--lm", "x.arpa", "--dry-run", status=2)
     assert "expected 2 or more" in run("--model", "an4", "--data", store, "--dry-run", "--beam-sizes", "1,8", status=2)

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_whole_columns_are_read_as_lines_are():
 
 
 def test_words_added_are_as_if_listed_from_the_start():
-    entries = [("a", ["AH"], -1.0), ("to", ["T", "UW"]), ("a", ["EY"])]
+    entries: list[Any] = [("a", ["AH"], -1.0), ("to", ["T", "UW"]), ("a", ["EY"])]
     for more in ([("be", ["B", "IY"], -0.5), ("be", ["B"])], [("a", ["B"])], [("to", ["T", "UW"]), ("be", ["B"])]):
         added = PronouncingDictionary(entries).with_entries(more)
         assert list(added.entries()) == list(PronouncingDictionary([*entries, *more]).entries())

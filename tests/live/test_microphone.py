@@ -18,6 +18,8 @@ class PortAudioError(Exception):
 class Stream:
     """Gives three blocks at once, and then what the test does with it."""
 
+    latest: "Stream"
+
     def __init__(self, callback, finished_callback, samplerate, device, **options):
         if device == 4:
             raise PortAudioError("Device unavailable [PaErrorCode -9985]")

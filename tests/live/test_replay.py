@@ -43,7 +43,7 @@ def test_words_are_shown_when_the_events_say():
 def test_a_machine_that_falls_behind_shows_words_later_and_later(monkeypatch):
     """Of pieces of 1 s that take 3 s each, the third is heard 7 s after it was said."""
     clock = iter(range(0, 1000, 3))
-    monkeypatch.setattr(replay.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr("asr.live.replay.time.perf_counter", lambda: next(clock))
 
     class Slow:
         def push(self, piece):
@@ -98,4 +98,4 @@ def front_end(monkeypatch):
     from asr.bundle.front_end import LogMelFrontEnd
 
     monkeypatch.setattr(LogMelFrontEnd, "stored", lambda self, store, index: self(store.samples[index]))
-    monkeypatch.setattr(LogMelFrontEnd, "check_store", lambda self, store, owner: None)
+    monkeypatch.setattr(LogMelFrontEnd, "check_store", lambda _self, _store, _owner: None)

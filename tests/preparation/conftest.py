@@ -38,7 +38,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def __init__(self, served: Served, *arguments: object) -> None:
         self.served = served
-        super().__init__(*arguments, directory=str(served.folder))  # type: ignore[arg-type]
+        super().__init__(*arguments, directory=str(served.folder))
 
     def log_message(self, *_: object) -> None: ...
 

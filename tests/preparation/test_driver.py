@@ -86,7 +86,7 @@ def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tm
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), IndexError(), TypeError("x"), ValueError("x")])
-def test_a_parser_that_trips_is_a_clear_error(toy: Corpus, source: Path, tmp_path: Path, error: Exception) -> None:
+def test_a_parser_that_trips_is_a_clear_error(toy: Corpus, tmp_path: Path, error: Exception) -> None:
     def parse(root: Path) -> Iterator[RawUtterance]:
         yield next(iter(toy.parse(root)))
         raise error

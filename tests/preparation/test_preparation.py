@@ -113,11 +113,11 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(source: Path, tmp_path: P
 
         def start(out: Path) -> int:
             print(out, file=parent.stdin, flush=True)
-            return int(parent.stdout.readline())  # type: ignore[union-attr]
+            return int(parent.stdout.readline())
 
         def end() -> int:
             print("wait", file=parent.stdin, flush=True)
-            return int(parent.stdout.readline())  # type: ignore[union-attr]
+            return int(parent.stdout.readline())
 
         start(tmp_path / "whole")
         assert end() == 0
@@ -144,10 +144,10 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(source: Path, tmp_path: P
         parent.stdin.close()
 
 
-def test_what_is_finished_is_not_read_again(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_finished_is_not_read_again(toy: Corpus, tmp_path: Path, monkeypatch) -> None:
     run, seen = executors.run_tasks, []
 
-    def some(tasks, *rest):  # type: ignore[no-untyped-def]
+    def some(tasks, *rest):
         seen.append(len(tasks))
         run(tasks[: 2 if len(seen) == 1 else None], *rest)
         if len(seen) == 1:
@@ -241,7 +241,7 @@ def test_stores_are_plain_log_mel_and_normalised_ones_are_refused(toy: Corpus, s
 def test_parts_joins_and_speeds(source: Path, toy: Corpus, tmp_path: Path) -> None:
     first, second = source / "wav" / "test-00.wav", source / "wav" / "train-01.wav"
 
-    def parse(root: Path) -> list[RawUtterance]:
+    def parse(_root: Path) -> list[RawUtterance]:
         return [
             RawUtterance("part", first, "a", "one", "train", start_seconds=0.1, end_seconds=0.35),
             RawUtterance("joined", (first, second), "a b", "one", "train", gaps_seconds=(0.25,)),
@@ -264,7 +264,7 @@ def test_parts_joins_and_speeds(source: Path, toy: Corpus, tmp_path: Path) -> No
     assert list(store.sources)[:2] == ["wav/test-00.wav#t=0.1,0.35", "wav/test-00.wav#t=0.1,0.35&speed=0.8"]
 
 
-def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path: Path, say) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path: Path, say) -> None:
     import soundfile
 
     wav = source / "wav"
@@ -306,7 +306,7 @@ def test_what_a_file_is_called_is_not_what_is_wrong_with_it(toy: Corpus, tmp_pat
         prepare(replace(toy, parse=lambda _: rows), tmp_path / "out", QUICK)
 
 
-def test_a_pipe_gets_no_line_of_the_progress_bar(toy: Corpus, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_a_pipe_gets_no_line_of_the_progress_bar(toy: Corpus, tmp_path: Path, capsys) -> None:
     prepare(toy, tmp_path / "out", replace(QUICK, quiet=False))
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [str(tmp_path / "out" / name) for name in ("train", "test")]
@@ -361,10 +361,10 @@ def test_a_half_extracted_corpus_is_refused(toy: Corpus, source: Path, tmp_path:
     assert summary.splits["train"].utterances == 13
 
 
-def test_a_file_that_changes_meanwhile_is_an_error(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_changes_meanwhile_is_an_error(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:
     run = executors.run_tasks
 
-    def meddle(*arguments):  # type: ignore[no-untyped-def]
+    def meddle(*arguments):
         with (source / "wav" / "train-01.wav").open("ab") as file:
             file.write(b"more")
         run(*arguments)
@@ -383,7 +383,7 @@ def test_the_report_finds_what_splits_share(toy: Corpus, source: Path, tmp_path:
     assert between["speakers"] == {"count": 1, "examples": ["one"]}
 
 
-def test_a_full_disk_is_one_clear_error(toy: Corpus, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_disk_is_one_clear_error(toy: Corpus, tmp_path: Path, monkeypatch) -> None:
     import asr.store.layout as shards
 
     def full(*_: object) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from asr.errors import UsageError
 from asr.live import Listener, Listeners, LiveModel, transcript_of
-from asr.server.batching import BATCH_FRAMES, MAX_STRETCH, BatchingRuntime, LiveBatches, _Job
+from asr.server.batching import MAX_STRETCH, BatchingRuntime, LiveBatches, _Job
 from asr.server.options import ServerOptions, parse_models
-from asr.transcription.recognition import run_in_batches
+from asr.transcription.recognition import BATCH_FRAMES, run_in_batches
 
 
 class Network:

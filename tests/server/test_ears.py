@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs the [server] extra")
 
-import asr
 from asr.bundle.bundle import Bundle
+from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.decoder import BeamSearchDecoder, NGramModel, Word
 from asr.errors import AudioError, DecodingError, ModelError, UsageError
 from asr.live import EndOfUtterance, EndpointRule, EndpointRules
@@ -41,7 +41,7 @@ def served(streaming_bundle):
 def reads(monkeypatch):
     """Count how often language models and graphs are read."""
     counts = {"lm": 0, "graph": 0}
-    read, session = NGramModel.read, asr.bundle.streaming_runtime.OnnxStreamingRuntime.__init__
+    read, session = NGramModel.read, OnnxStreamingRuntime.__init__
 
     def counted_read(path):
         counts["lm"] += 1
@@ -52,7 +52,7 @@ def reads(monkeypatch):
         session(self, *arguments)
 
     monkeypatch.setattr(NGramModel, "read", counted_read)
-    monkeypatch.setattr(asr.bundle.streaming_runtime.OnnxStreamingRuntime, "__init__", counted_session)
+    monkeypatch.setattr(OnnxStreamingRuntime, "__init__", counted_session)
     return counts
 
 
@@ -112,7 +112,7 @@ def test_faults_of_the_server_are_not_blamed_on_its_clients(streaming_bundle, er
 
     model: Any = SimpleNamespace(name="tiny", transcribe=fail)
     with pytest.raises(ApiError) as caught:
-        asyncio.run(engine.run(model, Request(audio=None), threading.Event()))  # type: ignore[arg-type]
+        asyncio.run(engine.run(model, Request(audio=None), threading.Event()))
     engine.close()
     assert (caught.value.status, shown in caught.value.message) == (status, True)
     # What went wrong is in the log alone.
@@ -132,7 +132,7 @@ def test_an_ear_whose_client_goes_while_it_opens_is_closed(served, monkeypatch):
     monkeypatch.setattr(served, "decoder", slow)
 
     async def go() -> None:
-        opening = asyncio.create_task(open_ear(Any, served, EarOptions(RATE)))  # type: ignore[arg-type]
+        opening = asyncio.create_task(open_ear(Any, served, EarOptions(RATE)))
         await asyncio.to_thread(begun.wait, 20)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -161,7 +161,7 @@ class Fails:
     def __init__(self) -> None:
         self.heard: list[Request] = []
 
-    async def run(self, model: object, request: Request, gone: object) -> Transcript:
+    async def run(self, _model: object, request: Request, _gone: object) -> Transcript:
         self.heard.append(request)
         if len(self.heard) == 1:
             raise ApiError(500, "the first")
@@ -177,7 +177,7 @@ def test_an_utterance_that_fails_does_not_lose_what_follows_it():
 
     async def hear(parts: list[np.ndarray]) -> tuple[list[Any], list[Request]]:
         engine = Fails()
-        ear = WholeEar(engine, Any, EarOptions(RATE, endpoint=rules), DecodingOptions())  # type: ignore[arg-type]
+        ear = WholeEar(engine, Any, EarOptions(RATE, endpoint=rules), DecodingOptions())
         return [event for part in parts for event in await ear.push(part)], engine.heard
 
     whole, requests = asyncio.run(hear([sound]))
@@ -188,7 +188,7 @@ def test_an_utterance_that_fails_does_not_lose_what_follows_it():
     cut, others = asyncio.run(hear(np.array_split(sound, 37)))
     assert [type(event) for event in cut] == kinds
     for one, other in zip(requests, others, strict=True):
-        np.testing.assert_array_equal(one.audio.samples, other.audio.samples)  # type: ignore[union-attr]
+        np.testing.assert_array_equal(one.audio.samples, other.audio.samples)
 
 
 def test_an_inbox_takes_what_comes_and_lets_clients_wait_who_are_far_ahead(monkeypatch):
@@ -205,7 +205,7 @@ def test_an_inbox_takes_what_comes_and_lets_clients_wait_who_are_far_ahead(monke
             return sent[Socket.count - 1]
 
     async def go() -> None:
-        box = Inbox(Socket())  # type: ignore[arg-type]
+        box = Inbox(Socket())
         await asyncio.sleep(0.01)
         # Three have 12 bytes: the fourth stays in the socket.
         assert (len(box), Socket.count) == (3, 3)

@@ -65,7 +65,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, streaming_bundle: Path) ->
 
 
 @pytest.fixture(scope="module")
-def client(address: str) -> "Iterator[openai.OpenAI]":
+def client(address: str) -> Iterator[Any]:
     with openai.OpenAI(base_url=f"{address}/v1", api_key=KEY, max_retries=0) as made:
         yield made
 

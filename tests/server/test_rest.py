@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def client(address: str) -> "Iterator[openai.OpenAI]":
+def client(address: str) -> Iterator[Any]:
     with openai.OpenAI(base_url=f"{address}/v1", api_key=KEY, max_retries=0) as made:
         yield made
 
@@ -53,7 +54,9 @@ def transcript() -> asr.Transcript:
     return asr.load("an4", threads=1).transcribe(RECORDING)
 
 
-def send(address: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> tuple[int, dict, bytes]:
+def send(
+    address: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
     given = {"Authorization": f"Bearer {KEY}"} if headers is None else headers
     connection.request("POST" if body else "GET", path, body or None, given)
@@ -184,7 +187,7 @@ def test_health_and_figures(address):
     assert b"asr_requests_total" in send(address, "/metrics")[2]
 
 
-def test_requests_at_a_time_say_what_they_say_alone(client, transcript):
+def test_requests_at_a_time_say_what_they_say_alone(client):
     samples, rate = soundfile.read(RECORDING, dtype="float32")
     parts = [samples[: len(samples) // share] for share in (1, 2, 3, 4)]
     files = []

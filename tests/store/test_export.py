@@ -89,7 +89,7 @@ def test_lhotse_reads_the_cuts(toy: Corpus, source: Path, tmp_path: Path) -> Non
         assert cut.load_audio().shape[1] == round(store.durations_seconds[2 * number] * 8_000)
 
 
-def test_lhotse_recipes(tmp_path: Path, say) -> None:  # type: ignore[no-untyped-def]
+def test_lhotse_recipes(tmp_path: Path, say) -> None:
     pytest.importorskip("lhotse", reason="lhotse is not installed")
     # The recipe wants exactly sixty.
     for number in range(60):
@@ -107,7 +107,7 @@ def test_lhotse_recipes(tmp_path: Path, say) -> None:  # type: ignore[no-untyped
 def fake_recipe(monkeypatch: pytest.MonkeyPatch, result: object) -> None:
     import lhotse.recipes
 
-    monkeypatch.setattr(lhotse.recipes, "prepare_toy", lambda corpus_dir: result, raising=False)
+    monkeypatch.setattr(lhotse.recipes, "prepare_toy", lambda _corpus_dir: result, raising=False)
 
 
 def test_lhotse_channels_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,4 +9,4 @@ import pytest
 def no_charts(monkeypatch):
     """A page of curves takes a second to draw."""
     if importlib.util.find_spec("torch"):
-        monkeypatch.setattr("asr.training.report.draw", lambda rows: "<svg></svg>")
+        monkeypatch.setattr("asr.training.report.draw", lambda _rows: "<svg></svg>")

@@ -195,7 +195,7 @@ def test_the_front_end_is_compiled_where_it_is_asked_for(tmp_path, monkeypatch):
     def compile_module(self, **options):
         compiled.append((self, options))
 
-        def fail(*arguments):
+        def fail(*_arguments):
             raise InductorError(RuntimeError("no compiler"), None)
 
         self._compiled_call_impl = fail

@@ -86,7 +86,7 @@ def test_killed_after_the_last_step_of_an_epoch_it_goes_on_the_same(tmp_path, mo
     undisturbed = make_trainer(tmp_path / "undisturbed", config)
     undisturbed.run()
     with monkeypatch.context() as patch:
-        patch.setattr(Validator, "__call__", lambda self: die())
+        patch.setattr(Validator, "__call__", lambda _self: die())
         with pytest.raises(KilledError):
             make_trainer(tmp_path / "killed", config).run()
     resumed = make_trainer(tmp_path / "killed", config)
@@ -229,7 +229,7 @@ def test_ctrl_c_and_sigterm_end_the_step_write_a_checkpoint_and_leave(tmp_path, 
             with pytest.raises(leaves) as caught:
                 make_trainer(directory).run()
             assert signal.getsignal(number) is handler
-        if leaves is SystemExit:
+        if isinstance(caught.value, SystemExit):
             assert caught.value.code == 143
         assert "stopped at epoch 1, after 3 steps of it; run the same command again" in capfd.readouterr().err
         resumed = make_trainer(directory)

@@ -1,6 +1,7 @@
 """Mean and deviation of the training set, and what a model does with them from the first step to the bundle."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,16 +56,18 @@ def make_trainer(directory, config, mean=0.3):
 
 def test_training_leaves_them_alone_and_goes_on_with_them(tmp_path):
     trainer = make_trainer(tmp_path, replace(PLAIN, average_best=2, ema_decay=0.9))
-    assert trainer.train.average is None
+    train: Any = trainer.train
+    assert [train.average] == [None]
     model = trainer.run()
     expected = torch.linspace(0.001, 2, 12).clamp(min=0.01)
     assert model.normalisation.mean.tolist() == [np.float32(0.3)] * 12
     assert model.normalisation.std.tolist() == expected.tolist()
-    assert trainer.train.average.tolist() == model.normalisation.mean.tolist()
+    assert train.average.tolist() == model.normalisation.mean.tolist()
     # A run goes on with those that it began with, whatever is measured now.
     resumed = make_trainer(tmp_path, replace(PLAIN, average_best=2, ema_decay=0.9, epochs=2), mean=9.0)
     assert resumed.run(accept_changes=True).normalisation.mean.tolist() == [np.float32(0.3)] * 12
-    assert resumed.train.average.tolist() == [np.float32(0.3)] * 12
+    average: Any = resumed.train.average
+    assert average.tolist() == [np.float32(0.3)] * 12
 
 
 def test_masked_features_are_zero_for_the_network(tmp_path):

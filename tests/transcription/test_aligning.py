@@ -22,7 +22,7 @@ class ClickReader:
         tokenizer=SimpleNamespace(tokens=LABELS, kind="characters"), frame_seconds=HOP / RATE, language=""
     )
 
-    def utterances(self, source, source_rate):
+    def utterances(self, source, source_rate):  # noqa: ARG002
         stitcher = Stitcher(Labels(LABELS), HOP, RATE)
         pieces = cut_audio([source], RATE, HOP)
         found = [u for piece, samples in pieces for u in stitcher.push(piece, self.log_probs(samples))]

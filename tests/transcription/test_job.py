@@ -35,8 +35,8 @@ def asr(*arguments, status=0, stdin=None):
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin or b"")))
-        arguments = ["transcribe", "--model", "an4", "--threads", "1", *map(str, arguments)]
-        assert (app(arguments, standalone_mode=False) or 0) == status, errors.getvalue()
+        command = ["transcribe", "--model", "an4", "--threads", "1", *map(str, arguments)]
+        assert (app(command, standalone_mode=False) or 0) == status, errors.getvalue()
     return out.getvalue(), errors.getvalue()
 
 
@@ -250,7 +250,7 @@ def test_an_output_that_cannot_be_written_is_named_and_the_rest_goes_on(recordin
 def test_a_full_disk_ends_the_job_and_names_the_file(recordings, tmp_path, monkeypatch):
     written = []
 
-    def write(path, text):
+    def write(path, _text):
         if written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written.append(path)

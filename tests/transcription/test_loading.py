@@ -113,7 +113,7 @@ def test_one_recording_is_not_several(transcriber, example):
 def test_keywords_are_the_options():
     assert list(DecodingKeywords.__annotations__) == [field.name for field in dataclasses.fields(DecodingOptions)]
     with pytest.raises(UsageError, match=r"unknown option 'beamsize' \(did you mean 'beam_size'\?\)"):
-        asr.load("an4", beamsize=3)
+        asr.load("an4", beamsize=3)  # type: ignore[call-arg]
 
 
 def test_options_switch_beam_search_on(example):

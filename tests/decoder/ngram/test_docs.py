@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "language-models.md"
 def test_the_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     estimating, kernel, aligning = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict = {"__name__": "examples"}
+    names: dict[str, Any] = {"__name__": "examples"}
     exec(estimating, names)
     model = names["model"]
     exec(kernel, names)

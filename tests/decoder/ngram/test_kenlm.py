@@ -99,9 +99,9 @@ def test_a_state_holds_all_that_matters(pair):
                 model.advance(ours, model.word_id(word))[1],
                 probing.advance(theirs, probing.word_id(word))[1],
             )
-        for word in (1, 2, 5, 30):
-            expected = model.advance(ours, word)[0]
-            assert probing.advance(theirs, word)[0] == pytest.approx(expected, abs=1e-6)
+        for number in (1, 2, 5, 30):
+            expected = model.advance(ours, number)[0]
+            assert probing.advance(theirs, number)[0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_threads_share_a_model(pair):

@@ -76,7 +76,7 @@ def test_everything_may_go_but_the_words(model, tmp_path):
     assert prune(estimate(random_sentences(250, seed=1), order=1), 1.0).order == 1
 
 
-def test_states_of_a_pruned_model_follow_the_definition(model, tmp_path):
+def test_states_of_a_pruned_model_follow_the_definition(model):
     # Here a bigram may be gone while a trigram that ends with it stays, so a context's suffix is no context.
     pruned = prune(model, 1e-3)
     table = ngrams_of(pruned)
