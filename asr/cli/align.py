@@ -14,7 +14,7 @@ def align(
     audio: Annotated[Path, typer.Argument(help="An audio file: wav, flac, ogg, mp3, sph, …")],
     text: Annotated[
         Path,
-        typer.Argument(help="A text file with all that is said, normalised, or packed; - for stdin."),
+        typer.Argument(help="A file with the complete, normalised transcript, also compressed; - for stdin."),
     ],
     model: options.Model = "",
     device: options.Device = "cpu",

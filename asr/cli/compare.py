@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 def compare(
     a: Annotated[Path, typer.Argument(help="The baseline: a folder of asr evaluate --out, a .jsonl, or a .trn file.")],
-    b: Annotated[Path, typer.Argument(help="What is compared with it, on the same test set.")],
+    b: Annotated[Path, typer.Argument(help="The system to compare with it, on the same test set.")],
     references: Annotated[
-        Path | None, typer.Option(help="The references of .trn files, if not ref.trn beside.")
+        Path | None, typer.Option(help="References for .trn files; by default ref.trn beside them.")
     ] = None,
-    show: Annotated[int, typer.Option(min=0, help="Utterances shown that only one of them has right.")] = 10,
+    show: Annotated[int, typer.Option(min=0, help="How many utterances to show that only one system gets right.")] = 10,
     json_lines: Annotated[bool, typer.Option("--json", help="Print all figures and utterances as JSON.")] = False,
 ) -> None:
     """Tell whether B is better than A: difference of WER with its interval, significance, who is right where.

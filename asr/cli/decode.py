@@ -23,9 +23,11 @@ def decode(
     blank: Annotated[int | None, typer.Option(help="The blank's index: 0, or the padding of a vocab.json.")] = None,
     lm: Annotated[Path | None, typer.Option(help="An n-gram model: ARPA, our binary or KenLM's.")] = None,
     lm_level: options.LmLevel = None,
-    lexicon: Annotated[Path | None, typer.Option(help="The only words: WORD, or WORD SPELLING, a line.")] = None,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="File of the only words allowed: WORD, or WORD SPELLING.")
+    ] = None,
     hotword: options.Hotword = None,
-    beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 and nothing else: greedy.")] = 100,
+    beam_size: Annotated[int, typer.Option(min=1, help="Hypotheses kept; 1 without other options: greedy.")] = 100,
     nbest: Annotated[int, typer.Option(min=1, help="Hypotheses printed for each file.")] = 1,
     alpha: Annotated[float | None, typer.Option(help="Weight of the n-gram model; 0.5 if not given.")] = None,
     beta: Annotated[float | None, typer.Option(help="Bonus for each word, in nats; 1.5 if not given.")] = None,
@@ -34,7 +36,7 @@ def decode(
     ] = None,
     frame_seconds: Annotated[float, typer.Option(help="Seconds from one frame to the next.")] = 1.0,
     normalise: Annotated[bool, typer.Option(help="The files hold raw logits: apply log-softmax first.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="Files decoded at a time.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Files decoded at once.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, with words, times, scores.")] = False,
 ) -> None:
     """Decode the log-probabilities of any CTC model.

@@ -26,8 +26,8 @@ def evaluate(
     output_dir: Annotated[
         Path | None, typer.Option(*options.OUT, help="Write hypotheses, trn files, results and a report here.")
     ] = None,
-    audio: Annotated[Path | None, typer.Option(help="A folder of recordings, to be played in the report.")] = None,
-    details: Annotated[int, typer.Option(min=0, help="Utterances that open in the report, the worst ones.")] = 100,
+    audio: Annotated[Path | None, typer.Option(help="A folder of recordings to play in the report.")] = None,
+    details: Annotated[int, typer.Option(min=0, help="Number of worst utterances shown in detail.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
     *,
     running: options.Running,
@@ -41,7 +41,7 @@ def evaluate(
     With --output-dir also hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json, and
     report.html: one file with the errors aligned, searchable, and with spectrogram and sound of the worst utterances.
 
-    With --streaming each utterance is heard as a stream, as asr listen does, and it is told how late words come.
+    With --streaming each utterance is recognised as a stream, as asr listen does, and the latency is reported.
     """
     model = options.require_model(model)
     running.check()

@@ -8,7 +8,8 @@ import typer
 
 def info(
     model: Annotated[
-        str, typer.Argument(help="A bundle's directory, or the name of a model that ships; nothing: those that ship.")
+        str,
+        typer.Argument(help="A bundle's directory or a shipped model; by default lists those that ship."),
     ] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, or a list of the models that ship.")

@@ -29,7 +29,7 @@ def build(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     profile: Annotated[str, typer.Option(help=PROFILE_HELP)] = "verbatim",
-    words: Annotated[Path | None, typer.Option(help="Leave out words that are not in this list, one a line.")] = None,
+    words: Annotated[Path | None, typer.Option(help="Keep only the words in this file, one a line.")] = None,
     keep_stress: Annotated[bool, typer.Option("--keep-stress", help="Keep CMUdict's stress: AH0, not AH.")] = False,
 ) -> None:
     """Join lexicons to one, the first source's pronunciations first, in the letter case of the transcripts."""
@@ -72,8 +72,8 @@ def only_words(lexicon: "PronouncingDictionary", words: Path) -> "PronouncingDic
 def check(
     lexicon: Annotated[Path, typer.Argument(help=LEXICON_HELP)],
     text: Annotated[list[Path] | None, typer.Option(help=TEXT_HELP + " Repeatable.")] = None,
-    lm: Annotated[Path | None, typer.Option(help="An n-gram model of words, which the lexicon should hold.")] = None,
-    model: Annotated[str, typer.Option(help="A model of phones, which the lexicon's must be among.")] = "",
+    lm: Annotated[Path | None, typer.Option(help="An n-gram model whose words the lexicon should cover.")] = None,
+    model: Annotated[str, typer.Option(help="A phone model that must have all of the lexicon's phones.")] = "",
 ) -> None:
     """Print what a lexicon holds, what looks wrong in it, and what it lacks."""
     from asr.lexicon import read_lexicon
@@ -122,7 +122,7 @@ def extend(
     texts: Annotated[list[Path], typer.Argument(metavar="TEXT", help=TEXT_HELP)],
     g2p: Annotated[Path, typer.Option(help=G2P_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
-    at_least: Annotated[int, typer.Option(min=1, help="Leave out words that occur less often.")] = 1,
+    at_least: Annotated[int, typer.Option(min=1, help="Drop words that occur less often.")] = 1,
     nbest: Annotated[int, typer.Option(min=1, help="The most pronunciations of each word.")] = 1,
 ) -> None:
     """Add the words of a text (or a list of words) that a lexicon lacks, as a pronunciation model guesses them."""
@@ -152,7 +152,7 @@ def prefer(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE", help="Prepared stores: data/an4/train.")],
     model: Annotated[str, typer.Option(help="A model of phones: a bundle's directory, or a name.")],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
-    lexicon: Annotated[Path | None, typer.Option(help="Its alternatives; by default the model's own.")] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="Lexicon of alternatives; by default the model's own.")] = None,
     device: Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (torch).')] = "cpu",
 ) -> None:
     """Weigh each word's pronunciations by how often a model hears them in transcribed speech (forced alignment).
@@ -186,7 +186,7 @@ def prefer(
 
 @lexicon_app.command()
 def pronounce(
-    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words; - for those of the standard input.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words; - reads them from the standard input.")],
     lexicon: Annotated[Path | None, typer.Option(help=LEXICON_HELP)] = None,
     g2p: Annotated[Path | None, typer.Option(help=G2P_HELP)] = None,
     nbest: Annotated[int, typer.Option(min=1, help="The most guesses of each word.")] = 1,

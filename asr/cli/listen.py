@@ -33,12 +33,12 @@ def listen(
     model: options.Model = "",
     device: Annotated[str, typer.Option(help="Number of the microphone, or part of its name.")] = "",
     devices: Annotated[bool, typer.Option("--devices", help="List the microphones, and exit.")] = False,
-    rate: Annotated[int | None, typer.Option(help="Of raw samples on the standard input, in Hz.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sample rate of raw samples on the standard input, in Hz.")] = None,
     format: Annotated[
         Literal["s16le", "s32le", "f32le"] | None,
-        typer.Option(help="Of raw samples on the standard input.", show_default="s16le"),
+        typer.Option(help="Format of raw samples on the standard input.", show_default="s16le"),
     ] = None,
-    channels: Annotated[int, typer.Option(min=1, help="Of raw samples on the standard input.")] = 1,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of raw samples on the standard input.")] = 1,
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write sound (wav) and transcript (json, srt) of each utterance.")
     ] = None,

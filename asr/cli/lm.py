@@ -34,7 +34,7 @@ def estimate(
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     order: Annotated[int, typer.Option(min=1, help="Length of the longest n-grams.")] = 3,
     cutoffs: Annotated[
-        str, typer.Option(help="Leave out n-grams that occur at most so often, by order, as in 0,0,1; KenLM's --prune.")
+        str, typer.Option(help="Drop n-grams that occur at most this often, by order: 0,0,1, as KenLM's --prune.")
     ] = "0",
     characters: Annotated[
         bool, typer.Option("--characters", help="Model characters, with | between words, instead of words.")
@@ -70,10 +70,10 @@ def prune(
     lm: Annotated[Path, typer.Argument(help=LM_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     threshold: Annotated[
-        float, typer.Option(min=0.0, help="Leave out n-grams that cost at most this relative rise of perplexity.")
+        float, typer.Option(min=0.0, help="Drop n-grams whose loss raises perplexity by at most this share.")
     ] = 1e-8,
     vocabulary: Annotated[
-        Path | None, typer.Option(help="Leave out, before that, every n-gram with another word than these, one a line.")
+        Path | None, typer.Option(help="First drop every n-gram with a word that is not in this file, one a line.")
     ] = None,
 ) -> None:
     """Make a model smaller by entropy pruning (Stolcke 1998), and by a vocabulary."""
@@ -92,9 +92,9 @@ def interpolate(
     lms: Annotated[list[Path], typer.Argument(metavar="LM...", help=LM_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     heldout: Annotated[
-        list[Path] | None, typer.Option(help="Text that the weights are found by; several times for several files.")
+        list[Path] | None, typer.Option(help="Held-out text to find the weights on; repeatable.")
     ] = None,
-    weights: Annotated[str, typer.Option(help="Weights instead, one a model, as in 0.7,0.3.")] = "",
+    weights: Annotated[str, typer.Option(help="Fixed weights instead, one a model: 0.7,0.3.")] = "",
 ) -> None:
     """Mix models into one: every n-gram of any of them, at the mixture's probability.
 

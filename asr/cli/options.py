@@ -41,7 +41,7 @@ Oov = Annotated[
 ]
 LmLevel = Annotated[
     Literal["word", "token"] | None,
-    typer.Option(help="What the n-grams are of; by default tokens, if they list nothing else.", show_default=False),
+    typer.Option(help="The units of the n-gram model; by default tokens if it lists nothing else.", show_default=False),
 ]
 Hotword = Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")]
 Unlisted = Annotated[
@@ -50,14 +50,14 @@ Unlisted = Annotated[
 ]
 Lexicon = Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")]
 
-Streaming = Annotated[bool, typer.Option("--streaming", help="Hear recordings as asr listen does, and tell how late.")]
+Streaming = Annotated[bool, typer.Option("--streaming", help="Recognise as asr listen does, and report the latency.")]
 Chunk = Annotated[
     float | None,
     typer.Option(
-        help="Seconds that go through the network at once.", show_default="0.16; of bidirectional models 0.32"
+        help="Seconds of audio that go through the network at once.", show_default="0.16; of bidirectional models 0.32"
     ),
 ]
-Context = Annotated[float, typer.Option(help="Seconds after a chunk that a bidirectional model sees too.")]
+Context = Annotated[float, typer.Option(help="Seconds of audio after a chunk that a bidirectional model also sees.")]
 Pause = Annotated[float, typer.Option(min=0, help="An utterance ends after so many seconds without words.")]
 Longest = Annotated[float, typer.Option(min=0, help="An utterance ends after so many seconds without a pause.")]
 CONTEXT_SECONDS, PAUSE_SECONDS, LONGEST_SECONDS = 0.6, 1.2, 20.0

@@ -25,7 +25,7 @@ def list_recipes() -> None:
 @recipe_app.command()
 def copy(
     name: Annotated[str, typer.Argument(help="A recipe: digits.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if it is not there.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The target folder; created if missing.")],
 ) -> None:
     """Copy a recipe into a folder, to be changed and run: asr recipe copy digits . && asr train ./digits.py."""
     from asr.scripts import copy_script

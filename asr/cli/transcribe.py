@@ -31,26 +31,26 @@ def transcribe(
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option(*options.OUT, help="Folder of the files <name>.<format>; made if it is not there."),
+        typer.Option(*options.OUT, help="Folder for the files <name>.<format>; created if missing."),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Search folders with all below them.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out recordings whose output files are all there.")
+        bool, typer.Option("--skip-existing", help="Skip recordings whose output files all exist.")
     ] = False,
     *,
     running: options.Running,
     jobs: options.Jobs = 1,
     cluster: options.Cluster = "",
     decoding: options.Decoding,
-    nbest: Annotated[int, typer.Option(min=1, help="Readings of each segment; in JSON, as alternatives.")] = 1,
+    nbest: Annotated[int, typer.Option(min=1, help="Alternative transcripts of each segment, in JSON.")] = 1,
     channel: Annotated[
-        str, typer.Option(help="Of stereo and the like the channel to hear, from 1; or each, on its own. All, mixed.")
+        str, typer.Option(help="The channel to transcribe, from 1; or each, separately. By default all are mixed.")
     ] = "",
     audio_track: Annotated[
-        int | None, typer.Option(min=1, help="Of films with several audio tracks the one to hear, from 1.")
+        int | None, typer.Option(min=1, help="The audio track to transcribe, from 1, in a film with several.")
     ] = None,
-    start: Annotated[float, typer.Option(min=0, help="Hear recordings from here on, in seconds.")] = 0.0,
-    end: Annotated[float | None, typer.Option(min=0, help="Hear recordings up to here, in seconds.")] = None,
+    start: Annotated[float, typer.Option(min=0, help="Start at this point of each recording, in seconds.")] = 0.0,
+    end: Annotated[float | None, typer.Option(min=0, help="Stop at this point of each recording, in seconds.")] = None,
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Print a line for each word: start, end, confidence, word.")
     ] = False,

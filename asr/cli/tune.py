@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 def tune(
     data: Annotated[Path, typer.Option(help="A store held out from training: data/an4/dev. Never a test set.")],
     model: options.Model = "",
-    lm: Annotated[str, typer.Option(help="The n-gram model to weigh: a file, or the model's own.")] = "own",
+    lm: Annotated[str, typer.Option(help="The n-gram model to tune: a file, or the model's own.")] = "own",
     output_dir: Annotated[
         Path | None, typer.Option(*options.OUT, help="Write a copy of the bundle here, not into the bundle.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the weights, and write no bundle.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the weights; write nothing.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="The surface as PNG; tuning.png in the bundle if not given.")
+        Path | None, typer.Option(help="Where to plot the results as PNG; by default tuning.png in the bundle.")
     ] = None,
-    beam_size: Annotated[int, typer.Option(help="Beam of the search for the weights.")] = 64,
-    beam_sizes: Annotated[str, typer.Option(help="Beams to try with the chosen weights.")] = "8,16,32,64,128,256",
+    beam_size: Annotated[int, typer.Option(help="Beam size while searching for weights.")] = 64,
+    beam_sizes: Annotated[str, typer.Option(help="Beam sizes to try with the chosen weights.")] = "8,16,32,64,128,256",
     rounds: Annotated[int, typer.Option(min=0, help="Rounds of 8 points around the best, after the sweeps.")] = 3,
     utterances: Annotated[
-        int, typer.Option(min=0, help="The most utterances to choose by, drawn by --seed; 0 for all.")
+        int, typer.Option(min=0, help="Tune on at most this many utterances, drawn at random; 0: all.")
     ] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Of these points, and of the utterances.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random points and utterances.")] = 0,
     device: options.Device = "cpu",
     threads: options.Threads = 0,
 ) -> None:

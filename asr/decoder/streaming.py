@@ -83,7 +83,8 @@ class BeamStream:
         Raises
         ------
         DecodingError
-            If they are none, or do not fit the labels; if the stream is finished; or if no hypothesis is left.
+            If the array does not hold log-probabilities or does not fit the labels; if the stream is finished; or if no
+            hypothesis is left.
         """
         if self._finished:
             raise DecodingError("the stream is finished; expected a new one for each utterance")

@@ -72,7 +72,7 @@ class Listeners:
         Raises
         ------
         AudioError
-            If samples are none; no stream is changed then.
+            If an array is not audio samples; no stream is changed.
         UsageError
             If a stream is not open.
         DecodingError, ModelError
@@ -93,7 +93,7 @@ class Listeners:
     def push_each(self, samples: Mapping[int, NDArray[Any]]) -> "dict[int, list[Event] | Exception]":
         """Do as `push`, but return what is raised because of one stream in the place of its events.
 
-        A stream whose samples are none stays as it was; one that cannot go on is closed.
+        A stream whose array is not audio samples stays as it was; one that cannot go on is closed.
         """
         results: dict[int, list[Event] | Exception] = {}
         with self._lock:

@@ -123,7 +123,7 @@ class CheckpointFolder:
         Raises
         ------
         UsageError
-            Then.
+            If none can.
         """
         try:
             probe_folder(self.directory)

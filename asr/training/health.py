@@ -60,7 +60,7 @@ class Health:
         Raises
         ------
         ModelError
-            Then.
+            If `in_a_row` has reached the configured limit.
         """
         if in_a_row >= self.config.max_skipped:
             raise self._diverged(
@@ -74,7 +74,7 @@ class Health:
         Raises
         ------
         ModelError
-            Then.
+            If the loss is that large.
         """
         limit = DIVERGED * max(first_loss, self.alike)
         if loss > limit:

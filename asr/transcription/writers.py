@@ -125,11 +125,11 @@ def parse_formats(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def _tile(intervals: Iterable[tuple[float, float, str]], end: float) -> list[tuple[float, float, str]]:
-    """Return intervals that follow one another from 0 to `end`; Praat wants what is between to be there, too."""
+    """Return intervals that follow one another from 0 to `end`; Praat expects the gaps to be filled."""
     tiled: list[tuple[float, float, str]] = []
     now = 0.0
     for first, last, text in intervals:
-        # In Praat's eyes intervals of no length are none.
+        # Praat rejects intervals of zero length.
         begin = max(now, round(first, 6))
         if begin > now:
             tiled.append((now, begin, ""))

@@ -83,8 +83,11 @@ def read_binary(path: Path) -> Parts:
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     words, *arrays = (np.frombuffer(pages, dtype, items, offset) for dtype, offset, items in sections)
     # Compiled queries follow these offsets without looking: a wrong one would lead out of the arrays.
-    begins = arrays[4]
+    links, begins = arrays[2], arrays[4]
     if begins[0] != 1 or begins[-1] != len(arrays[0]) or (begins[1:] < begins[:-1]).any():
+        raise DecodingError(f"{path} is damaged: {AGAIN}")
+    # A link leads to a shorter context, which stands before: queries that follow links come to an end.
+    if links.min() < 0 or links.max() >= len(arrays[3]) or (links[1:] > np.arange(len(links) - 1)).any():
         raise DecodingError(f"{path} is damaged: {AGAIN}")
     packed_words = words.tobytes()
     listed = b"\n" + packed_words + b"\n"
