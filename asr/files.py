@@ -107,6 +107,14 @@ def _replace(temporary: Path, final: Path) -> None:
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where file systems do not allow it."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     r"""Write `text` as UTF-8 with ``\\n`` line ends, whole or not at all, packed as the suffix says (see `packing`)."""
     with atomic_path(path) as temporary, temporary.open("wb") as file, packing(file, str(path)) as packed:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PARTS = [
     "version", "errors", "files", "settings", "cores", "interrupts", "cluster", "console", "scripts", "page", "spoken",
     "text", "wer", "audio", "features", "fbank", "decoder", "lexicon", "tokenizer", "store", "preparation",
-    "model_config", "model", "models", "bundle", "transcription", "asr", "live", "training", "evaluation", "convert",
+    "model_config", "model", "models", "bundle", "convert", "transcription", "asr", "live", "training", "evaluation",
     "recipe", "server", "cli", "__main__",
 ]  # fmt: skip
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.bundle.bundle import FILES, SHIPPED
+from asr.bundle.bundle import FILES
+from asr.bundle.shipped import SHIPPED
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "data_prep" / "digits" / "example.wav"

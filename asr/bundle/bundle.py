@@ -28,8 +28,18 @@ from numpy.typing import NDArray
 
 from asr.bundle.front_end import FRONT_ENDS, FrontEnd, FrontEndConfig, LogMelFrontEnd, foreign_front_end
 from asr.bundle.graph_config import GraphConfig
+from asr.bundle.sections import (
+    check_decoding,
+    check_files,
+    check_results,
+    from_format_1,
+    front_end_config,
+    read_filterbank,
+    read_label_priors,
+)
+from asr.bundle.shipped import find_bundle
 from asr.bundle.weights import to_torch
-from asr.errors import AsrError, ModelError, UsageError, did_you_mean, first_line
+from asr.errors import AsrError, ModelError, UsageError
 from asr.features import LogMel, LogMelConfig
 from asr.model_config import MIN_STD, ModelConfig, Normalisation
 from asr.settings import from_dict, to_dict
@@ -54,13 +64,6 @@ OPTIONAL_FILES = (
 )  # fmt: skip
 # The key in config.json and in the graphs' metadata that says of which weights a graph was made.
 WEIGHTS_SHA256 = "weights_sha256"
-DECODING_KEYS = (
-    "alpha", "beta", "beam_size", "oov_score", "empty_score", "prior_weight", "blank_scale", "sentence_end",
-)  # fmt: skip
-RESULT_KEYS = ("split", "decoder", "wer", "low", "high", "cer", "utterances", "words")
-
-# Bundles that ship in the package.
-SHIPPED = Path(__file__).parent.parent / "models"
 
 
 @dataclass(frozen=True)
@@ -187,19 +190,7 @@ class Bundle:
         path = self.directory / LABEL_PRIORS
         if not path.is_file():
             return None
-        try:
-            priors = np.load(path, allow_pickle=False).astype(np.float32)
-        # NumPy evaluates the header of a damaged file, and raises whatever that does.
-        except Exception as error:
-            raise ModelError(
-                f"{path}: cannot be read ({first_line(error)}); export or install the bundle again"
-            ) from None
-        if priors.shape != (len(self.tokenizer),) or not (priors <= 0).all():
-            raise ModelError(
-                f"{path}: has the shape {priors.shape}; expected natural logarithms of {len(self.tokenizer)} shares, "
-                "none above 0: export or install the bundle again"
-            )
-        return np.asarray(priors)
+        return read_label_priors(path, len(self.tokenizer))
 
     def check_weights(self) -> None:
         """Refuse weights that are not those the graphs were made of.
@@ -310,7 +301,7 @@ class Bundle:
             If a file is missing or damaged.
         """
         directory = find_bundle(model)
-        _check_files(directory, ("config.json",))
+        check_files(directory, ("config.json",), FILES)
         try:
             config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
             version = config["format_version"]
@@ -319,19 +310,19 @@ class Bundle:
                     f"{directory}: the bundle's format version is {version}; this program reads 1 and "
                     f"{FORMAT_VERSION}: upgrade ctc-asr, or export the model again"
                 )
-            statistics = _from_format_1(config) if version == 1 else {}
+            statistics = from_format_1(config) if version == 1 else {}
             if version == 1:
                 config |= {"front_end": {"kind": "log-mel", **config["features"]}, "network": config["model"]}
-            features = _front_end_config(config["front_end"])
+            features = front_end_config(config["front_end"])
             network = config["network"]
             unneeded = [*["filterbank.npy"] * (not isinstance(features, LogMelConfig)), *[WEIGHTS] * (network is None)]
-            _check_files(directory, tuple(name for name in FILES if name not in unneeded))
+            check_files(directory, tuple(name for name in FILES if name not in unneeded), FILES)
             bundle = cls(
                 directory=directory,
                 name=config["name"],
                 description=config["description"],
                 features=features,
-                filterbank=_read_filterbank(directory) if isinstance(features, LogMelConfig) else None,
+                filterbank=read_filterbank(directory) if isinstance(features, LogMelConfig) else None,
                 model=None if network is None else from_dict(ModelConfig, network, "network"),
                 tokenizer=read_tokenizer(directory, config.get("tokenizer", "characters")),
                 dataset=config["dataset"],
@@ -346,8 +337,8 @@ class Bundle:
                 statistics=statistics,
                 graph=from_dict(GraphConfig, config.get("graph", {}), "graph"),
             )
-            _check_files(directory, bundle.graph.data_files)
-            _check_sections(bundle)
+            check_files(directory, bundle.graph.data_files, FILES)
+            bundle._check()
             return bundle
         except ModelError:
             raise
@@ -356,105 +347,13 @@ class Bundle:
         except (ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, AsrError) as error:
             raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
 
-
-def _check_files(directory: Path, names: tuple[str, ...]) -> None:
-    missing = [name for name in names if not (directory / name).is_file()]
-    if missing:
-        raise ModelError(
-            f"{directory}: is not a whole model bundle: {', '.join(missing)} missing; expected {', '.join(FILES)}, "
-            "as a recipe writes them"
-        )
-
-
-def _front_end_config(section: dict[str, Any]) -> FrontEndConfig:
-    kind = section["kind"]
-    if kind not in FRONT_ENDS:
-        raise ModelError(
-            f"config.json has the front end {kind!r}; this program knows {', '.join(FRONT_ENDS)}: upgrade ctc-asr"
-        )
-    values = {name: value for name, value in section.items() if name != "kind"}
-    return from_dict(FRONT_ENDS[kind], values, "front_end")
-
-
-def _from_format_1(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Give the model's section what that of the features has of normalisation; return the statistics, if any."""
-    features, model = config["features"], config["model"]
-    model["normalisation"] = features.pop("normalisation", "utterance")
-    names = {"mean": "normalisation.mean", "std": "normalisation.std"}
-    statistics = {name: np.array(features.pop(key, ()), dtype=np.float32) for key, name in names.items()}
-    if model["normalisation"] != "global":
-        return {}
-    for name, values in statistics.items():
-        if values.shape != (features["n_mels"],):
-            raise ModelError(f"config.json has {values.size} values for {name}; expected {features['n_mels']}")
-    return statistics
-
-
-def _check_sections(bundle: Bundle) -> None:
-    """Refuse a filterbank, decoding weights or results that their users would stumble over."""
-    bundle.front_end  # noqa: B018  # Checks the filterbank.
-    if bundle.frame_samples < 1:
-        raise ModelError(
-            f"{bundle.directory}: config.json has a frame_seconds of {bundle.stated_frame_seconds}; expected the "
-            "seconds from one output frame to the next"
-        )
-    numbers, words = (int, float), ("split", "decoder")
-    if not isinstance(bundle.decoding, dict) or not all(
-        name in DECODING_KEYS and isinstance(value, numbers) for name, value in bundle.decoding.items()
-    ):
-        raise ModelError(
-            f"{bundle.directory}: config.json has the decoding {bundle.decoding!r}; expected numbers by the names "
-            f"{', '.join(DECODING_KEYS)}: run asr tune, or export the model again"
-        )
-    for row in bundle.results:
-        if not isinstance(row, dict) or not all(
-            isinstance(row.get(key), str if key in words else numbers) for key in RESULT_KEYS
-        ):
+    def _check(self) -> None:
+        """Refuse a filterbank, a frame, decoding weights or results that their users would stumble over."""
+        self.front_end  # noqa: B018  # Checks the filterbank.
+        if self.frame_samples < 1:
             raise ModelError(
-                f"{bundle.directory}: config.json has the result {row!r}; expected {', '.join(RESULT_KEYS)}, all but "
-                "the first two numbers: export the model again"
+                f"{self.directory}: config.json has a frame_seconds of {self.stated_frame_seconds}; expected the "
+                "seconds from one output frame to the next"
             )
-
-
-def shipped_bundles() -> dict[str, str]:
-    """Return the names of the bundles in the package, each with its description."""
-    return {
-        config.parent.name: json.loads(config.read_text(encoding="utf-8"))["description"]
-        for config in sorted(SHIPPED.glob("*/config.json"))
-    }
-
-
-def find_bundle(model: str | os.PathLike[str]) -> Path:
-    """Return the directory of a bundle given by its path or its name.
-
-    Raises
-    ------
-    UsageError
-        If there is none; the message lists those that ship.
-    """
-    path = Path(model)
-    shipped = shipped_bundles()
-    # A folder that happens to have the name of a shipped model, as data/an4 has, does not hide it.
-    if str(model) in shipped and not (path / "config.json").is_file():
-        return SHIPPED / str(model)
-    if path.is_dir():
-        return path
-    problem = "is a file" if path.exists() else "is neither a directory nor the name of a model that ships"
-    raise UsageError(f"model {str(model)!r} {problem}{did_you_mean(str(model), shipped)}; {list_shipped()}")
-
-
-def _read_filterbank(directory: Path) -> NDArray[np.float32]:
-    try:
-        filterbank: NDArray[np.float32] = np.load(directory / "filterbank.npy", allow_pickle=False)
-    except OSError:
-        raise
-    # NumPy evaluates the header of a damaged file, and raises whatever that does.
-    except Exception as error:
-        raise ValueError(f"filterbank.npy: {first_line(error)}") from None
-    return filterbank
-
-
-def list_shipped() -> str:
-    """Return a sentence that lists the bundles in the package, one a line."""
-    lines = [f"  {name:8} {description}" for name, description in shipped_bundles().items()]
-    return "\n".join(["give the directory of a bundle, or one of these:", *lines])
+        check_decoding(self.directory, self.decoding)
+        check_results(self.directory, self.results)

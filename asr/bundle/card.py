@@ -88,6 +88,28 @@ def _result(bundle: Bundle, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def eval_results(bundle: Bundle, dataset: str) -> str:
+    """Return ``.eval_results/*.yaml`` of the Hub: the best WER of each split, for the dataset's leaderboard.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    dataset : str
+        The Hub's name of what they were measured on; the names of its splits are those of its tasks. Format:
+        https://huggingface.co/docs/hub/eval-results.
+    """
+    best = {row["split"]: row for row in sorted(bundle.results, key=lambda row: -row["wer"])}
+    entries = [
+        {
+            "dataset": {"id": dataset, "task_id": split},
+            "value": round(row["wer"], 2),
+            "notes": f"WER in per cent, {row['decoder']}; 95 % interval {row['low']:.1f}–{row['high']:.1f}",
+        }
+        for split, row in best.items()
+    ]
+    return "".join(f"- {json.dumps(entry, ensure_ascii=False)}\n" for entry in entries)
+
+
 def _provenance(bundle: Bundle) -> str:
     how = "Fine-tuned" if bundle.model else "Converted"
     origin = f" {how} from {bundle.origin}." if bundle.origin else ""

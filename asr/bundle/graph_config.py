@@ -13,6 +13,9 @@ from asr.settings import check_types
 # ONNX Runtime's names of the types that lengths and masks have.
 INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_, "tensor(float)": np.float32}
 
+# A network that takes less has no use for pieces that overlap.
+SHORTEST_LIMIT = 2.0
+
 
 @dataclass(frozen=True)
 class GraphConfig:
@@ -40,6 +43,8 @@ class GraphConfig:
         Whether the output is log-probabilities, and not logits.
     batches : bool
         Whether utterances may share a batch: whether padding leaves their values as they are.
+    max_seconds : float
+        The longest utterance that the network takes; 0: any.
     data_files : tuple of str
         Files beside the graph that hold its weights.
 
@@ -60,6 +65,7 @@ class GraphConfig:
     blank: int = 0
     normalised: bool = True
     batches: bool = True
+    max_seconds: float = 0.0
     data_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,6 +74,11 @@ class GraphConfig:
             raise UsageError(
                 f"graph: receptive is {self.receptive}, stride {self.stride} and blank {self.blank}; expected 1 or "
                 "more, and a column"
+            )
+        if self.max_seconds and not self.max_seconds >= SHORTEST_LIMIT:
+            raise UsageError(
+                f"graph.max_seconds is {self.max_seconds}; expected 0, for any length, or {SHORTEST_LIMIT:g} and more: "
+                "pieces of less have no context"
             )
         for name in self.data_files:
             if name in ("", ".", "..") or "/" in name or "\\" in name:

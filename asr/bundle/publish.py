@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from asr.bundle.bundle import FILES, GRAPHS, OPTIONAL_FILES, STREAMING_GRAPH, WEIGHTS, Bundle, Precision
-from asr.bundle.card import FEATURES, model_card, onnx_card
+from asr.bundle.card import FEATURES, eval_results, model_card, onnx_card
+from asr.bundle.hub import HUB_NAME, HubName, upload
 from asr.bundle.runtime import check_precision, make_runtime
 from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.errors import MissingExtraError, UsageError
@@ -17,6 +19,7 @@ from asr.files import atomic_directory, write_text
 from asr.model_config import ModelConfig
 from asr.settings import to_dict
 
+EVAL_RESULTS = ".eval_results"
 ONNX_FILES = ("model.onnx", "tokens.json", "filterbank.npy", FEATURES, "README.md")
 
 
@@ -110,6 +113,46 @@ def export_huggingface(
             make_runtime(copy, threads=1, precision=name)
         if (new / STREAMING_GRAPH).is_file():
             OnnxStreamingRuntime(copy)
+
+
+def push(
+    bundle: Bundle, name: HubName, *, dataset: str = "", private: bool = False, message: str = "Upload a model"
+) -> str:
+    """Upload a bundle to the Hugging Face Hub, with its card and its results.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    name : HubName
+        Where to; its revision is a branch.
+    dataset : str
+        The Hub's name of what the results were measured on: they are then written for its leaderboard, too. By default
+        the bundle's own dataset, where that is such a name.
+    private : bool
+        Whether a new model is seen by its owner alone.
+    message : str
+        What the commit says.
+
+    Returns
+    -------
+    str
+        Where the commit is to be seen.
+
+    Raises
+    ------
+    UsageError, ModelError, MissingExtraError
+        As `export_huggingface` and `asr.bundle.hub.upload`; UsageError also where `dataset` is no such name.
+    """
+    dataset = dataset or (bundle.dataset if HUB_NAME.fullmatch(bundle.dataset) else "")
+    if dataset and not HUB_NAME.fullmatch(dataset):
+        raise UsageError(f"the dataset is {dataset!r}; expected its name on the Hub, as openslr/librispeech_asr")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / name.repo.rpartition("/")[2]
+        export_huggingface(bundle, folder)
+        if dataset and bundle.results:
+            write_text(folder / EVAL_RESULTS / f"{dataset.replace('/', '--')}.yaml", eval_results(bundle, dataset))
+        # What an older version had and this one has not would count as a part of it.
+        return upload(folder, name, (*OPTIONAL_FILES, WEIGHTS), private=private, message=message)
 
 
 def _build(bundle: Bundle, network: ModelConfig, precision: Precision, saved: bytes = b"") -> bytes:

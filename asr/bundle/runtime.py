@@ -11,10 +11,12 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.bundle import GRAPHS, SHIPPED, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
+from asr.bundle.bundle import GRAPHS, WEIGHTS, WEIGHTS_SHA256, Bundle, Precision
 from asr.bundle.graph_config import pad
+from asr.bundle.shipped import SHIPPED
 from asr.cores import num_cores
 from asr.errors import MissingExtraError, ModelError, UsageError, did_you_mean
+from asr.fbank import FbankConfig
 
 Features = NDArray[np.floating[Any]]
 LogProbs = NDArray[np.float32]
@@ -66,7 +68,9 @@ class OnnxRuntime:
         self._path = _graph_path(bundle, precision)
         # The scales of int8 are taken over the whole input: together, an utterance's values would depend on others.
         self.batches = precision == "float32" and bundle.graph.batches
-        self._graph = bundle.graph
+        self._graph, features = bundle.graph, bundle.features
+        frame = features.frame_samples if isinstance(features, FbankConfig) else 1
+        self._frame_seconds = frame / features.sample_rate
         self._workers = 1 if self.batches else threads or num_cores()
         self._session = open_session(self._path, threads if self.batches else 1, device)
         self._check(bundle)
@@ -84,6 +88,14 @@ class OnnxRuntime:
             return list(pool.map(lambda x: self._run([x])[0], features))
 
     def _run(self, features: Sequence[Features]) -> list[LogProbs]:
+        limit = self._graph.max_seconds
+        seconds = max(map(len, features)) * self._frame_seconds
+        # The last frame of a piece may lie across its end.
+        if limit and seconds > limit + self._frame_seconds:
+            raise ModelError(
+                f"an utterance of {seconds:.1f} s; this model takes at most {limit:g} s at once: asr transcribe cuts "
+                "longer ones"
+            )
         return self._graph.run(self._session, features)
 
     def _sizes(self) -> tuple[object, object]:

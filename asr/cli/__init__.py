@@ -1,5 +1,6 @@
 """The command line: parses, calls one function, prints. Nothing heavy is imported before a command runs."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from asr.cli import (
     lexicon,
     listen,
     lm,
+    push,
     recipe,
     serve,
     transcribe,
@@ -56,6 +58,7 @@ app.command()(tune.tune)
 app.command()(info.info)
 app.command()(convert.convert)
 app.command()(export.export)
+app.command()(push.push)
 app.command()(decode.decode)
 app.command()(align.align)
 app.command()(serve.serve)
@@ -69,4 +72,6 @@ app.add_typer(data.data_app, name="data")
 
 def main() -> None:
     """Run the command line."""
+    # What it says while it tries again comes besides our own error.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     run(app, "asr")

@@ -10,16 +10,22 @@ from asr.cli import options
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A folder with an ONNX file (onnx-asr, sherpa-onnx, NeMo), or of Hugging Face.")
+        str,
+        typer.Argument(
+            help="A folder with an ONNX file (onnx-asr, sherpa-onnx, NeMo) or of transformers, or org/name."
+        ),
     ],
     output_dir: Annotated[Path, typer.Option(*options.OUT, help="The folder to write, new or empty.")],
     name: Annotated[str, typer.Option(help="The model's name; by default the folder's.")] = "",
     language: Annotated[
         str, typer.Option(help="Code of the language; for MMS, also selects the vocabulary.", show_default="en")
     ] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.", show_default="as the Hub says")] = "",
     origin: Annotated[str, typer.Option(help="Where the model comes from, such as org/name@revision.")] = "",
     blank: Annotated[int | None, typer.Option(min=0, help="The blank's column, if it cannot be found.")] = None,
+    max_seconds: Annotated[
+        float, typer.Option(min=0, help="The longest utterance that the model takes; 0: as its files say, or any.")
+    ] = 0.0,
     force: Annotated[bool, typer.Option(help="Replace an older model there.")] = False,
 ) -> None:
     """Make a bundle from a CTC model that another toolkit trained.
@@ -29,8 +35,9 @@ def convert(
     from asr.convert.convert import convert as convert_model
 
     bundle = convert_model(
-        source, output_dir, name=name, language=language, licence=licence, origin=origin, blank=blank, force=force
-    )
+        source, output_dir, name=name, language=language, licence=licence, origin=origin, blank=blank,
+        max_seconds=max_seconds, force=force,
+    )  # fmt: skip
     alone = "" if bundle.graph.batches else "; one utterance a run, because padding changes its values"
     print(
         f"{bundle.directory}: {len(bundle.tokenizer)} tokens, an output every {1000 * bundle.frame_seconds:g} ms{alone}"

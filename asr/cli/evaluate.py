@@ -29,6 +29,9 @@ def evaluate(
     audio: Annotated[Path | None, typer.Option(help="A folder of recordings to play in the report.")] = None,
     details: Annotated[int, typer.Option(min=0, help="Number of worst utterances shown in detail.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
+    normalise: Annotated[
+        str, typer.Option(help="Whose convention both texts follow for scoring: none, english, whisper or open-asr.")
+    ] = "none",
     *,
     running: options.Running,
     align_with: Annotated[
@@ -41,6 +44,10 @@ def evaluate(
     With --output-dir also hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json, and
     report.html: one file with the errors aligned, searchable, and with spectrogram and sound of the worst utterances.
 
+    With --normalise both texts are scored by another convention: lower case without punctuation (english), Whisper's
+    English normaliser, or the Open ASR leaderboard's, which also writes the file that is scored there. The latter
+    two need pip install 'ctc-asr[score]'.
+
     With --streaming each utterance is recognised as a stream, as asr listen does, and the latency is reported.
     """
     model = options.require_model(model)
@@ -49,9 +56,10 @@ def evaluate(
         raise UsageError("--align-with is for --streaming: give it too, or leave it out")
     if audio is not None and output_dir is None:
         raise UsageError("--audio is for the report, and there is none without --output-dir: give it too")
-    from asr.bundle.bundle import Bundle
     from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
+    from asr.convert.opening import open_bundle
+    from asr.evaluation.conventions import normaliser, rescored, write_leaderboard
     from asr.evaluation.details import Details
     from asr.evaluation.evaluate import evaluate as evaluate_store
     from asr.evaluation.report import Heading
@@ -59,7 +67,8 @@ def evaluate(
     from asr.transcription.decoding import describe, make_decoder
     from asr.transcription.inputs import make_folder
 
-    bundle, store = Bundle.load(model), open_store(data)
+    normaliser(normalise)  # So that a wrong name is told before the work.
+    bundle, store = open_bundle(model), open_store(data)
     wanted, compute = decoding.options(), (running.device, running.threads, running.precision)
     decoder, runtime = make_decoder(bundle, wanted), make_runtime(bundle, *compute)
     # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
@@ -72,14 +81,19 @@ def evaluate(
             from asr.evaluation.streaming import evaluate_streaming
 
             live = running.live_model(model, wanted)
-            aligner = Bundle.load(align_with) if align_with else bundle
+            aligner = open_bundle(align_with) if align_with else bundle
             aligning = make_runtime(aligner, *compute) if align_with else runtime
             result, figures = evaluate_streaming(store, live, aligner, aligning, advance)
             latency = [*figures.lines(), f"(words were said when {aligner.name} aligns them)"]
         else:
             result = evaluate_store(store, bundle, runtime, decoder, advance)
-    _warn_of_unwritable(store, bundle)
+    raw = result
+    if normalise == "none":
+        _warn_of_unwritable(store, bundle)
+    else:
+        result = rescored(raw, normalise)
     description = describe(bundle, wanted) + (", streaming" if running.streaming else "")
+    description += f", scored as {normalise}" if normalise != "none" else ""
     _print(result, description, show=show)
     if latency:
         print("\n" + "\n".join(latency))
@@ -87,10 +101,14 @@ def evaluate(
         facts = {
             "model": f"{bundle.name} ({bundle.directory})",
             "decoder": description,
+            "scoring": normalise,
             "data": f"{store.corpus} {store.version}, {store.split} ({data})",
             "runtime": f"ctc-asr {__version__}, {running.device}, {running.precision}",
         }
         heading = Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items()))
+        if normalise == "open-asr":
+            path = write_leaderboard(raw, output_dir, bundle.name, store.corpus, store.split)
+            print(f"wrote {path}, for the Open ASR leaderboard's scripts", file=sys.stderr)
         _write(output_dir, result, heading, close_range, details)
 
 

@@ -33,11 +33,11 @@ def export(
     model = options.require_model(model, "the model, as in asr export an4,")
     if format not in FORMATS:
         raise UsageError(f"--format is {format!r}; expected {' or '.join(FORMATS)}{did_you_mean(format, FORMATS)}")
-    from asr.bundle.bundle import Bundle
     from asr.bundle.publish import export_huggingface, export_onnx
     from asr.bundle.runtime import check_precision
+    from asr.convert.opening import open_bundle
 
-    bundle = Bundle.load(model)
+    bundle = open_bundle(model)
     chosen = check_precision(bundle, precision) if precision else None
     if streaming and format == "onnx":
         raise UsageError("--streaming adds a graph to a bundle: give --format huggingface")

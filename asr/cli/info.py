@@ -16,8 +16,9 @@ def info(
     ] = False,
 ) -> None:
     """Print what a model is, what it knows and how well."""
-    from asr.bundle.bundle import SHIPPED, Bundle, shipped_bundles
     from asr.bundle.facts import model_facts
+    from asr.bundle.shipped import SHIPPED, shipped_bundles
+    from asr.convert.opening import open_bundle
 
     if not model:
         shipped = shipped_bundles()
@@ -29,7 +30,7 @@ def info(
                 print(f"{name:8}  {text}")
             print(f"\nasr info NAME tells more. They are in {SHIPPED}; give the path of a folder for any other model.")
         return
-    facts = model_facts(Bundle.load(model))
+    facts = model_facts(open_bundle(model))
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -55,6 +56,7 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
             else f"the waveform at {features['sample_rate']} Hz"
         ),
         "network": f"{_network(network, facts['parameters'])}, an output every {1000 * facts['frame_seconds']:g} ms",
+        "longest piece": f"{facts['max_seconds']:g} s" if facts["max_seconds"] else "any",
         "tokens": f"{tokens['count']} {tokens['kind']}: {tokens['alphabet']!r}",
         "precisions": ", ".join(facts["precisions"]),
         "language model": f"{lm['file']}{_weights(lm['decoding'])}" if lm else "none",

@@ -91,10 +91,10 @@ def check(
         lacking = missing_from_lm(known, NGramModel.read(lm).words)
         print(lacking or "all words of the language model are in the lexicon")
     if model:
-        from asr.bundle.bundle import Bundle
+        from asr.convert.opening import open_bundle
         from asr.transcription.pronouncing import phones_of
 
-        known.check_phones(phones_of(Bundle.load(model)).phones, f"model {model}")
+        known.check_phones(phones_of(open_bundle(model)).phones, f"model {model}")
         print(f"all phones are among those of model {model}")
 
 
@@ -161,14 +161,14 @@ def prefer(
     """
     from collections import Counter
 
-    from asr.bundle.bundle import Bundle
     from asr.bundle.runtime import make_runtime
+    from asr.convert.opening import open_bundle
     from asr.evaluation.tune_lexicon import count_pronunciations, weigh
     from asr.lexicon import read_lexicon, write_lexicon
     from asr.store.store import open_store
     from asr.transcription.pronouncing import phones_of
 
-    bundle = Bundle.load(model)
+    bundle = open_bundle(model)
     known = read_lexicon(lexicon) if lexicon else phones_of(bundle).lexicon
     runtime = make_runtime(bundle, device, 0, "float32")
     counts: Counter[tuple[str, tuple[str, ...]]] = Counter()

@@ -169,9 +169,9 @@ def require_out(out: Path) -> None:
 
 def _in_tokens(sentences: Iterable[str], model: str) -> Iterator[str]:
     """Yield sentences with a model's tokens as words, ``|`` for a space: text for fusion at every token."""
-    from asr.bundle.bundle import Bundle
+    from asr.convert.opening import open_bundle
 
-    tokenizer = Bundle.load(model).tokenizer
+    tokenizer = open_bundle(model).tokenizer
     for sentence in sentences:
         if sentence.strip():
             pieces = (tokenizer.tokens[token] for token in tokenizer.encode(" ".join(sentence.split())))

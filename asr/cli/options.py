@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asr.live import LiveModel
     from asr.transcription.decoding import DecodingOptions
 
-MODEL_HELP = "The folder of a model, or the name of one that ships."
+MODEL_HELP = "The folder of a model, the name of one that ships, or org/name[@revision] on the Hugging Face Hub."
 OUT = ("--output-dir", "-o", "--out")
 
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
@@ -162,7 +162,7 @@ def require_model(model: str, option: str = "--model") -> str:
         If it is empty; the message lists the models that ship and what each is for.
     """
     if not model:
-        from asr.bundle.bundle import list_shipped
+        from asr.bundle.shipped import list_shipped
 
         raise UsageError(f"{option} is missing: {list_shipped()}")
     return model

@@ -80,11 +80,11 @@ def serve(
         from asr.server.options import ServerOptions, parse_models, read_keys
     except ImportError as error:
         raise MissingExtraError(error.name or "starlette", "server", "asr serve") from None
-    from asr.bundle.bundle import Bundle
     from asr.bundle.runtime import check_precision
+    from asr.convert.opening import open_bundle
 
     models = parse_models(model or [])
-    checked = {name: check_precision(Bundle.load(bundle), precision) for name, bundle in models.items()}
+    checked = {name: check_precision(open_bundle(bundle), precision) for name, bundle in models.items()}
     options = ServerOptions(
         models=models,
         host=host,

@@ -42,9 +42,10 @@ def tune(
     best. Of those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
     """
     model = options.require_model(model)
-    from asr.bundle.bundle import PICTURE, Bundle
+    from asr.bundle.bundle import PICTURE
     from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
+    from asr.convert.opening import open_bundle
     from asr.cores import num_cores
     from asr.evaluation.surface import draw_surface, require_matplotlib
     from asr.evaluation.tune import Search
@@ -60,7 +61,7 @@ def tune(
     from asr.store.store import open_store
     from asr.transcription.inputs import make_folder
 
-    bundle, store = Bundle.load(model), open_store(data)
+    bundle, store = open_bundle(model), open_store(data)
     refuse_test_set(store)
     workers = (threads or num_cores()) if device == "cpu" else 1
     tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers, utterances)

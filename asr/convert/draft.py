@@ -12,7 +12,7 @@ from asr.bundle.publish import check_free
 from asr.bundle.runtime import OnnxRuntime
 from asr.convert.language_model import put_language_model
 from asr.fbank import FbankConfig
-from asr.files import atomic_directory, write_text
+from asr.files import atomic_directory, link_or_copy, write_text
 from asr.tokenizer import BLANK_TOKEN, LabelTokenizer, with_blank_first
 
 
@@ -23,12 +23,15 @@ class Facts:
     Parameters
     ----------
     name, licence, language, origin : str
+    max_seconds : float
+        The longest utterance that the network takes; 0: as its files say, or any.
     """
 
     name: str
     licence: str
     language: str
     origin: str
+    max_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class Draft:
     path: Path
     int8: Path | None = None
 
-    def write(self, out: Path, facts: Facts, *, force: bool, language_model: Path | None = None) -> Bundle:
+    def write(
+        self, out: Path, facts: Facts, *, force: bool, linked: bool = False, language_model: Path | None = None
+    ) -> Bundle:
         """Write the bundle, and return it after it has been loaded.
 
         Parameters
@@ -69,6 +74,8 @@ class Draft:
         facts : Facts
         force : bool
             Whether a bundle there is replaced.
+        linked : bool
+            Whether the graph becomes a hard link to the source's, which then nobody changes, and not a copy.
         language_model : Path, optional
             A folder for `put_language_model`.
 
@@ -82,19 +89,21 @@ class Draft:
             As `put_language_model`.
         """
         check_free(out, force, self.graph.data_files)
+        graph = replace(self.graph, max_seconds=facts.max_seconds or self.graph.max_seconds)
         tokenizer = LabelTokenizer(with_blank_first(self.tokens, self.blank, BLANK_TOKEN))
         bundle = Bundle(
             out, facts.name, self.description, self.features, None, None, tokenizer, licence=facts.licence,
-            language=facts.language, origin=facts.origin, stated_frame_seconds=self.frame_seconds, graph=self.graph,
+            language=facts.language, origin=facts.origin, stated_frame_seconds=self.frame_seconds, graph=graph,
         )  # fmt: skip
         with atomic_directory(out) as new:
             if language_model is not None:
                 bundle = replace(bundle, decoding=put_language_model(language_model, new))
-            shutil.copyfile(self.path, new / GRAPHS["float32"])
+            copy = link_or_copy if linked else shutil.copyfile
+            copy(self.path, new / GRAPHS["float32"])
             if self.int8:
-                shutil.copyfile(self.int8, new / GRAPHS["int8"])
+                copy(self.int8, new / GRAPHS["int8"])
             for name in self.graph.data_files:
-                shutil.copyfile(self.path.parent / name, new / name)
+                copy(self.path.parent / name, new / name)
             for name, text in tokenizer.files().items():
                 write_text(new / name, text)
             write_text(new / "config.json", bundle.config_json())

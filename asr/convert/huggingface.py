@@ -18,7 +18,7 @@ from asr.bundle.front_end import WaveformConfig, foreign_front_end
 from asr.bundle.graph_config import GraphConfig
 from asr.convert.draft import Draft
 from asr.convert.graph import external_files, open_graph, try_graph
-from asr.convert.vocabulary import fit_tokens, in_order, read_json, read_vocab_json
+from asr.convert.vocabulary import check_blank, fit_tokens, in_order, read_object, read_vocab_json, reading
 from asr.errors import MissingExtraError, ModelError, first_line
 from asr.fbank import PRESETS, FbankConfig
 
@@ -57,16 +57,12 @@ def exported(folder: Path, config: dict[str, Any], language: str) -> Iterator[Dr
         If torch or transformers are not installed.
     """
     name = config["architectures"][0]
-    if not name.endswith("ForCTC"):
-        raise ModelError(f"{folder}: is {name}; expected a CTC model of transformers, whose name ends in ForCTC")
     features = read_front_end(folder)
     model = _load(folder, name, language)
     width = 1 if isinstance(features, WaveformConfig) else features.width
     columns = int(model.config.vocab_size)
     tokens = fit_tokens(_read_vocabulary(folder, language), columns, folder)
-    blank = model.config.pad_token_id
-    if blank is None or not 0 <= blank < columns:
-        raise ModelError(f"{folder}: config.json has the pad_token_id {blank}; expected the column of CTC's blank")
+    blank = check_blank(model.config.pad_token_id, columns, folder)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         # Models whose first layer is normalised over time were trained without a mask, on one utterance.
@@ -76,14 +72,19 @@ def exported(folder: Path, config: dict[str, Any], language: str) -> Iterator[Dr
         graph = GraphConfig(data_files=data_files, receptive=_receptive(model.config))
         trial = try_graph(open_graph(path), graph, features, path)
         frame_samples = features.frame_samples if isinstance(features, FbankConfig) else 1
+        frame_seconds = trial.stride * frame_samples / features.sample_rate
         # The trial's columns have the blank in front, as its tokens will.
         yield Draft(
             f"a {name.removesuffix('ForCTC')} CTC model",
             features,
-            replace(trial.graph, batches=trial.graph.batches and masked),
+            replace(
+                trial.graph,
+                batches=trial.graph.batches and masked,
+                max_seconds=_positions(model.config) * frame_seconds,
+            ),
             tokens,
             blank,
-            trial.stride * frame_samples / features.sample_rate,
+            frame_seconds,
             path,
         )
 
@@ -99,8 +100,12 @@ def read_front_end(folder: Path) -> WaveformConfig | FbankConfig:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         path = folder / "processor_config.json"
-    settings = read_json(path)
-    settings = settings.get("feature_extractor", settings)
+    with reading(path):
+        settings = read_object(path)
+        return _front_end(settings.get("feature_extractor", settings), path)
+
+
+def _front_end(settings: dict[str, Any], path: Path) -> WaveformConfig | FbankConfig:
     name = settings.get("feature_extractor_type", "")
     rate = int(settings.get("sampling_rate", 16_000))
     if name == "Wav2Vec2FeatureExtractor":
@@ -129,14 +134,17 @@ def _read_vocabulary(folder: Path, language: str) -> list[str]:
     if (folder / "vocab.json").is_file():
         return read_vocab_json(folder, language)
     path = folder / "tokenizer.json"
-    tokenizer = read_json(path)
-    vocabulary = tokenizer.get("model", {}).get("vocab", {})
-    # A unigram model lists [piece, score], others map piece to id.
-    indices = (
-        {piece: index for index, (piece, _) in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary
-    )
-    added = {entry["content"]: entry["id"] for entry in tokenizer.get("added_tokens", [])}
-    return in_order({**indices, **added}, path)
+    with reading(path):
+        tokenizer = read_object(path)
+        vocabulary = tokenizer.get("model", {}).get("vocab", {})
+        # A unigram model lists [piece, score], others map piece to id.
+        indices = (
+            {piece: index for index, (piece, _) in enumerate(vocabulary)}
+            if isinstance(vocabulary, list)
+            else vocabulary
+        )
+        added = {entry["content"]: int(entry["id"]) for entry in tokenizer.get("added_tokens", [])}
+        return in_order({**indices, **added}, path)
 
 
 def _load(folder: Path, name: str, language: str) -> Any:
@@ -175,6 +183,16 @@ def _receptive(config: Any) -> int:
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         frames = (frames - 1) * stride + kernel
     return frames
+
+
+def _positions(config: Any) -> int:
+    """Return how many output frames the network has positions for; 0: any."""
+    encoder = getattr(config, "encoder_config", None) or config
+    if getattr(encoder, "position_embeddings_type", "relative") == "relative_key":
+        # Distances beyond the largest share its embedding.
+        return 0
+    names = ("max_position_embeddings", "max_source_positions")
+    return next((int(value) for name in names if (value := getattr(encoder, name, None))), 0)
 
 
 def _export(model: Any, path: Path, front_end: Any, width: int, blank: int, *, masked: bool) -> None:

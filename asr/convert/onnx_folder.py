@@ -1,5 +1,6 @@
 """Folders with an ONNX file: onnx-asr's, sherpa-onnx's, what NeMo and optimum export. Needs neither torch nor onnx."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,15 @@ from typing import Any
 from asr.bundle.front_end import WaveformConfig
 from asr.convert.draft import Draft
 from asr.convert.graph import external_files, open_graph, tensors, try_graph
-from asr.convert.vocabulary import find_blank, fit_tokens, read_json, read_tokens, read_vocab_json
+from asr.convert.vocabulary import (
+    check_blank,
+    find_blank,
+    fit_tokens,
+    read_object,
+    read_tokens,
+    read_vocab_json,
+    reading,
+)
 from asr.errors import ModelError
 from asr.fbank import PRESETS, FbankConfig
 
@@ -27,12 +36,15 @@ class Family:
         As for `GraphConfig`.
     normalise : bool
         Of waveforms: whether they get zero mean and unit variance.
+    max_seconds : float
+        As for `GraphConfig`.
     """
 
     description: str
     preset: str = ""
     layout: str = "frames"
     normalise: bool = False
+    max_seconds: float = 0.0
 
 
 NEMO = Family("a CTC model of NeMo", "nemo", "bands")
@@ -45,16 +57,22 @@ FAMILIES = {
     "zipformer2_ctc": Family("a Zipformer CTC model of icefall", "icefall"),
     "wenet_ctc": Family("a CTC model of WeNet", "kaldi"),
     "medasr_ctc": Family("a Conformer CTC model, MedASR", "lasr"),
-    "omnilingual-asr": Family("a CTC model of Omnilingual ASR", normalise=True),
+    "omnilingual-asr": Family("a CTC model of Omnilingual ASR", normalise=True, max_seconds=40.0),
     # The graph normalises the waveform itself.
     "wav2vec2-ctc": Family("a wav2vec 2.0 CTC model"),
 }
-NOT_CTC = {"rnnt": "a transducer", "tdt": "a transducer", "aed": "an attention model", "whisper": "an attention model"}
+NOT_CTC = {
+    "rnnt": "a transducer", "tdt": "a transducer", "transducer": "a transducer", "aed": "an attention model",
+    "whisper": "an attention model", "moonshine": "an attention model", "speech_to_text": "an attention model",
+    "canary": "an attention model",
+}  # fmt: skip
 
 
-def is_onnx_folder(folder: Path) -> bool:
-    """Tell whether there is an ONNX file in a folder, or in its folder ``onnx``."""
-    return any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx"))
+def onnx_files(folder: Path) -> list[str]:
+    """Return the names of the ONNX files in a folder and in its folder ``onnx``, parted by ``/``."""
+    return sorted(
+        path.relative_to(folder).as_posix() for glob in ("*.onnx", "onnx/*.onnx") for path in folder.glob(glob)
+    )
 
 
 def read_onnx_folder(folder: Path, *, graph: Path | None = None, blank: int | None = None, language: str = "") -> Draft:
@@ -75,12 +93,13 @@ def read_onnx_folder(folder: Path, *, graph: Path | None = None, blank: int | No
     ModelError
         If the folder has not what it needs, or the model is not one of CTC that is known here.
     """
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    path = graph or _graph_file(folder)
-    _refuse_others(str(config.get("model_type", "")), folder)
+    config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    path = graph or folder / choose_graph(onnx_files(folder), folder)
+    refuse_others(config, folder)
     session = open_graph(path)
     metadata = session.get_modelmeta().custom_metadata_map
-    family, features = _family(folder, config, metadata, session)
+    with reading(folder / "config.json"):
+        family, features = _family(folder, config, metadata, session)
     layout = family.layout if family.preset else ""
     shape = tensors(session, path, layout)
     trial = try_graph(session, shape, features, path)
@@ -90,48 +109,71 @@ def read_onnx_folder(folder: Path, *, graph: Path | None = None, blank: int | No
     elif not 0 <= blank < trial.columns:
         raise ModelError(f"{path}: the blank is {blank}; expected a column, 0 to {trial.columns - 1}")
     frame_samples = features.frame_samples if isinstance(features, FbankConfig) else 1
-    quantised = _int8(path)
+    quantised = path.with_name(int8_of(path.name)) if int8_of(path.name) else None
     return Draft(
         family.description,
         features,
-        replace(trial.graph, blank=blank),
+        replace(trial.graph, blank=blank, max_seconds=family.max_seconds),
         tokens,
         blank,
         trial.stride * frame_samples / features.sample_rate,
         path,
-        quantised if quantised and not external_files(quantised) else None,
+        quantised if quantised and quantised.is_file() and not external_files(quantised) else None,
     )
 
 
-def _graph_file(folder: Path) -> Path:
-    names = ("model.onnx", "onnx/model.onnx", "ctc-model.onnx", "model.int8.onnx")
-    known = [folder / name for name in names if (folder / name).is_file()]
+def choose_graph(names: Sequence[str], folder: object) -> str:
+    """Return which of a folder's ONNX files is the whole network.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As `onnx_files` gives them.
+    folder : Path or other
+        For messages.
+
+    Raises
+    ------
+    ModelError
+        If that cannot be told, or the network is in several files, as only other kinds of models have it.
+    """
+    known = [name for name in ("model.onnx", "onnx/model.onnx", "ctc-model.onnx", "model.int8.onnx") if name in names]
     if known:
         return known[0]
-    found = sorted(folder.glob("*.onnx"))
-    whole = [path for path in found if "int8" not in path.name] or found
-    if any("decoder" in path.name or "joint" in path.name for path in found):
+    whole = [name for name in names if "int8" not in name] or list(names)
+    if any("decoder" in name or "joint" in name for name in names):
         raise ModelError(
-            f"{folder}: holds {', '.join(path.name for path in found)}: a transducer or an attention model; expected a "
-            "CTC model, whose network is one file"
+            f"{folder}: holds {', '.join(names)}: a transducer or an attention model; expected a CTC model, whose "
+            "network is one file"
         )
     if len(whole) != 1:
         raise ModelError(
-            f"{folder}: holds {', '.join(path.name for path in found) or 'no ONNX file'}; expected one: give that file "
-            "instead of the folder"
+            f"{folder}: holds {', '.join(names) or 'no ONNX file'}; expected one: give that file instead of the folder"
         )
     return whole[0]
 
 
-def _int8(path: Path) -> Path | None:
-    quantised = path.with_name(path.name.removesuffix(".onnx") + ".int8.onnx")
-    return quantised if "int8" not in path.name and quantised.is_file() else None
+def int8_of(graph: str) -> str:
+    """Return the name that the quantised twin of a graph has; empty of one that is quantised itself."""
+    return "" if "int8" in graph else graph.removesuffix(".onnx") + ".int8.onnx"
 
 
-def _refuse_others(model_type: str, folder: Path) -> None:
-    for ending, kind in NOT_CTC.items():
-        if model_type.endswith(ending) or model_type.startswith(ending):
-            raise ModelError(f"{folder}: {model_type} is {kind}; expected a CTC model")
+def refuse_others(config: dict[str, Any], folder: object) -> None:
+    """Refuse a ``config.json`` that is of no CTC model; raises ``ModelError``, which says what it is."""
+    (name, *_) = config.get("architectures") or [""]
+    if name and not str(name).endswith("ForCTC"):
+        raise ModelError(
+            f"{folder}: is {name}{_kind(str(config.get('model_type', '')))}; expected a CTC model, whose name ends in "
+            "ForCTC"
+        )
+    model_type = str(config.get("model_type", ""))
+    if not name and (kind := _kind(model_type)):
+        raise ModelError(f"{folder}: {model_type} is{kind.removeprefix(',')}; expected a CTC model")
+
+
+def _kind(model_type: str) -> str:
+    kinds = [kind for part, kind in NOT_CTC.items() if model_type.endswith(part) or model_type.startswith(part)]
+    return f", {kinds[0]}" if kinds else ""
 
 
 def _family(
@@ -170,7 +212,7 @@ def _of_hugging_face(folder: Path, config: dict[str, Any], first: Any) -> tuple[
             f"{folder}: is {name or 'no model'} and its graph takes {first.name} {first.shape}; expected a …ForCTC "
             "model that takes the waveform"
         )
-    processor = read_json(folder / "preprocessor_config.json")
+    processor = read_object(folder / "preprocessor_config.json")
     family = Family(f"a {name.removesuffix('ForCTC')} CTC model", normalise=bool(processor.get("do_normalize", True)))
     return family, WaveformConfig(int(processor.get("sampling_rate", 16_000)), family.normalise)
 
@@ -179,7 +221,7 @@ def _tokens(folder: Path, config: dict[str, Any], columns: int, language: str) -
     """Return the tokens, and the blank where the configuration states it."""
     if "architectures" in config and (folder / "vocab.json").is_file():
         tokens = fit_tokens(read_vocab_json(folder, language), columns, folder / "vocab.json")
-        return tokens, config.get("pad_token_id")
+        return tokens, check_blank(config.get("pad_token_id"), columns, folder)
     for name in VOCABULARIES:
         if (folder / name).is_file():
             tokens = fit_tokens(read_tokens(folder / name), columns, folder / name)

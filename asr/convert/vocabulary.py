@@ -1,12 +1,13 @@
 """The vocabularies of other toolkits → tokens in the order of the network's output."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from asr.decoder.labels import SPECIALS
-from asr.errors import ModelError
+from asr.errors import AsrError, ModelError, first_line
 
 # "<eps>" is icefall's; a padding token is the blank of Hugging Face's models.
 BLANKS = ("<blk>", "<blank>", "<eps>", "<ctc_blank>", "<pad>", "[PAD]")
@@ -27,6 +28,37 @@ def read_tokens(path: Path) -> list[str]:
     # A space may stand for itself before its number.
     indices = {token or " ": int(number) for token, _, number in parts}
     return in_order({token if token.strip() else " ": index for token, index in indices.items()}, path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what damaged content makes of the code that reads it into a ``ModelError`` that names the file."""
+    try:
+        yield
+    except AsrError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{path}: is damaged, or of another format ({type(error).__name__}: {first_line(error)}); download it again"
+        ) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object; raises as `read_json`."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds a {type(content).__name__}; expected an object: download it again")
+    return content
+
+
+def check_blank(blank: object, columns: int, path: Path) -> int:
+    """Return the column of CTC's blank that ``config.json`` states as the padding token's; raises ``ModelError``."""
+    if type(blank) is not int or not 0 <= blank < columns:
+        raise ModelError(
+            f"{path}: config.json has the pad_token_id {blank!r}, which is CTC's blank; expected a column, 0 to "
+            f"{columns - 1}: the files are of different models, or config.json is damaged"
+        )
+    return blank
 
 
 def read_json(path: Path) -> Any:
@@ -58,25 +90,26 @@ def read_vocab_json(folder: Path, language: str = "") -> list[str]:
         If a file cannot be read, the language is not there, or an id is missing.
     """
     path = folder / "vocab.json"
-    vocabulary = read_json(path)
-    if isinstance(vocabulary, dict) and vocabulary and all(isinstance(part, dict) for part in vocabulary.values()):
+    vocabulary = read_object(path)
+    if vocabulary and all(isinstance(part, dict) for part in vocabulary.values()):
         if language not in vocabulary:
             raise ModelError(
                 f"{path}: holds the vocabularies of {len(vocabulary)} languages ({', '.join(list(vocabulary)[:5])}, …) "
-                f"and none for {language!r}: give one by --language"
+                f"and none for {language!r}: asr convert … --language CODE chooses one"
             )
         vocabulary = vocabulary[language]
-    if not isinstance(vocabulary, dict) or not all(type(index) is int for index in vocabulary.values()):
+    if not all(type(index) is int for index in vocabulary.values()):
         raise ModelError(f"{path}: is no object of token: id")
     for name, content in ((name, folder / name) for name in ("added_tokens.json", "tokenizer_config.json")):
-        extra = read_json(content) if content.is_file() else {}
-        if name == "tokenizer_config.json":
-            decoder = extra.get("added_tokens_decoder", {})
-            extra = {entry["content"]: int(index) for index, entry in decoder.items()}
-        for token, index in extra.items():
-            # A token that was added may stand for another of the same id: the vocabulary's own comes first.
-            if index not in vocabulary.values():
-                vocabulary.setdefault(token, index)
+        extra = read_object(content) if content.is_file() else {}
+        with reading(content):
+            if name == "tokenizer_config.json":
+                decoder = extra.get("added_tokens_decoder", {})
+                extra = {entry["content"]: int(index) for index, entry in decoder.items()}
+            for token, index in extra.items():
+                # A token that was added may stand for another of the same id: the vocabulary's own comes first.
+                if int(index) not in vocabulary.values():
+                    vocabulary.setdefault(token, int(index))
     return in_order(vocabulary, path)
 
 

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle.bundle import ARPA, DECODING_KEYS, LANGUAGE_MODEL, PICTURE, SHIPPED, TRIALS, Bundle
+from asr.bundle.bundle import ARPA, LANGUAGE_MODEL, PICTURE, TRIALS, Bundle
 from asr.bundle.card import model_card
+from asr.bundle.hub import is_of_hub
 from asr.bundle.runtime import Runtime
+from asr.bundle.sections import DECODING_KEYS
+from asr.bundle.shipped import SHIPPED
 from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
 from asr.errors import UsageError
 from asr.evaluation.compare import Comparison, Pair
@@ -249,12 +252,13 @@ def target_folder(bundle: Bundle, out: Path | None) -> Path:
     Raises
     ------
     UsageError
-        If the bundle ships in the package, which is not changed; or if `out` is there already.
+        If the bundle ships in the package or is the Hub's, which are not changed; or if `out` is there already.
     """
     if out is None:
-        if bundle.directory.parent == SHIPPED:
+        if bundle.directory.parent == SHIPPED or is_of_hub(bundle.directory):
+            where = "ships in the package" if bundle.directory.parent == SHIPPED else "is in the Hub's cache"
             raise UsageError(
-                f"model {bundle.name} ships in the package, and is not changed: give --output-dir for a copy that has "
+                f"model {bundle.name} {where}, and is not changed: give --output-dir for a copy that has "
                 "the weights, or --dry-run"
             )
         return bundle.directory

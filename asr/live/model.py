@@ -7,6 +7,7 @@ from typing import Unpack
 from asr.bundle.bundle import Bundle
 from asr.bundle.front_end import LogMelFrontEnd
 from asr.bundle.streaming_runtime import OnnxStreamingRuntime
+from asr.convert.opening import open_bundle
 from asr.errors import UsageError
 from asr.live.endpoint import EndpointRules
 from asr.live.network import StreamingNetwork
@@ -53,7 +54,7 @@ class LiveModel:
         decoder: DecodingOptions | Decoder | None = None,
         **decoding: Unpack[DecodingKeywords],
     ) -> None:
-        self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
+        self.bundle = open_bundle(model)
         runtime = OnnxStreamingRuntime(self.bundle, threads)
         front_end = self.bundle.front_end
         if not isinstance(front_end, LogMelFrontEnd):

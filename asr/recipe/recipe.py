@@ -254,10 +254,10 @@ class Run:
 
     @cached_property
     def origin(self) -> "Bundle | None":
-        """The model that training starts from, if any; raises as `Bundle.load`."""
-        from asr.bundle.bundle import Bundle
+        """The model that training starts from, if any; raises as `open_bundle`."""
+        from asr.convert.opening import open_bundle
 
-        return Bundle.load(self.recipe.init) if self.recipe.init else None
+        return open_bundle(self.recipe.init) if self.recipe.init else None
 
     def store(self, split: str) -> "FeatureStore | AudioStore":
         """Return the store of `split`.

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from asr.audio import Waveform
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import make_runtime
+from asr.convert.opening import open_bundle
 from asr.cores import num_cores
 from asr.errors import AsrError, AudioError, MissingExtraError, UsageError
 from asr.live import Listeners, LiveModel
@@ -176,7 +177,7 @@ class Engine:
         # Called for each piece of a live stream: its seconds, how long it took to hear it, and whether it held words.
         self.on_live: Callable[[float, float, bool], None] = lambda *_: None
         self._told = -TELL_SECONDS
-        self.models = {name: ServedModel(name, Bundle.load(bundle), options) for name, bundle in options.models.items()}
+        self.models = {name: ServedModel(name, open_bundle(bundle), options) for name, bundle in options.models.items()}
         self.places = Places(options.max_queue)
         self.streams = Places(options.max_streams)
         self._pool = ThreadPoolExecutor(REQUESTS_PER_CORE * num_cores(), thread_name_prefix="request")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr.audio import AudioPart
-from asr.bundle.bundle import SHIPPED, Bundle, Precision, find_bundle
+from asr.bundle.bundle import Bundle, Precision
+from asr.bundle.shipped import SHIPPED
 from asr.cluster import connected, results
 from asr.cores import num_cores, start_worker
 from asr.errors import AsrError, AudioError, MissingExtraError, ModelError, UsageError
@@ -37,7 +38,7 @@ class JobOptions:
     Parameters
     ----------
     model : str
-        A bundle's directory, or the name of one that ships.
+        As for `asr.load`.
     device, threads, precision
         As for `asr.load`; of several processes, each has its share of the cores if `threads` is 0.
     decoding : DecodingOptions
@@ -118,8 +119,8 @@ def run_job(
         return
     if any(recording.path == STANDARD_INPUT for recording in recordings):
         raise UsageError("the standard input cannot be shared by several processes: leave out - or --jobs")
-    # So that wrong options are told once, before any process is started.
-    options.transcriber()
+    # So that wrong options are told once, before any process is started, and a branch of the Hub means one commit.
+    options = replace(options, model=model_everywhere(options.transcriber().bundle))
     yield from _in_processes(_groups(recordings, options.jobs), options, in_order, progress)
 
 
@@ -231,8 +232,9 @@ def _on_cluster(
     if not recordings:
         return
     # So that wrong options are told once, before anything is sent.
-    checksum = model_checksum(options.transcriber().bundle)
-    options = replace(options, model=model_everywhere(options.model), decoding=options.decoding.with_absolute_paths())
+    bundle = options.transcriber().bundle
+    checksum = model_checksum(bundle)
+    options = replace(options, model=model_everywhere(bundle), decoding=options.decoding.with_absolute_paths())
 
     def tasks() -> Iterator[_ClusterTask]:
         for group in _groups(recordings, CLUSTER_SLOTS):
@@ -250,9 +252,10 @@ def _on_cluster(
                 yield result
 
 
-def model_everywhere(model: str) -> str:
-    """Return how workers on other machines, with other working folders, name a model."""
-    return model if find_bundle(model) == SHIPPED / model else str(Path(model).absolute())
+def model_everywhere(bundle: Bundle) -> str:
+    """Return how workers with other working folders, maybe on other machines, name a model."""
+    folder = bundle.directory
+    return folder.name if folder.parent == SHIPPED else str(folder.absolute())
 
 
 def model_checksum(bundle: Bundle) -> str:

@@ -77,6 +77,8 @@ class Recogniser:
         Samples from one frame of log-probabilities to the next.
     fills_dead_air : bool
         Whether noise is put where there is no sound at all, as models need that normalise by utterance.
+    max_seconds : float
+        The longest piece that the network takes; 0: any.
     """
 
     front_end: FrontEnd
@@ -84,6 +86,7 @@ class Recogniser:
     make_stitcher: Callable[[], Stitcher]
     frame_samples: int
     fills_dead_air: bool
+    max_seconds: float = 0.0
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
         """Return the features ``(T, F)`` of samples ``(num_samples,)`` that are recognised as they are."""
@@ -117,7 +120,7 @@ class Recogniser:
 
         try:
             with part.open(rate, source_rate) as audio:
-                for piece, samples in cut_audio(counted(audio), rate, self.frame_samples):
+                for piece, samples in cut_audio(counted(audio), rate, self.frame_samples, self.max_seconds):
                     if len(samples) < self.frame_samples:
                         # A recording of less than an output frame: no sound of speech is as short.
                         continue

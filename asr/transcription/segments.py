@@ -69,7 +69,7 @@ class Piece:
 
 
 def cut_audio(
-    blocks: Iterable[NDArray[np.float32]], sample_rate: int, frame_samples: int
+    blocks: Iterable[NDArray[np.float32]], sample_rate: int, frame_samples: int, max_seconds: float = 0.0
 ) -> Iterator[tuple[Piece, NDArray[np.float32]]]:
     """Yield the pieces of audio to recognise and their samples, in order; none where all is silence.
 
@@ -83,8 +83,10 @@ def cut_audio(
         In Hz.
     frame_samples : int
         Samples from one frame of the model's output to the next: pieces start at multiples of it within their span.
+    max_seconds : float
+        The longest piece that the model takes; 0, or more than pieces ever are: as long as `MAX_SECONDS` says.
     """
-    cutter = _Cutter(_Window(level_step(sample_rate)), sample_rate, frame_samples)
+    cutter = _Cutter(_Window(level_step(sample_rate)), sample_rate, frame_samples, max_seconds)
     for block in blocks:
         cutter.window.push(block)
         yield from cutter.pieces(is_end=False)
@@ -179,11 +181,14 @@ class _Window:
 class _Cutter:
     """The state of `cut_audio`; positions are samples of the audio, levels are counted from its start."""
 
-    def __init__(self, window: _Window, sample_rate: int, frame_samples: int) -> None:
+    def __init__(self, window: _Window, sample_rate: int, frame_samples: int, max_seconds: float) -> None:
         self.window = window
         self._frame = frame_samples
-        self._shortest, self._longest = round(MIN_SECONDS * sample_rate), round(MAX_SECONDS * sample_rate)
-        self._context = round(CONTEXT_SECONDS * sample_rate / frame_samples) * frame_samples
+        # Pieces with their contexts are as long as is usual, or all parts of them are shorter alike.
+        usual = MAX_SECONDS + 2 * CONTEXT_SECONDS
+        share = min(1.0, (max_seconds - 2 * frame_samples / sample_rate) / usual) if max_seconds else 1.0
+        self._shortest, self._longest = (round(share * s * sample_rate) for s in (MIN_SECONDS, MAX_SECONDS))
+        self._context = round(share * CONTEXT_SECONDS * sample_rate / frame_samples) * frame_samples
         self._quiet = max(1, round(QUIET_SECONDS * sample_rate))
         # What lies before is decided: within a span (which started there, was loud last at that level, and is read by
         # its pieces up to that sample), or not.

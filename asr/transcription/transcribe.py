@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asr.audio import AudioPart, AudioSource, Waveform
 from asr.bundle.bundle import Bundle, Precision
 from asr.bundle.runtime import Runtime, make_runtime
+from asr.convert.opening import open_bundle
 from asr.cores import num_cores
 from asr.decoder import GreedyDecoder, Labels
 from asr.errors import AsrError, DecodingError, UsageError, did_you_mean
@@ -66,7 +67,7 @@ class Transcriber:
         decoder: Decoder | DecodingOptions | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
+        self.bundle = open_bundle(model)
         self._runtime: Runtime = runtime or make_runtime(self.bundle, device, threads, precision)
         self._threads = threads or num_cores()
         # What it is opened with again where it is unpickled.
@@ -83,6 +84,7 @@ class Transcriber:
             lambda: Stitcher(labels, frame_samples, self.bundle.features.sample_rate),
             frame_samples,
             fills_dead_air=self.bundle.normalisation == "utterance",
+            max_seconds=self.bundle.graph.max_seconds,
         )
 
     def with_decoder(self, decoder: Decoder) -> Self:

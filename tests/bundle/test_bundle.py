@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from asr.bundle.bundle import SHIPPED, Bundle
+from asr.bundle.bundle import Bundle
+from asr.bundle.shipped import SHIPPED
 from asr.errors import ModelError
 from asr.features import LogMelConfig
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from asr.bundle.bundle import SHIPPED, Bundle
+from asr.bundle.bundle import Bundle
+from asr.bundle.shipped import SHIPPED
 from asr.cli.lm import lm_app
 from asr.decoder.ngram import NGramModel
 from asr.errors import DecodingError, UsageError

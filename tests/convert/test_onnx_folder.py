@@ -19,6 +19,7 @@ from asr.bundle.publish import export_huggingface  # noqa: E402
 from asr.bundle.runtime import OnnxRuntime, TorchRuntime, make_runtime  # noqa: E402
 from asr.cli import app  # noqa: E402
 from asr.convert.convert import convert  # noqa: E402
+from asr.convert.huggingface import read_front_end  # noqa: E402
 from asr.decoder import BeamSearchDecoder, NGramModel  # noqa: E402
 from asr.errors import AsrError, DecodingError, ModelError, UsageError  # noqa: E402
 from asr.fbank import PRESETS, Fbank  # noqa: E402
@@ -285,3 +286,115 @@ def test_files_that_are_no_such_graph_are_refused_with_the_remedy(tmp_path, refu
     refused(tmp_path / "model.nemo", r"is a checkpoint, which is not read here; export it with NeMo")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "is no model that is known here")
+
+
+def optimum_folder(folder, **config):
+    """Write a graph that takes the waveform, as optimum exports it: one token for each 8 samples."""
+    folder.mkdir(exist_ok=True)
+    weights = np.random.default_rng(5).standard_normal((1, 6)).astype(np.float32)
+    nodes = [
+        helper.make_node("Unsqueeze", ["input_values", "axis"], ["row"]),
+        helper.make_node("AveragePool", ["row"], ["pooled"], kernel_shape=[8], strides=[8]),
+        helper.make_node("Transpose", ["pooled"], ["columns"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["columns", "weights"], ["logits"]),
+    ]
+    tensors = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1]), "axis")]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("input_values", TensorProto.FLOAT, ["B", "N"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", "T", 6])],
+        tensors,
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"
+    )
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate("_|abcd")}))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True, "sampling_rate": 16_000}))
+    (folder / "config.json").write_text(
+        json.dumps({"architectures": ["Wav2Vec2ForCTC"], "model_type": "wav2vec2", "pad_token_id": 0} | config)
+    )
+    return folder
+
+
+def test_the_blank_of_transformers_models_must_be_a_column(tmp_path, refused):
+    assert convert(optimum_folder(tmp_path / "source"), tmp_path / "good").graph.blank == 0
+    for pad in (6, -1, None, "0", True):
+        refused(optimum_folder(tmp_path / "source", pad_token_id=pad), "the pad_token_id .*expected a column, 0 to 5")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", [], r"config\.json: holds a list; expected an object"),
+        ("preprocessor_config.json", {"sampling_rate": "fast"}, r"is damaged, or of another format .ValueError"),
+        ("preprocessor_config.json", 3, r"preprocessor_config\.json: holds a int"),
+        ("vocab.json", {"a": "b"}, r"is no object of token: id"),
+        ("vocab.json", {"_": 0, "|": 1, "a": 2}, r"lists 3 tokens, and the network's output has 6 columns"),
+        ("added_tokens.json", {"a": None}, r"added_tokens\.json: is damaged"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"7": {}}}, r"tokenizer_config\.json: is damaged.*KeyError"),
+        ("tokenizer_config.json", {"added_tokens_decoder": []}, r"tokenizer_config\.json: is damaged"),
+    ],
+)
+def test_damaged_files_of_transformers_are_one_line(tmp_path, refused, name, content, message):
+    source = optimum_folder(tmp_path / "source")
+    (source / name).write_text(json.dumps(content))
+    refused(source, message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"feature_extractor_type": "ParakeetFeatureExtractor"},
+            "is damaged, or of another format .KeyError: 'feature_s",
+        ),
+        ({"feature_extractor_type": "SeamlessM4TFeatureExtractor"}, "KeyError: 'num_mel_bins'"),
+        ({"feature_extractor_type": "LasrFeatureExtractor", "feature_size": "many"}, "ValueError"),
+        (
+            {"feature_extractor_type": "WhisperFeatureExtractor"},
+            "the feature extractor is WhisperFeatureExtractor; expec",
+        ),
+        ({"feature_extractor": []}, "AttributeError"),
+        ([], "holds a list; expected an object"),
+    ],
+)
+def test_damaged_or_unknown_extractors_are_one_line(tmp_path, settings, message):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=message) as caught:
+        read_front_end(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper"},
+            "an attention model; expected",
+        ),
+        ({"architectures": ["ParakeetForTDT"], "model_type": "parakeet_tdt"}, "is ParakeetForTDT, a transducer; expec"),
+        ({"architectures": ["BertModel"]}, "is BertModel; expected a CTC model"),
+        ({"model_type": "moonshine"}, "moonshine is an attention model; expected a CTC model"),
+    ],
+)
+def test_what_is_no_ctc_model_is_told_what_it_is(tmp_path, refused, config, message):
+    source = onnx_asr_folder(tmp_path / "source")
+    (source / "config.json").write_text(json.dumps(config))
+    refused(source, message)
+
+
+def test_pieces_of_long_recordings_obey_the_model_s_limit(tmp_path):
+    bundle = convert(onnx_asr_folder(tmp_path / "source"), tmp_path / "bundle", max_seconds=6.0)
+    assert model_facts(bundle)["max_seconds"] == 6.0
+    transcriber = Transcriber(bundle, threads=1)
+    with pytest.raises(ModelError, match=r"an utterance of 7\.0 s; this model takes at most 6 s"):
+        transcriber.log_probs(noise(7.0))
+    # It would fail if a piece were longer; and the words have their places in the whole.
+    transcript = transcriber.transcribe(noise(61.7), source_rate=16_000)
+    starts = [word.start_seconds for word in transcript.words]
+    assert starts == sorted(starts)
+    assert starts[0] < 6
+    assert starts[-1] > 55
+    with pytest.raises(UsageError, match="expected 0, for any length, or 2 and more"):
+        convert(tmp_path / "source", tmp_path / "other", max_seconds=0.5)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from asr.bundle.bundle import FILES, SHIPPED, Bundle
+from asr.bundle.bundle import FILES, Bundle
+from asr.bundle.shipped import SHIPPED
 from asr.cli import app
 from asr.errors import DataError, UsageError
 from asr.evaluation.tune import ALPHA, BETA, BLANK_SCALE, OOV_SCORE, PRIOR_WEIGHT, Knob, Search, tune, tune_beam

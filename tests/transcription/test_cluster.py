@@ -12,7 +12,7 @@ import soundfile
 pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 from asr import cluster as dask
-from asr.bundle.bundle import SHIPPED
+from asr.bundle.shipped import SHIPPED
 from asr.cli import app
 from asr.errors import AsrError, DataError, UsageError
 from asr.transcription import job

@@ -1,0 +1,32 @@
+"""``asr push``."""
+
+from typing import Annotated
+
+import typer
+
+from asr.cli import options
+from asr.errors import UsageError
+
+
+def push(
+    model: options.ModelArgument,
+    to: Annotated[str, typer.Argument(metavar="ORG/NAME[@BRANCH]", help="Where to, on the Hugging Face Hub.")],
+    dataset: Annotated[
+        str, typer.Option(help="The Hub's name of what the results were measured on, for its leaderboard.")
+    ] = "",
+    private: Annotated[bool, typer.Option("--private", help="Only you see the model, if it is new.")] = False,
+    message: Annotated[str, typer.Option(help="What the commit says.")] = "Upload a model",
+) -> None:
+    """Upload a model to the Hugging Face Hub, with its card and its results: asr push exp/an4/bundle org/name.
+
+    Log in before, by hf auth login, or set HF_TOKEN. asr transcribe --model org/name takes the model then.
+    """
+    from asr.bundle.hub import HUB_NAME, HubName
+    from asr.bundle.publish import push as push_bundle
+    from asr.convert.opening import open_bundle
+
+    match = HUB_NAME.fullmatch(to)
+    if match is None:
+        raise UsageError(f"{to!r}: expected ORG/NAME or ORG/NAME@BRANCH, a model on the Hugging Face Hub")
+    name = HubName(match["repo"], match["revision"] or "")
+    print(push_bundle(open_bundle(model), name, dataset=dataset, private=private, message=message))
