@@ -253,7 +253,12 @@ def write(name: str, texts: Iterator[Text], out: Path, collector: Collector) -> 
 
 def write_vocabulary(path: Path, transcripts: Counter[str], texts: Counter[str], lexicon: Container[str]) -> None:
     """Write the words of the transcripts and those that occur often enough in the texts, one a line."""
-    often = (word for word, count in texts.items() if count >= (LEAST_KNOWN if word in lexicon else LEAST_UNKNOWN))
+    # What begins with an apostrophe, and is in no lexicon, began a quotation.
+    often = (
+        word
+        for word, count in texts.items()
+        if (count >= LEAST_KNOWN and word in lexicon) or (count >= LEAST_UNKNOWN and word[0] != "'")
+    )
     words = sorted({*transcripts, *often})
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{word}\n" for word in words), encoding="ascii")
