@@ -30,7 +30,7 @@ BEHIND_SECONDS = 1.0
 @options.grouped
 def listen(
     source: Annotated[str, typer.Argument(metavar="[-]", help="- for the standard input; else the microphone.")] = "",
-    model: options.Model = "",
+    model: options.Model = options.DEFAULT_MODEL,
     device: Annotated[str, typer.Option(help="Number of the microphone, or part of its name.")] = "",
     devices: Annotated[bool, typer.Option("--devices", help="List the microphones, and exit.")] = False,
     rate: Annotated[int | None, typer.Option(help="Sample rate of raw samples on the standard input, in Hz.")] = None,
@@ -63,7 +63,6 @@ def listen(
     if devices:
         _print_devices()
         return
-    name = options.require_model(model)
     if source not in ("", STANDARD_INPUT):
         raise UsageError(f"got {source!r}; expected - or nothing: files are for asr transcribe --streaming")
     is_piped = source == STANDARD_INPUT
@@ -73,7 +72,7 @@ def listen(
         raise UsageError("--device is for the microphone: leave it out, or leave out -")
     if is_piped and rate is None and (format is not None or channels != 1):
         raise UsageError("--rate is missing: raw samples do not say theirs (and a WAV header says all by itself)")
-    loaded = options.live_model(name, decoding.options(), chunk, context, pause, longest, threads)
+    loaded = options.live_model(model, decoding.options(), chunk, context, pause, longest, threads)
     if is_piped:
         _listen(loaded, _pipe(rate, format or "s16le", channels), save, as_json=as_json)
         return

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from asr.live import LiveModel
     from asr.transcription.decoding import DecodingOptions
 
+# The model that is taken where none is named.
+DEFAULT_MODEL = "english"
 MODEL_HELP = "The folder of a model, the name of one that ships, or org/name[@revision] on the Hugging Face Hub."
 OUT = ("--output-dir", "-o", "--out")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import require_model
+from asr.cli.options import DEFAULT_MODEL
 from asr.errors import MissingExtraError
 
 
@@ -67,14 +67,12 @@ def serve(
 ) -> None:
     """Serve a model over HTTP, to clients of OpenAI's API, to programs and to a page in the browser.
 
-    asr serve --model an4
+    asr serve
 
     then open http://127.0.0.1:8000, or
 
     curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@recording.wav
     """
-    if not model:
-        require_model("")
     try:
         from asr.server.app import serve as run
         from asr.server.options import ServerOptions, parse_models, read_keys
@@ -83,7 +81,7 @@ def serve(
     from asr.bundle.runtime import check_precision
     from asr.convert.opening import open_bundle
 
-    models = parse_models(model or [])
+    models = parse_models(model or [DEFAULT_MODEL])
     checked = {name: check_precision(open_bundle(bundle), precision) for name, bundle in models.items()}
     options = ServerOptions(
         models=models,

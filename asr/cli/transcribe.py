@@ -22,7 +22,7 @@ def transcribe(
         list[str],
         typer.Argument(metavar="INPUT", help="Audio files, glob patterns, folders; - for the standard input."),
     ],
-    model: options.Model = "",
+    model: options.Model = options.DEFAULT_MODEL,
     output_format: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,9 +61,9 @@ def transcribe(
 ) -> None:
     """Print the words of audio files, or write them as text, JSON, subtitles or time-marked words.
 
-    asr transcribe --model an4 recording.wav
+    asr transcribe recording.wav
 
-    asr transcribe --model an4 --output-dir subtitles --format srt,json recordings/
+    asr transcribe --output-dir subtitles --format srt,json recordings/
 
     The models that ship:
 
@@ -76,7 +76,6 @@ def transcribe(
     A file that cannot be read is named on the error stream, the others are transcribed all the same, and the
     exit status is 1. Options of beam search, such as --lm and --hotword, switch it on.
     """
-    name = options.require_model(model)
     from asr.audio import AudioPart
     from asr.cli.progress import JobProgress
     from asr.console import is_terminal
@@ -96,7 +95,7 @@ def transcribe(
     if end is not None and end <= start:
         raise UsageError(f"--end: got {end:g} s, and --start {start:g} s; expected an end after the start")
     part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)
-    job = JobOptions(name, running.device, running.threads, running.precision, wanted, jobs, part, cluster)
+    job = JobOptions(model, running.device, running.threads, running.precision, wanted, jobs, part, cluster)
     if sys.stdout is None and not outputs:
         raise UsageError("the standard output is closed, and transcripts are printed there: give --output-dir")
     found = find_recordings(inputs, recursive=recursive)
@@ -118,7 +117,7 @@ def transcribe(
             from asr.live.replay import Latency, stream_recordings
 
             latency = Latency()
-            live = running.live_model(name, wanted)
+            live = running.live_model(model, wanted)
             results = stream_recordings(live, recordings, part, latency, progress.update)
         else:
             results = run_job(recordings, job, in_order=outputs is None, progress=progress.update)

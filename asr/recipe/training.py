@@ -1,19 +1,21 @@
 """The stage ``train``: feature stores → bundle."""
 
+import filecmp
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.files import atomic_path, write_text
+from asr.files import atomic_path, read_text, write_text
+from asr.lexicon import PronouncingDictionary, read_lexicon
+from asr.lexicon.formats import format_lexicon
 from asr.recipe.checks import can_write, check_letters, check_origin, check_splits
 from asr.recipe.ranks import is_first
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
-from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, targets_digest
+from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, targets_digest, transcripts
 from asr.settings import digest
 from asr.tokenizer import LEXICON, PhoneTokenizer
 
@@ -114,18 +116,25 @@ def _write_priors(run: Run, priors: NDArray[np.float32]) -> None:
 
 
 def _put_words(run: Run, tokenizer: "Tokenizer") -> None:
-    """Put the lexicon of phones, which may have grown since, and what guesses other words into the bundle."""
+    """Put the lexicon of phones, which may have grown since, and what guesses other words into the bundle.
+
+    The tokenizer knows the words of the dev sets too, which a model that is judged by them must not be told.
+    """
     from asr.bundle.bundle import G2P_FILE
 
+    config = run.recipe.tokenizer
     if not isinstance(tokenizer, PhoneTokenizer) or not is_first():
         return
-    copies = [(run.out / "tokenizer" / LEXICON, run.bundle / LEXICON)]
-    if run.recipe.tokenizer.g2p:
-        copies.append((Path(run.recipe.tokenizer.g2p), run.bundle / G2P_FILE))
-    for source, target in copies:
-        if not target.is_file() or target.read_bytes() != source.read_bytes():
-            with atomic_path(target) as temporary:
-                shutil.copyfile(source, temporary)
+    words = {word for text in transcripts(run.training_store(), 0.0) for word in text.split()}
+    words |= set(read_lexicon(config.lexicon)) if config.lexicon else set(tokenizer.lexicon)
+    entries = [entry for entry in tokenizer.lexicon.entries() if entry.word in words]
+    lexicon, text = run.bundle / LEXICON, format_lexicon(PronouncingDictionary(entries))
+    if not lexicon.is_file() or read_text(lexicon) != text:
+        write_text(lexicon, text)
+    g2p = run.bundle / G2P_FILE
+    if config.g2p and not (g2p.is_file() and filecmp.cmp(g2p, config.g2p, shallow=False)):
+        with atomic_path(g2p) as temporary:
+            shutil.copyfile(config.g2p, temporary)
 
 
 def _stamp(run: Run, stores: "list[Store]", tokenizers: "list[Tokenizer]") -> dict[str, Any]:

@@ -234,7 +234,7 @@ def _open(bundle: Bundle, device: str, threads: int, precision: Precision, decod
 
 
 def load(
-    model: str | os.PathLike[str] | Bundle,
+    model: str | os.PathLike[str] | Bundle = "english",
     *,
     device: str = "cpu",
     threads: int = 0,
@@ -254,7 +254,7 @@ def load(
     precision : {"float32", "int8"}
         int8 is faster on the CPU, and for LSTMs.
     **decoding
-        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; greedy by default.
+        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; as the bundle says by default.
 
     Raises
     ------
