@@ -37,6 +37,16 @@ def test_silence_has_no_words(tmp_path):
         assert result["duration"] == 2
 
 
+def test_english_is_taken_where_no_model_is_named_and_writes_nothing_of_noise(tmp_path):
+    soundfile.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(1).standard_normal(64000), 16000)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(64000), 16000)
+    texts = [
+        json.loads(line)["text"] for line in asr("transcribe", "--json", *tmp_path.iterdir(), EXAMPLE).splitlines()
+    ]
+    assert texts[:2] == ["", ""]
+    assert texts[2] == asr("transcribe", "--model", "english", EXAMPLE).strip() != ""
+
+
 def test_one_bad_file_does_not_end_the_job(tmp_path):
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.wav").write_text("this is no audio\n" * 50)
