@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 from asr.errors import MissingExtraError
 
 # Windows refuses to replace a file that another process has open; readers are done in a moment.
+IS_WINDOWS = os.name == "nt"
 REPLACE_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.01
 # File systems allow names of 255 bytes; a temporary one has 14 more than it repeats.
@@ -102,7 +103,7 @@ def _replace(temporary: Path, final: Path) -> None:
             temporary.replace(final)
             return
         except PermissionError:
-            if os.name != "nt" or attempt == REPLACE_ATTEMPTS - 1:
+            if not IS_WINDOWS or attempt == REPLACE_ATTEMPTS - 1:
                 raise
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
 

@@ -26,7 +26,7 @@ Transcriber.transcribe_many(self, sources, *, source_rate=None, progress=None, o
 Transcript(segments, duration, language='', warnings=(), channel=0)
 Waveform(samples, sample_rate)
 character_errors(references, hypotheses)
-load(model, *, device='cpu', threads=0, precision='float32', **decoding)
+load(model='english', *, device='cpu', threads=0, precision='float32', **decoding)
 load_audio(source, sample_rate, *, {READ})
 word_errors(references, hypotheses)
 """

@@ -6,7 +6,6 @@ import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -78,10 +77,8 @@ def test_two_writers_have_two_temporaries(tmp_path):
     assert names(tmp_path) == ["text.txt"]
 
 
-@pytest.mark.parametrize(
-    ("platform", "refusals", "written"), [("win32", 3, True), ("win32", 99, False), ("linux", 1, False)]
-)
-def test_a_file_that_a_reader_has_open_is_tried_again_on_windows(tmp_path, monkeypatch, platform, refusals, written):
+@pytest.mark.parametrize(("is_windows", "refusals", "written"), [(True, 3, True), (True, 99, False), (False, 1, False)])
+def test_a_file_that_a_reader_has_open_is_tried_again_on_windows(tmp_path, monkeypatch, is_windows, refusals, written):
     replace, tried = Path.replace, []
 
     def refuse(self, target):
@@ -90,7 +87,7 @@ def test_a_file_that_a_reader_has_open_is_tried_again_on_windows(tmp_path, monke
             raise PermissionError(13, "in use")
         return replace(self, target)
 
-    monkeypatch.setattr("asr.files.sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr("asr.files.IS_WINDOWS", is_windows)
     monkeypatch.setattr("asr.files.time.sleep", lambda _: None)
     monkeypatch.setattr(Path, "replace", refuse)
     with nullcontext() if written else pytest.raises(PermissionError):

@@ -140,7 +140,8 @@ def test_the_language_model_has_seen_the_training_transcripts_alone(out):
         expected = estimate(texts, 2)
     shipped = NGramModel.read(out / "exp" / "bundle" / LANGUAGE_MODEL)
     assert shipped.perplexity(texts).with_oov == pytest.approx(expected.perplexity(texts).with_oov, rel=1e-5)
-    assert set(Bundle.load(out / "exp" / "bundle").decoding) == {"alpha", "beta", "beam_size"}
+    tuned = {"alpha", "beta", "beam_size", "oov_score", "prior_weight", "blank_scale"}
+    assert set(Bundle.load(out / "exp" / "bundle").decoding) == tuned
 
 
 def test_a_language_model_made_beforehand_is_taken_as_it_is(out, tmp_path):
