@@ -37,6 +37,7 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Take note of Ctrl-C and SIGTERM instead of ending at once; a second Ctrl-C ends at once.
 
+    Where one of them is ignored, as in a rank whose parent takes care of Ctrl-C, it goes on being ignored.
     Outside the main thread, which alone may handle signals, they work as ever.
     """
     request = StopRequest()
@@ -49,7 +50,8 @@ def stop_requests() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = [x for x in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(x) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in signals}
     try:
         yield request
     finally:

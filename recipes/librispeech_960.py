@@ -1,7 +1,6 @@
 """LibriSpeech, all 960 hours of training speech.
 
     python recipes/librispeech_960.py
-    torchrun --nproc-per-node 4 recipes/librispeech_960.py
 
 NOT measured, for want of the corpus: run from corpus to table on 274 utterances of it, with a small net, for one
 epoch. Published, test-clean, recurrent networks with CTC and these 960 hours: 10.46 % WER greedy
@@ -26,7 +25,7 @@ RECIPE = replace(
     test=("test-clean", "test-other"),
     speeds=(),
     model=replace(HUNDRED.model, num_layers=6, hidden_size=1024, dropout=0.15),
-    training=replace(HUNDRED.training, epochs=20, learning_rate=5e-4, batch_seconds=1200.0),
+    training=replace(HUNDRED.training, epochs=20, learning_rate=5e-4, batch_seconds=1200.0, accumulate=4),
     lm=LanguageModelConfig(order=3, cutoffs=(0, 0, 1)),
 )
 

@@ -56,6 +56,7 @@ def run(*arguments, status=0):
 
 SMALL = (
     "training.epochs=1",
+    "training.ranks=2",
     "training.augment.noise_utterances=0",
     "model.num_layers=1",
     "model.hidden_size=16",
@@ -419,7 +420,7 @@ def test_fine_tuning_starts_where_the_bundle_is(out):
 
 
 def test_a_recipe_is_fine_tuned_with_the_tokens_of_its_origin(out, tmp_path):
-    changed = (*SMALL[:5], "tokenizer.kind=init", f"init={out / 'exp' / 'bundle'}")
+    changed = (*SMALL[:6], "tokenizer.kind=init", f"init={out / 'exp' / 'bundle'}")
     arguments = [part for setting in changed for part in ("--set", setting)]
     run("recipes/digits.py", "--data", out / "data", "--out", tmp_path, "--stage", "tokenizer", "--stage", "train",
         *arguments)  # fmt: skip

@@ -37,6 +37,7 @@ def evaluate(
     align_with: Annotated[
         str, typer.Option(help="With --streaming: the model that tells when words were said.", show_default="--model")
     ] = "",
+    cluster: options.Cluster = "",
     decoding: options.Decoding,
 ) -> None:
     """Recognise a prepared test set: Kaldi's %WER and %CER lines, intervals, sclite's table, errors by length.
@@ -54,6 +55,8 @@ def evaluate(
     running.check()
     if align_with and not running.streaming:
         raise UsageError("--align-with is for --streaming: give it too, or leave it out")
+    if running.streaming and cluster:
+        raise UsageError("--streaming hears one utterance after the other, here: leave out --cluster")
     if audio is not None and output_dir is None:
         raise UsageError("--audio is for the report, and there is none without --output-dir: give it too")
     from asr.bundle.runtime import make_runtime
@@ -61,6 +64,7 @@ def evaluate(
     from asr.convert.opening import open_bundle
     from asr.evaluation.conventions import normaliser, rescored, write_leaderboard
     from asr.evaluation.details import Details
+    from asr.evaluation.evaluate import ClusterJob, evaluate_on_cluster
     from asr.evaluation.evaluate import evaluate as evaluate_store
     from asr.evaluation.report import Heading
     from asr.store.store import open_store
@@ -85,6 +89,9 @@ def evaluate(
             aligning = make_runtime(aligner, *compute) if align_with else runtime
             result, figures = evaluate_streaming(store, live, aligner, aligning, advance)
             latency = [*figures.lines(), f"(words were said when {aligner.name} aligns them)"]
+        elif cluster:
+            job = ClusterJob(cluster, data, model, wanted, *compute)
+            result = evaluate_on_cluster(store, bundle, job, advance)
         else:
             result = evaluate_store(store, bundle, runtime, decoder, advance)
     raw = result
@@ -103,7 +110,8 @@ def evaluate(
             "decoder": description,
             "scoring": normalise,
             "data": f"{store.corpus} {store.version}, {store.split} ({data})",
-            "runtime": f"ctc-asr {__version__}, {running.device}, {running.precision}",
+            "runtime": f"ctc-asr {__version__}, {running.device}, {running.precision}"
+            + (", on a cluster" if cluster else ""),
         }
         heading = Heading(f"{bundle.name} on {store.corpus}, {store.split}", tuple(facts.items()))
         if normalise == "open-asr":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from asr.errors import DataError, MissingExtraError, UsageError
 from asr.files import probe_folder
+from asr.recipe.ranks import check_ranks
 from asr.recipe.recipe import Run
 from asr.tokenizer import PhoneTokenizer, Tokenizer
 
@@ -51,7 +52,7 @@ def check_machine(run: Run) -> None:
     MissingExtraError
         If a package that training needs is not installed.
     UsageError
-        As `choose_device` and `computes_in_bfloat16`; or if there is no `LanguageModelConfig.file`.
+        As `choose_device`, `computes_in_bfloat16` and `check_ranks`; or if there is no `LanguageModelConfig.file`.
     """
     kinds = {run.recipe.tokenizer.kind, run.recipe.intermediate_tokenizer.kind}
     subwords = ("sentencepiece",) if kinds & {"unigram", "bpe"} else ()
@@ -62,6 +63,7 @@ def check_machine(run: Run) -> None:
     from asr.training.optimizer import choose_device, computes_in_bfloat16
 
     config = run.recipe.training
+    check_ranks(config)
     computes_in_bfloat16(config.precision, choose_device(config.device))
     if run.recipe.lm.file and not Path(run.recipe.lm.file).is_file():
         raise UsageError(f"lm.file={run.recipe.lm.file}: no such file; expected a language model, as asr lm writes it")

@@ -12,7 +12,7 @@ from asr.files import atomic_path, read_text, write_text
 from asr.lexicon import PronouncingDictionary, read_lexicon
 from asr.lexicon.formats import format_lexicon
 from asr.recipe.checks import can_write, check_letters, check_origin, check_splits
-from asr.recipe.ranks import is_first
+from asr.recipe.ranks import in_ranks, is_first, ranks_to_start
 from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
 from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, targets_digest, transcripts
@@ -35,7 +35,7 @@ LEFT_OUT = "left_out.txt"
 
 def train(run: Run) -> None:
     """Feature stores → bundle."""
-    recipe, config = run.recipe, run.recipe.training
+    config = run.recipe.training
     check_origin(run)
     train_store, dev_stores = check_splits(run)
     stores = [train_store, *dev_stores]
@@ -47,11 +47,27 @@ def train(run: Run) -> None:
     if is_current(run.out, "train", {**stamp, "weights": _written_weights(run)}, run.bundle):
         _put_words(run, tokenizer)
         return
+    hours = float(_weights(run, train_store) @ train_store.durations_seconds) / 3600
+    count = ranks_to_start(config, hours)
+    if count > 1:
+        in_ranks(train_checked, run, count)
+    else:
+        train_checked(run)
+    if is_first():
+        _put_words(run, tokenizer)
+        write_stamp(run.out, "train", {**stamp, "weights": _written_weights(run)})
+        print(f"wrote {run.bundle}", file=sys.stderr)
 
+
+def train_checked(run: Run) -> None:
+    """Train and write the bundle, of stores and tokens that have been checked; or be one of the ranks that do so."""
     from asr.training.batches import BatchSource
     from asr.training.loop import Trainer
     from asr.training.validation import label_priors
 
+    recipe, config = run.recipe, run.recipe.training
+    train_store, dev_stores = check_splits(run)
+    tokenizer, middle = load_tokenizer(run), load_intermediate_tokenizer(run)
     weights = _weights(run, train_store)
     model = _model(run, train_store, weights, tokenizer)
     if middle:
@@ -81,9 +97,6 @@ def train(run: Run) -> None:
     if is_first():
         _write_bundle(run, train_store, tokenizer, best)
         _write_priors(run, label_priors(best, source))
-        _put_words(run, tokenizer)
-        write_stamp(run.out, "train", {**stamp, "weights": _written_weights(run)})
-        print(f"wrote {run.bundle}", file=sys.stderr)
 
 
 def _write_bundle(run: Run, store: "Store", tokenizer: "Tokenizer", model: "AcousticModel") -> None:

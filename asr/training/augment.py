@@ -7,12 +7,15 @@ And features of noise, for utterances in which nothing is said. What is drawn is
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.features import LogMel
 from asr.training.config import AugmentConfig
+
+Value = TypeVar("Value", bound=np.generic)
 
 # Spectral slopes of noise: amplitude falls as frequency to the power of minus this, from white to brown noise.
 STEEPEST_SLOPE = 1.0
@@ -44,7 +47,7 @@ def generator(seed: int, epoch: int, purpose: Purpose, *index: int) -> np.random
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long utterances become, in frames, each ``(N,)`` int64; indexing picks some of them.
+    """How long utterances become, in frames, each ``(N,)`` int32; indexing picks some of them.
 
     Parameters
     ----------
@@ -56,36 +59,50 @@ class Lengths:
         How fast their waveforms are played, which `speech` has accounted for; 1 for features.
     """
 
-    speech: NDArray[np.int64]
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
+    speech: NDArray[np.int32]
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
     speed: NDArray[np.float64]
 
     @classmethod
-    def unaltered(cls, num_frames: NDArray[np.int64]) -> "Lengths":
+    def unaltered(cls, num_frames: NDArray[np.int32]) -> "Lengths":
         """Return lengths that change nothing."""
-        nothing = np.zeros_like(num_frames)
-        return cls(num_frames, nothing, nothing, np.ones(num_frames.shape))
+        shape = np.shape(num_frames)
+        nothing = np.broadcast_to(np.int32(0), shape)
+        return cls(num_frames, nothing, nothing, np.broadcast_to(np.float64(1), shape))
 
     @classmethod
     def joined(cls, first: "Lengths", second: "Lengths") -> "Lengths":
         """Return the lengths of `first`, then those of `second`."""
         parts = ("speech", "before", "after", "speed")
-        return cls(*(np.append(getattr(first, part), getattr(second, part)) for part in parts))
+        return cls(*(appended(getattr(first, part), getattr(second, part)) for part in parts))
 
     @property
-    def total(self) -> NDArray[np.int64]:
+    def total(self) -> NDArray[np.int32]:
         """Frames of the whole, ``(N,)``."""
         return self.before + self.speech + self.after
 
-    def __getitem__(self, index: int | slice | NDArray[np.int64]) -> "Lengths":
+    def __getitem__(self, index: int | slice | NDArray[np.integer[Any]]) -> "Lengths":
         return Lengths(self.speech[index], self.before[index], self.after[index], self.speed[index])
 
 
+def repeated(value: Value, count: int) -> NDArray[Value]:
+    """Return an array of one value, ``(count,)``, that takes no memory."""
+    array: NDArray[Value] = np.broadcast_to(value, (count,))
+    return array
+
+
+def appended(first: NDArray[Value], second: NDArray[Value]) -> NDArray[Value]:
+    """Return two arrays as one, of the type of the first; without memory where both are the same `repeated` value."""
+    if first.strides == second.strides == (0,) and len(first) and len(second) and first[0] == second[0]:
+        return repeated(first[0], len(first) + len(second))
+    return np.append(first, second.astype(first.dtype))
+
+
 def draw_lengths(
-    num_frames: NDArray[np.int64],
+    num_frames: NDArray[np.int32],
     speed: NDArray[np.float64],
-    shortest: NDArray[np.int64],
+    shortest: NDArray[np.int32],
     config: AugmentConfig,
     hop_seconds: float,
     rng: np.random.Generator,
@@ -94,23 +111,29 @@ def draw_lengths(
 
     Parameters
     ----------
-    num_frames : ndarray, shape (N,), int64
+    num_frames : ndarray, shape (N,), int32
         How long they are, in frames, played at `speed`.
     speed : ndarray, shape (N,), float64
-    shortest : ndarray, shape (N,), int64
+    shortest : ndarray, shape (N,), int32
         What their speech is not shortened below, as its transcript needs that many.
     config : AugmentConfig
     hop_seconds : float
     rng : numpy.random.Generator
     """
     N = len(num_frames)
-    factors = 1 + config.time_stretch * rng.uniform(-1, 1, N)
-    speech = np.maximum(np.rint(num_frames * factors).astype(np.int64), np.maximum(shortest, 1))
-    before, after = np.zeros((2, N), dtype=np.int64)
+    # In place: of ten million utterances each array of float64 is 80 MB.
+    stretched = rng.uniform(-1, 1, N)
+    stretched *= config.time_stretch
+    stretched += 1
+    stretched *= num_frames
+    speech = np.rint(stretched, out=stretched).astype(np.int32)
+    np.maximum(speech, shortest, out=speech)
+    np.maximum(speech, 1, out=speech)
+    before = after = repeated(np.int32(0), N)
     if config.pause_probability:
         longest = round(config.pause_seconds / hop_seconds)
         chosen = rng.uniform(size=(2, N)) < config.pause_probability
-        before, after = np.where(chosen, rng.integers(0, longest + 1, (2, N)), 0)
+        before, after = np.where(chosen, rng.integers(0, longest + 1, (2, N)).astype(np.int32), np.int32(0))
     return Lengths(speech, before, after, speed)
 
 

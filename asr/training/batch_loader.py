@@ -9,9 +9,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from asr.training.batches import Batch, BatchSource, PlannedBatch
+from asr.training.batches import Batch, BatchSource
 from asr.training.config import TrainingConfig
-from asr.training.distributed import Ranks, deal
+from asr.training.distributed import Ranks
+from asr.training.plan import PlannedBatch, Steps
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -38,24 +39,21 @@ class BatchLoader:
         self.ranks = ranks
         self.pinned = device.type == "cuda"
 
-    def steps(self, epoch: int) -> list[list[PlannedBatch]]:
+    def steps(self, epoch: int) -> Steps:
         """Return the batches of each step of an epoch; each rank has equally many steps."""
         seed = self.config.seed
-        plan = deal(self.source.plan(seed, epoch), self.ranks, np.random.default_rng((seed, epoch)))
-        size = self.config.accumulate
-        return [plan[first : first + size] for first in range(0, len(plan), size)]
+        plan = self.source.plan(seed, epoch)
+        return Steps(plan, self.config.accumulate, self.ranks, np.random.default_rng((seed, epoch)))
 
-    def load(
-        self, steps: Sequence[Sequence[PlannedBatch]], epoch: int
-    ) -> AbstractContextManager[Iterator[list[Batch]]]:
-        """Return an iterator over the batches of some `steps` of an epoch, in order, made ahead of time."""
+    def load(self, steps: Steps, first: int, epoch: int) -> AbstractContextManager[Iterator[list[Batch]]]:
+        """Return an iterator over the batches of the `steps` of an epoch from `first` on, made ahead of time."""
 
         def make(planned: Sequence[PlannedBatch]) -> list[Batch]:
             seed, views = self.config.seed, self.config.views
             batches = [self.source.batch(one, seed, epoch, views) for one in planned if len(one)]
             return [batch.pin() for batch in batches] if self.pinned else batches
 
-        return prefetched(make, steps)
+        return prefetched(make, (steps[index] for index in range(first, len(steps))))
 
 
 @contextmanager

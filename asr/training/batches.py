@@ -5,9 +5,10 @@ resumed run sees exactly what an undisturbed one would have seen, whoever makes 
 """
 
 import hashlib
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import compress, islice
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from asr.features import LogMel
 from asr.model_config import ModelConfig
 from asr.store.store import AudioStore, FeatureStore
 from asr.tokenizer import Tokenizer
-from asr.training.augment import Lengths, Purpose, alter, draw_lengths, generator, mask, noise
+from asr.training.augment import Lengths, Purpose, alter, appended, draw_lengths, generator, mask, noise, repeated
 from asr.training.config import AugmentConfig
+from asr.training.plan import Plan, PlannedBatch
 from asr.training.waveforms import open_waveforms
 
 # Lengths are sorted as if each were longer or shorter by up to this part, so that batches differ from epoch to epoch.
 LENGTH_JITTER = 0.1
+# Transcripts that are looked at together.
+BLOCK_TEXTS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -68,36 +72,6 @@ class Batch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed: dict[str, Any] = {name: change(x) for name, x in vars(self).items() if isinstance(x, Tensor)}
         return replace(self, **changed)
-
-
-@dataclass(frozen=True)
-class PlannedBatch:
-    """What a batch will hold.
-
-    Parameters
-    ----------
-    indices : ndarray, shape (B,), int64
-        Into the store; those beyond its end are utterances of noise.
-    lengths : Lengths
-        Of each, once augmented.
-    copies : ndarray, shape (B,), int64
-        How often each has come before in the epoch: its copies are augmented differently.
-    """
-
-    indices: NDArray[np.int64]
-    lengths: Lengths
-    copies: NDArray[np.int64]
-
-    @property
-    def padded_frames(self) -> int:
-        """Feature frames of the batch, padding included."""
-        return int(self.lengths.total.max()) * len(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, part: slice | NDArray[np.int64]) -> "PlannedBatch":
-        return PlannedBatch(self.indices[part], self.lengths[part], self.copies[part])
 
 
 class BatchSource:
@@ -157,20 +131,16 @@ class BatchSource:
         self.middle = middle
         self.batch_frames = batch_frames
         self.augment = augment
-        self.weights = np.ones(len(store)) if weights is None else weights
+        self.weights = repeated(np.float64(1), len(store)) if weights is None else weights
         self.average: NDArray[np.float32] | None = None
         self._waveforms = open_waveforms(store, augment)
         self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
-        self._num_frames = np.asarray(store.num_frames, dtype=np.int64)
-        # The fewest frames of which the network makes as many outputs as CTC needs.
-        fewest = np.zeros(len(store), dtype=np.int64)
+        self._num_frames = np.asarray(store.num_frames, dtype=np.int32)
         used = self.weights > 0
-        for tokens in (tokenizer, middle) if middle else (tokenizer,):
-            # What is never trained on may have letters that there are no tokens for.
-            fewest[used] = np.maximum(fewest[used], tokens.min_frames(compress(store.texts, used.tolist())))
-        self._shortest = model.input_frames(fewest)
+        self._shortest = self._fewest_frames(model, used)
         fits = self._num_frames >= self._shortest
-        self._kept = np.flatnonzero((fits | keep_short) & used)
+        self._kept = np.flatnonzero((fits | keep_short) & used).astype(np.int32)
+        self._once = bool((self.weights[self._kept] == 1).all())
         self.too_short = [] if keep_short else self._names(~fits & used)
         self.too_long = self._names((self._num_frames > batch_frames) & used)
         if not len(store):
@@ -194,19 +164,23 @@ class BatchSource:
             return stores
         return [*stores, hashlib.sha256(self.weights.tobytes()).hexdigest()]
 
-    def plan(self, seed: int, epoch: int) -> list[PlannedBatch]:
+    def plan(self, seed: int, epoch: int) -> Plan:
         """Return the batches of an epoch in the order of training: each utterance by its weight, and some of noise."""
         rng = generator(seed, epoch, Purpose.ORDER)
         drawn = self._drawn(seed, epoch)
-        jittered = drawn.lengths.total * rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(drawn))
-        batches = self._fill(drawn, np.argsort(jittered, kind="stable"))
-        return [batches[i] for i in rng.permutation(len(batches))]
+        total = drawn.lengths.total
+        jittered = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(drawn))
+        jittered *= total
+        places = np.argsort(jittered, kind="stable").astype(np.int32)
+        starts = self._starts(total[places])
+        return Plan(drawn, places, starts, rng.permutation(len(starts)))
 
-    def in_order(self) -> list[PlannedBatch]:
+    def in_order(self) -> Plan:
         """Return all utterances once, shortest first, unaltered: for evaluation, with `load`."""
         lengths = Lengths.unaltered(self._num_frames[self._kept])
-        every = PlannedBatch(self._kept, lengths, np.zeros_like(self._kept))
-        return self._fill(every, np.argsort(lengths.speech, kind="stable"))
+        places = np.argsort(lengths.speech, kind="stable").astype(np.int32)
+        every = PlannedBatch(self._kept, lengths, repeated(np.int32(0), len(self._kept)))
+        return Plan(every, places, self._starts(lengths.speech[places]))
 
     def load(self, planned: PlannedBatch, views: int = 1) -> Batch:
         """Return the batch of some utterances, unaltered."""
@@ -223,8 +197,11 @@ class BatchSource:
         ]
         return self._collate(planned.indices, list(zip(*features, strict=True)))
 
-    def largest(self, views: int = 1) -> Batch:
-        """Return a batch at least as large as any of an epoch, of zeros: it shows whether the memory suffices."""
+    def largest(self, views: int = 1, parts: int = 1) -> Batch:
+        """Return a batch at least as large as any of an epoch, of zeros: it shows whether the memory suffices.
+
+        Of batches that are shared out among several ranks, each has one of so many `parts`.
+        """
         num_frames, longest = self._num_frames[self._kept], 0
         if self.augment is None:
             longest = int(num_frames.max())
@@ -237,7 +214,7 @@ class BatchSource:
         # Of all lengths, that of which the most frames fit the budget; of several, the longest.
         shortest = int(num_frames.min())
         lengths = np.arange(shortest, longest + 1)
-        counts = np.maximum(1, self.batch_frames // lengths)
+        counts = -(-np.maximum(1, self.batch_frames // lengths) // parts)
         best = len(lengths) - 1 - int(np.argmax((lengths * counts)[::-1]))
         # An utterance whose transcript fits, since it is no longer.
         fitting = np.flatnonzero(num_frames <= lengths[best])
@@ -245,45 +222,59 @@ class BatchSource:
         features = np.zeros((int(lengths[best]), self.store.config.n_mels), dtype=np.float32)
         return self._collate(np.full(counts[best], index), [[features] * int(counts[best])] * views)
 
+    def _fewest_frames(self, model: ModelConfig, used: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Return the fewest frames ``(N,)`` of which the network makes as many outputs as CTC needs, if `used`."""
+        outputs = np.zeros(len(used), dtype=np.int32)
+        texts = iter(self.store.texts)
+        for first in range(0, len(used), BLOCK_TEXTS):
+            part, known = used[first : first + BLOCK_TEXTS], outputs[first : first + BLOCK_TEXTS]
+            # What is never trained on may have letters that there are no tokens for.
+            block = list(compress(islice(texts, len(part)), part.tolist()))
+            for tokens in filter(None, (self.tokenizer, self.middle)):
+                known[part] = np.maximum(known[part], tokens.min_frames(block))
+        return model.input_frames(outputs.astype(np.int64)).astype(np.int32)
+
     def _drawn(self, seed: int, epoch: int) -> PlannedBatch:
         """Draw the utterances of an epoch, those of noise at the end, with their lengths once augmented."""
         speech, copies = self._counted(generator(seed, epoch, Purpose.WEIGHTS))
         if self.augment is None:
             return PlannedBatch(speech, Lengths.unaltered(self._num_frames[speech]), copies)
         rng = generator(seed, epoch, Purpose.LENGTHS)
-        num_frames, speed = self._num_frames[speech], np.ones(len(speech))
+        num_frames, speed = self._num_frames[speech], repeated(np.float64(1), len(speech))
         if self._waveforms:
-            speed = rng.choice(self.augment.waveform.speeds, len(speed))
-            num_frames = self._waveforms.num_frames(speech, speed)
+            speed = rng.choice(self.augment.waveform.speeds, len(speech))
+            num_frames = self._waveforms.num_frames(speech.astype(np.int64), speed).astype(np.int32)
         hop_seconds = self.store.config.hop_seconds
         lengths = draw_lengths(num_frames, speed, self._shortest[speech], self.augment, hop_seconds, rng)
         count = rng.poisson(self.augment.noise_utterances * len(speech))
         noises = Lengths.unaltered(rng.choice(lengths.total, count))
-        indices = np.append(speech, len(self.store) + np.arange(count))
-        copies = np.append(copies, np.zeros(count, dtype=np.int64))
+        indices = appended(speech, len(self.store) + np.arange(count, dtype=np.int32))
+        copies = appended(copies, repeated(np.int32(0), count))
         return PlannedBatch(indices, Lengths.joined(lengths, noises), copies)
 
-    def _counted(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _counted(self, rng: np.random.Generator) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Draw how often an epoch has each utterance; return indices into the store, and which copy each of them is."""
+        if self._once:
+            return self._kept, repeated(np.int32(0), len(self._kept))
         weights = self.weights[self._kept]
-        counts = np.floor(weights + rng.uniform(size=len(weights))).astype(np.int64)
+        counts = np.floor(weights + rng.uniform(size=len(weights))).astype(np.int32)
         if not counts.any():
             counts[rng.integers(len(counts))] = 1
-        copies = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        before = np.cumsum(counts, dtype=np.int32) - counts
+        copies = np.arange(counts.sum(), dtype=np.int32) - np.repeat(before, counts)
         return np.repeat(self._kept, counts), copies
 
-    def _fill(self, drawn: PlannedBatch, order: NDArray[np.int64]) -> list[PlannedBatch]:
-        """Cut utterances, taken in `order`, into batches within the frame budget."""
-        drawn = drawn[order]
-        cuts, first, longest = [0], 0, 0
+    def _starts(self, lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Cut utterances of these `lengths` ``(N,)`` into batches within the frame budget; return where each begins."""
+        starts, first, longest = array("i", [0]), 0, 0
         # Read through its buffer: a list of a million numbers would outweigh the array.
-        for position, length in enumerate(drawn.lengths.total.data):
-            longest = max(longest, length)
-            if position > first and longest * (position - first + 1) > self.batch_frames:
-                cuts.append(position)
+        for position, length in enumerate(lengths.data):
+            if length > longest:
+                longest = length
+            if longest * (position - first + 1) > self.batch_frames and position > first:
+                starts.append(position)
                 first, longest = position, length
-        parts = map(slice, cuts, [*cuts[1:], len(order)])
-        return [drawn[part] for part in parts]
+        return np.array(starts, dtype=np.int32)
 
     def _names(self, chosen: NDArray[np.bool_]) -> list[str]:
         return [self.store.ids[index] for index in np.flatnonzero(chosen).tolist()]
@@ -317,7 +308,7 @@ class BatchSource:
             mask(view, fill, self.augment, self.store.config.hop_seconds, rng)
         return [x, *copies]
 
-    def _collate(self, indices: NDArray[np.int64], features: Sequence[Sequence[NDArray[np.float32]]]) -> Batch:
+    def _collate(self, indices: NDArray[np.integer[Any]], features: Sequence[Sequence[NDArray[np.float32]]]) -> Batch:
         """Pad the features of each view; in noise, nothing is said."""
         N, rows = len(self.store), [x for view in features for x in view]
         texts = [self.store.texts[i] if i < N else "" for i in indices.tolist()]

@@ -13,7 +13,7 @@ Decay = Literal["cosine", "linear", "constant"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Measure = Literal["wer", "cer", "loss"]
 # Settings of a run that do not change what is learned.
-FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "tensorboard")
+FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "ranks", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class TrainingConfig:
     batch_seconds : float
         Audio of a batch in seconds, padding included.
     accumulate : int
-        Batches whose gradients are summed for one step.
+        Batches whose gradients are summed for one step; the step is shared by all ranks.
     precision : {"float32", "bfloat16", "auto"}
         Of the network's matrix products; the loss is in float32 always. bfloat16 is faster on GPUs since Ampere and on
         CPUs with AVX512-BF16 or AMX; "auto" takes it there, and float32 elsewhere.
@@ -187,6 +187,8 @@ class TrainingConfig:
         Of the initial weights, the order of batches, dropout and augmentation.
     device : str
         "cpu", "cuda", "cuda:1", … or "auto": CUDA where there is one.
+    ranks : int
+        Processes that train together; 0: one a core or GPU, as far as the batches and the data are worth it.
     checkpoint_minutes : float
         Time between two checkpoints within an epoch; each epoch ends with one.
     keep_checkpoints : int
@@ -220,6 +222,7 @@ class TrainingConfig:
     max_skipped: int = 10
     seed: int = 1
     device: str = "auto"
+    ranks: int = 0
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
     tensorboard: bool = True
@@ -238,7 +241,7 @@ class TrainingConfig:
         for name in ("accumulate", "max_skipped", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 1 or more")
-        for name in ("average_best", "patience"):
+        for name in ("average_best", "patience", "ranks"):
             if getattr(self, name) < 0:
                 raise UsageError(f"training.{name} is {getattr(self, name)}; expected 0 or more")
         for name in ("warmup", "momentum", "intermediate_ctc", "consistency_warmup", "ema_decay"):

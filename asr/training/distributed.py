@@ -11,18 +11,20 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Self
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from asr.errors import AsrError, UsageError, first_line
-from asr.training.batches import PlannedBatch
 
 # A rank that is silent for so long is taken for lost.
 TIMEOUT = timedelta(minutes=10)
 # Preparation of a large corpus may keep the first rank busy for days.
 PATIENCE = timedelta(days=14)
+
+
+class LostRankError(AsrError):
+    """Another rank has ended, or does not answer."""
 
 
 class Ranks:
@@ -52,7 +54,7 @@ class Ranks:
         ------
         UsageError
             If the environment is not one that torchrun makes.
-        AsrError
+        LostRankError
             If the others do not come.
         """
         count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -82,7 +84,7 @@ class Ranks:
 
         Raises
         ------
-        AsrError
+        LostRankError
             If a rank is lost, here as in all methods that speak to the others.
         """
         if self.count > 1:
@@ -134,41 +136,10 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise AsrError(
+            raise LostRankError(
                 f"rank {self.rank} of {self.count} has lost another rank ({first_line(error)}): what stopped "
                 "that one is in its own output; start all of them again, and they go on from the last checkpoint"
             ) from None
-
-
-def deal(plan: list[PlannedBatch], ranks: Ranks, rng: np.random.Generator) -> list[PlannedBatch]:
-    """Return the batches of this rank, one for each round; each round has batches of about equal frames.
-
-    Parameters
-    ----------
-    plan : list of PlannedBatch
-        Of an epoch, the same on each rank.
-    ranks : Ranks
-    rng : numpy.random.Generator
-        Of the order of rounds; in the same state on each rank.
-
-    Returns
-    -------
-    list of PlannedBatch
-        Equally many on each rank. To that end the batches with the most utterances are halved where needed; with
-        fewer utterances than ranks, some batches have no utterance.
-    """
-    if ranks.count == 1:
-        return plan
-    plan = list(plan)
-    while len(plan) % ranks.count:
-        batch = plan.pop(max(range(len(plan)), key=lambda i: len(plan[i])))
-        halves = np.array_split(np.arange(len(batch)), 2)
-        plan += [batch[half] for half in halves]
-    # Batches are full but for a rest, so those of about equal length have about equally many frames, and a recurrent
-    # net takes about as long for them.
-    plan.sort(key=lambda batch: int(batch.lengths.total.max(initial=0)))
-    rounds = [plan[first : first + ranks.count] for first in range(0, len(plan), ranks.count)]
-    return [rounds[i][ranks.rank] for i in rng.permutation(len(rounds))]
 
 
 def _leave() -> None:

@@ -37,6 +37,7 @@ from asr.training.optimizer import (
     state_kind,
     trained_parameters,
 )
+from asr.training.plan import shares
 from asr.training.report import write_report
 from asr.training.steps import LAG, Outcomes, Schedule, Stepper
 from asr.training.validation import DevResult, Validator
@@ -56,7 +57,7 @@ class Trainer:
     model : AcousticModel
     tokenizer : Tokenizer
     train : BatchSource
-        The frame budget is that of one rank.
+        The frame budget is that of a batch, which the ranks share.
     dev : mapping of str to BatchSource
         By name, the sets to choose by: on the mean of their results.
     config : TrainingConfig
@@ -137,7 +138,8 @@ class Trainer:
         if not self._finished():
             self.ranks.share_weights(self.model)
             self.train.average = self.model.average_features()
-            self.stepper.try_out(self.train.largest(self.config.views))
+            _, parts = shares(self.config.accumulate, self.ranks.count)
+            self.stepper.try_out(self.train.largest(self.config.views, parts))
             self._train()
         self.best_weights.load(self.model, self.position.best)
         if self.config.average_best > 1 and self.position.best:
@@ -169,7 +171,7 @@ class Trainer:
         at = self.position
         steps = self.loader.steps(at.epoch)
         started = saved = time.monotonic()
-        with self.monitor.epoch(at.epoch, len(steps)), self.loader.load(steps[at.step :], at.epoch) as loaded:
+        with self.monitor.epoch(at.epoch, len(steps)), self.loader.load(steps, at.step, at.epoch) as loaded:
             for index, batches in enumerate(loaded, start=at.step):
                 self._step(batches, index, len(steps))
                 seconds = at.seconds + time.monotonic() - started
@@ -288,19 +290,18 @@ class Trainer:
         if self.ranks.first:
             model, optimizer = self.model.state_dict(), self.stepper.optimizer.state_dict()["state"]
             at, average = self.position, self.average.state()
-            settings = {**self.settings, "ranks": self.ranks.count}
-            self.checkpoints.save(Checkpoint(model, optimizer, average, self.sums, at, self.history, settings))
+            self.checkpoints.save(Checkpoint(model, optimizer, average, self.sums, at, self.history, self.settings))
 
     def _resume(self, *, accept_changes: bool) -> None:
         checkpoint = self.checkpoints.load()
         if checkpoint is None:
             return
         self.position, self.history = checkpoint.position, checkpoint.history
-        # A finished run can be used by any number of ranks.
-        ranks = checkpoint.settings["ranks"] if self._finished() else self.ranks.count
-        settings = {**self.settings, "ranks": ranks}
+        settings = self.settings
         # What a version before did not have was as the default says.
         before = completed(checkpoint.settings, {"training": to_dict(TrainingConfig())})
+        # It noted the number of ranks, each of which had batches of this length.
+        before["training"]["batch_seconds"] *= before.pop("ranks", 1)
         pairs = differences(before, settings)
         changed = [change for change in pairs if change[0].rpartition(".")[2] not in FREE_SETTINGS]
         keys = {key for key, *_ in changed}

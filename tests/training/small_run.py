@@ -24,8 +24,9 @@ from asr.settings import override
 from asr.tokenizer import CharTokenizer
 from asr.training.batches import BatchSource
 from asr.training.config import AugmentConfig, TrainingConfig
-from asr.training.distributed import Ranks, deal
+from asr.training.distributed import Ranks
 from asr.training.loop import Trainer
+from asr.training.plan import Steps
 from asr.training.steps import Schedule, Stepper
 
 MODEL = ModelConfig(cell="gru", num_layers=2, hidden_size=6, conv_channels=2, time_reduction=2)
@@ -66,9 +67,11 @@ class MemoryStore:
 TRAIN, DEV = MemoryStore(14, 1), MemoryStore(4, 2)
 
 
-def make_trainer(directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER, middle=None, **more_dev):
+def make_trainer(
+    directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER, middle=None, dropout=MODEL.dropout, **more_dev
+):
     torch.manual_seed(config.seed)
-    model = AcousticModel(MODEL, 12, len(tokenizer))
+    model = AcousticModel(replace(MODEL, dropout=dropout), 12, len(tokenizer))
     if middle:
         model.add_intermediate_output(len(middle))
     frames = round(100 * config.batch_seconds)
@@ -105,10 +108,11 @@ def gradient_of_all_batches(path):
     ranks = Ranks.join()
     torch.manual_seed(0)
     model = AcousticModel(replace(MODEL, dropout=0.0), 12, len(TOKENIZER)).double()
-    # Half the budget for each of two ranks.
-    source = BatchSource(TRAIN, TOKENIZER, MODEL, 240 // ranks.count)
-    plan = deal(source.plan(1, 0), ranks, np.random.default_rng(0))
-    batches = [source.load(planned) for planned in plan if len(planned)]
+    source = BatchSource(TRAIN, TOKENIZER, MODEL, 240)
+    plan = source.plan(1, 0)
+    # Of three batches, two ranks have parts; all of them are one step.
+    (mine,) = Steps(plan, len(plan), ranks, np.random.default_rng(0))
+    batches = [source.load(planned) for planned in mine if len(planned)]
     stepper = Stepper(model, replace(CONFIG, max_gradient_norm=1e9, optimizer="sgd"), ranks)
     values = stepper([replace(batch, features=batch.features.double()) for batch in batches], Schedule(0.1, (0,)))
     weights = torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
@@ -121,6 +125,7 @@ def main():
     parser.add_argument("path", type=Path)
     parser.add_argument("settings", nargs="*")
     parser.add_argument("--kill-at", type=int)
+    parser.add_argument("--dropout", type=float, default=MODEL.dropout)
     parser.add_argument("--kill-rank", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.kill_at and arguments.kill_rank == int(os.environ.get("RANK", "0")):
@@ -130,7 +135,7 @@ def main():
         return
     asr.training.report.draw = lambda rows: "<svg></svg>"  # noqa: ARG005
     try:
-        make_trainer(arguments.path, override(CONFIG, arguments.settings)).run()
+        make_trainer(arguments.path, override(CONFIG, arguments.settings), dropout=arguments.dropout).run()
     except AsrError as error:
         sys.exit(str(error))
 

@@ -1,5 +1,6 @@
 """Training on several ranks is training on one: the same gradients, and killed anywhere it goes on the same."""
 
+import math
 import os
 import signal
 import socket
@@ -16,7 +17,8 @@ from safetensors.torch import load_file  # noqa: E402
 
 from asr.errors import UsageError  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
-from asr.training.distributed import Ranks, deal  # noqa: E402
+from asr.training.distributed import Ranks  # noqa: E402
+from asr.training.plan import Steps  # noqa: E402
 from tests.training.small_run import (  # noqa: E402
     CONFIG,
     MODEL,
@@ -46,24 +48,33 @@ def run_ranks(count, *arguments):
     return [process.returncode for process in processes], said
 
 
-@pytest.mark.parametrize("count", [2, 3, 8])
-def test_each_rank_has_as_many_batches_of_about_as_many_frames(count):
-    store = MemoryStore(1001, 1)
-    source = BatchSource(store, TOKENIZER, MODEL, 600, CONFIG.augment)
-    for epoch in range(3):
-        plan = source.plan(1, epoch)
-        dealt = [deal(plan, Ranks(rank, count), np.random.default_rng(epoch)) for rank in range(count)]
-        assert len({len(batches) for batches in dealt}) == 1
-        everything = np.concatenate([batch.indices for batches in dealt for batch in batches])
-        assert sorted(everything) == sorted(np.concatenate([batch.indices for batch in plan]))
-        frames = np.array([[batch.padded_frames for batch in batches] for batches in dealt])
-        # All ranks wait for the largest batch of a round; those with the halved batches are uneven, but few.
-        assert frames.mean() > 0.85 * frames.max(axis=0).mean()
-    few = [deal(source.plan(1, 0)[:1], Ranks(rank, count), np.random.default_rng(0)) for rank in range(count)]
-    assert sum(len(batches[0]) for batches in few) == len(source.plan(1, 0)[0])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_the_ranks_share_each_step_of_one_rank_alone(count, size):
+    plan = BatchSource(MemoryStore(1001, 1), TOKENIZER, MODEL, 600, CONFIG.augment).plan(1, 0)
+    alone, *ranks = (
+        Steps(plan, size, Ranks(rank, of), np.random.default_rng(5))
+        for rank, of in [(0, 1), *((rank, count) for rank in range(count))]
+    )
+    everything = [utterances(step) for step in alone]
+    assert utterances(batch for step in alone for batch in step) == utterances(plan)
+    assert {len(steps) for steps in ranks} == {math.ceil(len(plan) / size)}
+    for number, expected in enumerate(everything):
+        parts = [steps[number] for steps in ranks]
+        assert utterances(batch for part in parts for batch in part) == expected
+        # Of a whole step each rank has as many utterances, up to one of each batch.
+        if number < len(alone) - 1 or size == 1:
+            counts = [sum(map(len, part)) for part in parts]
+            assert size % count == 0 or max(counts) - min(counts) <= size
+    frames = [sum(batch.padded_frames for step in steps for batch in step) for steps in ranks]
+    assert max(frames) < 1.05 * np.mean(frames)
 
 
-def test_two_ranks_with_half_the_budget_have_the_gradient_of_one(tmp_path):
+def utterances(batches):
+    return sorted(index for batch in batches for index in batch.indices.tolist())
+
+
+def test_two_ranks_have_the_gradient_of_one(tmp_path):
     gradient_of_all_batches(tmp_path / "one")
     run_ranks(2, "gradient", tmp_path / "two")
     one, first, second = (np.load(tmp_path / name) for name in ("one.0.npz", "two.0.npz", "two.1.npz"))
@@ -72,6 +83,20 @@ def test_two_ranks_with_half_the_budget_have_the_gradient_of_one(tmp_path):
         np.testing.assert_array_equal(first[name], second[name])
     # Losses and counts, which are summed over the ranks as well.
     np.testing.assert_allclose(first["values"], one["values"], rtol=1e-7)
+
+
+def test_a_run_of_two_ranks_killed_and_gone_on_with_by_one_is_that_of_one(tmp_path):
+    settings = ("checkpoint_minutes=1e-12", "optimizer=sgd", "learning_rate=0.05", "epochs=2", "--dropout", 0)
+    assert run_ranks(1, "train", tmp_path / "one", *settings)[0] == [0]
+    assert run_ranks(2, "train", tmp_path / "other", *settings, "--kill-at", 5, "--kill-rank", 1)[0] != [0, 0]
+    statuses, said = run_ranks(1, "train", tmp_path / "other", *settings)
+    assert statuses == [0], said
+    assert "going on" in said[0]
+    logs = [read_log(tmp_path / name) for name in ("one", "other")]
+    for one, other in zip(*logs, strict=True):
+        assert {key: float(x) for key, x in other.items()} == pytest.approx(
+            {key: float(x) for key, x in one.items()}, rel=1e-3, abs=1e-4
+        )
 
 
 def test_two_ranks_killed_and_started_again_end_with_the_same_weights(tmp_path):

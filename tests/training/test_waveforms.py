@@ -136,7 +136,7 @@ def test_what_is_heard_depends_on_seed_epoch_and_utterance_alone(folder, wavefor
     store = AudioStore.open(folder / "audio/train")
     augment = AugmentConfig(pause_probability=0.5, waveform=waveform)
     first, again = source(store, augment), source(AudioStore.open(folder / "audio/train"), augment)
-    plan = first.plan(1, 2)
+    plan = list(first.plan(1, 2))
     made = {id(planned): first.batch(planned, 1, 2) for planned in plan}
     for planned in reversed(again.plan(1, 2)):
         twin = next(p for p in plan if p.indices[0] == planned.indices[0])
