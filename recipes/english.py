@@ -1,4 +1,4 @@
-"""General English: phones, a lexicon and a 3-gram, from 36 hours of many kinds of public speech; see docs/english.md.
+"""General English: phones, a lexicon and a 3-gram, from 37 hours of many kinds of public speech; see docs/english.md.
 
     python recipes/english.py
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from asr.errors import UsageError, did_you_mean
 
 SHIPPED = Path(__file__).parent.parent / "models"
+# The one that is taken where none is named.
+DEFAULT_MODEL = "english"
 
 
 def shipped_bundles() -> dict[str, str]:

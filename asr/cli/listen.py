@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from asr.bundle.shipped import DEFAULT_MODEL
 from asr.cli import options
 from asr.cli.printers import JsonPrinter, PlainPrinter, Printer, TerminalPrinter
 from asr.errors import AudioError, UsageError
@@ -30,7 +31,7 @@ BEHIND_SECONDS = 1.0
 @options.grouped
 def listen(
     source: Annotated[str, typer.Argument(metavar="[-]", help="- for the standard input; else the microphone.")] = "",
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.Model = DEFAULT_MODEL,
     device: Annotated[str, typer.Option(help="Number of the microphone, or part of its name.")] = "",
     devices: Annotated[bool, typer.Option("--devices", help="List the microphones, and exit.")] = False,
     rate: Annotated[int | None, typer.Option(help="Sample rate of raw samples on the standard input, in Hz.")] = None,

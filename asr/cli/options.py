@@ -1,11 +1,9 @@
 """The options that commands share, so that one name means one thing; and what is made of them."""
 
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
     from asr.live import LiveModel
     from asr.transcription.decoding import DecodingOptions
 
-# The model that is taken where none is named.
-DEFAULT_MODEL = "english"
 MODEL_HELP = "The folder of a model, the name of one that ships, or org/name[@revision] on the Hugging Face Hub."
 OUT = ("--output-dir", "-o", "--out")
 
@@ -168,12 +164,6 @@ def require_model(model: str, option: str = "--model") -> str:
 
         raise UsageError(f"{option} is missing: {list_shipped()}")
     return model
-
-
-def shipped_models() -> dict[str, str]:
-    """Return name → description of the models that ship, for a help text: nothing heavy is imported for it."""
-    configs = sorted((Path(__file__).parent.parent / "models").glob("*/config.json"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["description"] for path in configs}
 
 
 def hotword_weights(hotwords: list[str]) -> dict[str, float]:

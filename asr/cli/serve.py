@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import DEFAULT_MODEL
+from asr.bundle.shipped import DEFAULT_MODEL
 from asr.errors import MissingExtraError
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asr.bundle.shipped import DEFAULT_MODEL, shipped_bundles
 from asr.cli import options
 from asr.errors import UsageError
 
@@ -22,7 +23,7 @@ def transcribe(
         list[str],
         typer.Argument(metavar="INPUT", help="Audio files, glob patterns, folders; - for the standard input."),
     ],
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.Model = DEFAULT_MODEL,
     output_format: Annotated[
         list[str] | None,
         typer.Option(
@@ -149,7 +150,7 @@ def transcribe(
 
 if transcribe.__doc__:
     transcribe.__doc__ = transcribe.__doc__.replace(
-        "MODELS", "\n\n    ".join(f"{name}: {text}" for name, text in options.shipped_models().items())
+        "MODELS", "\n\n    ".join(f"{name}: {text}" for name, text in shipped_bundles().items())
     )
 
 

@@ -101,10 +101,9 @@ def tune(run: Run) -> None:
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.wanted or read_stamps(run.out).get("lm") == LEFT_OUT:
-        if run.bundle.is_dir() and Bundle.load(run.bundle).language_model:
+        if run.bundle.is_dir() and (bundle := Bundle.load(run.bundle)).language_model:
             for name in (LANGUAGE_MODEL, ARPA, TRIALS):
                 (run.bundle / name).unlink(missing_ok=True)
-            bundle = Bundle.load(run.bundle)
             results = [row for row in bundle.results if OWN_LM not in row["decoder"]]
             bundle = dataclasses.replace(bundle, decoding={}, results=results)
             write_text(run.bundle / "config.json", bundle.config_json())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asr.audio import AudioPart, AudioSource, Waveform
 from asr.bundle.bundle import Bundle, Precision
 from asr.bundle.runtime import Runtime, make_runtime
+from asr.bundle.shipped import DEFAULT_MODEL
 from asr.convert.opening import open_bundle
 from asr.cores import num_cores
 from asr.decoder import GreedyDecoder, Labels
@@ -234,7 +235,7 @@ def _open(bundle: Bundle, device: str, threads: int, precision: Precision, decod
 
 
 def load(
-    model: str | os.PathLike[str] | Bundle = "english",
+    model: str | os.PathLike[str] | Bundle = DEFAULT_MODEL,
     *,
     device: str = "cpu",
     threads: int = 0,
