@@ -129,25 +129,29 @@ def _write_priors(run: Run, priors: NDArray[np.float32]) -> None:
 
 
 def _put_words(run: Run, tokenizer: "Tokenizer") -> None:
-    """Put the lexicon of phones, which may have grown since, and what guesses other words into the bundle.
+    """Put the lexicon of phones, which may have grown since, and what guesses other words into the bundle."""
+    from asr.bundle.bundle import G2P_FILE
+
+    if not isinstance(tokenizer, PhoneTokenizer) or not is_first():
+        return
+    lexicon, text = run.bundle / LEXICON, format_lexicon(words_to_recognise(run, tokenizer))
+    if not lexicon.is_file() or read_text(lexicon) != text:
+        write_text(lexicon, text)
+    g2p, own = run.bundle / G2P_FILE, run.recipe.tokenizer.g2p
+    if own and not (g2p.is_file() and filecmp.cmp(g2p, own, shallow=False)):
+        with atomic_path(g2p) as temporary:
+            shutil.copyfile(own, temporary)
+
+
+def words_to_recognise(run: Run, tokenizer: PhoneTokenizer) -> PronouncingDictionary:
+    """Return the words of the recipe's lexicon, and of the training transcripts that people wrote.
 
     The tokenizer knows the words of the dev sets too, which a model that is judged by them must not be told.
     """
-    from asr.bundle.bundle import G2P_FILE
-
-    config = run.recipe.tokenizer
-    if not isinstance(tokenizer, PhoneTokenizer) or not is_first():
-        return
     words = {word for text in transcripts(run.training_store(), 0.0) for word in text.split()}
-    words |= set(read_lexicon(config.lexicon)) if config.lexicon else set(tokenizer.lexicon)
-    entries = [entry for entry in tokenizer.lexicon.entries() if entry.word in words]
-    lexicon, text = run.bundle / LEXICON, format_lexicon(PronouncingDictionary(entries))
-    if not lexicon.is_file() or read_text(lexicon) != text:
-        write_text(lexicon, text)
-    g2p = run.bundle / G2P_FILE
-    if config.g2p and not (g2p.is_file() and filecmp.cmp(g2p, config.g2p, shallow=False)):
-        with atomic_path(g2p) as temporary:
-            shutil.copyfile(config.g2p, temporary)
+    path = run.recipe.tokenizer.lexicon
+    words |= set(read_lexicon(path)) if path else set(tokenizer.lexicon)
+    return PronouncingDictionary([entry for entry in tokenizer.lexicon.entries() if entry.word in words])
 
 
 def _stamp(run: Run, stores: "list[Store]", tokenizers: "list[Tokenizer]") -> dict[str, Any]:

@@ -23,8 +23,10 @@ from asr.lexicon import G2P, Pronunciation, read_lexicon
 from asr.recipe.recipe import Run
 from asr.recipe.stages import prepare
 from asr.recipe.tokens import load_tokenizer, targets_digest, tokenizer
+from asr.recipe.training import words_to_recognise
 from asr.settings import override
 from asr.store.store import FeatureStore
+from asr.tokenizer import PhoneTokenizer
 from asr.transcription.aligning import align_words
 from asr.transcription.decoding import DecodingOptions, make_decoder, with_hotwords
 from asr.transcription.pronouncing import own_lexicon, pronounced
@@ -151,6 +153,14 @@ def test_a_bundle_holds_what_words_need(bundle):
     rates = {(row["split"], row["decoder"]): row["wer"] for row in bundle.results}
     assert rates["test", "beam 8, own LM"] < 60
     assert "phones" in asr("-m", "asr", "info", bundle.directory)[0]
+
+
+def test_a_bundle_is_not_told_what_only_the_dev_sets_say(folder):
+    (folder / "short.txt").write_text(WITHOUT_NINE)
+    heard = read_lexicon(folder / "lexicon.txt").with_entries([("noon", ("N", "AY", "N"))])
+    told = words_to_recognise(digits(folder, lexicon="short.txt"), PhoneTokenizer.from_lexicon(heard))
+    assert set(heard) - set(told) == {"noon"}
+    assert "nine" in told
 
 
 def test_words_come_by_search_and_phones_by_greedy_decoding(bundle):
