@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from asr.model import AcousticModel, ConvFrontEnd
+from asr.model import AcousticModel
 from asr.model_config import ModelConfig
+from asr.model_layers import ConvFrontEnd
 from asr.store.store import FeatureStore
 from asr.tokenizer import BLANK, CharTokenizer
 from asr.training.batch_loader import prefetched

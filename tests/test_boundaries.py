@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 PARTS = [
     "version", "errors", "files", "settings", "cores", "interrupts", "cluster", "console", "scripts", "page", "spoken",
     "text", "wer", "audio", "features", "fbank", "decoder", "lexicon", "tokenizer", "store", "preparation",
-    "model_config", "model", "models", "bundle", "convert", "transcription", "asr", "live", "training", "evaluation",
-    "recipe", "server", "cli", "__main__",
+    "model_config", "model_layers", "model", "models", "bundle", "convert", "transcription", "asr", "live", "training",
+    "evaluation", "recipe", "server", "cli", "__main__",
 ]  # fmt: skip
 
 HEAVY = ["torch", "torchaudio", "librosa", "onnx", "matplotlib", "transformers", "pyarrow.dataset"]

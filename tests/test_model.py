@@ -5,8 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the acoustic model needs the [train] extra")
 
-from asr.model import AcousticModel, _reorder, reversal  # noqa: E402
+from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
+from asr.model_layers import reorder, reversal  # noqa: E402
 
 LENGTHS = [37, 5, 41, 1, 2, 29, 40, 17, 8]
 
@@ -61,7 +62,7 @@ def test_the_gradient_of_a_reversal_is_that_of_its_definition():
     x = torch.randn(3, 7, 2, dtype=torch.float64, requires_grad=True)
     time = reversal(lengths, 7)
     expected = torch.stack([torch.cat((row[:n].flip(0), row[n:])) for row, n in zip(x, lengths, strict=True)])
-    got = _reorder(x, time)
+    got = reorder(x, time)
     assert torch.equal(got, expected)
     weights = torch.randn_like(expected)
     gradients = [torch.autograd.grad((values * weights).sum(), x)[0] for values in (got, expected)]

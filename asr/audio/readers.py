@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.container import ContainerReader
+from asr.audio.headers import Survey
 from asr.audio.sound import BLOCK_SAMPLES, DamageError, SoundReader, reason_of
 from asr.audio.sources import check_shape, float_samples
-from asr.audio.survey import MAX_RATE_HZ, MIN_RATE_HZ, Survey
+from asr.audio.survey import MAX_RATE_HZ, MIN_RATE_HZ
 from asr.errors import AudioError, MissingExtraError
 
 # libsndfile is not asked for a file of which it would read so much less than there is.

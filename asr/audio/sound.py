@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.survey import UNKNOWN_SIZE, Survey
+from asr.audio.headers import UNKNOWN_SIZE, Survey
 from asr.errors import AudioError
 from asr.interrupts import interrupts_wait
 

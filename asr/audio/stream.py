@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.container import ContainerReader
+from asr.audio.headers import Survey
 from asr.audio.readers import ArrayReader, MendingReader, Reader, check_recorded_rate, open_reader
 from asr.audio.sound import starts_too_late
 from asr.audio.sources import AudioSource, Waveform, open_source
-from asr.audio.survey import Survey, survey
+from asr.audio.survey import survey
 from asr.errors import AudioError
 
 # What packets hold and was not read is worth a word from here on; what headers promise a little later: encoders pad

@@ -3,9 +3,7 @@
 import functools
 import hashlib
 import json
-import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,18 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio import AudioWarning, IncompleteAudioWarning, load_audio, resample
-from asr.errors import AsrError, AudioError, DataError, MissingExtraError
+from asr.errors import AudioError, DataError, MissingExtraError
 from asr.features import LogMel, LogMelConfig
 from asr.files import atomic_path, write_text
 from asr.preparation.checks import Limits, frames_needed, measure_loudness, reason_to_reject
 from asr.preparation.plan import WORK, PlannedUtterance, Rejection, read_slice, settings_digest
+from asr.preparation.recordings import audio_reason, read_planned
 from asr.store.layout import FILTERBANK, Kind, ShardRow, ShardWriter, file_checksum, schema, shard_name
 
 # Every eighth frame or sample tells whether two utterances are the same recording as well as all of them do.
 DIGEST_STEP = 8
-# A stated duration that differs from the real one by more is no matter of rounding.
-MAX_DIFFERENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -221,7 +217,7 @@ def _prepare_utterance(planned: PlannedUtterance, settings: ShardSettings) -> _P
     try:
         samples = read_planned(planned, settings.roots, rate)
     except (AudioError, MissingExtraError) as error:
-        return Rejection(planned.id, _audio_reason(error), str(error))
+        return Rejection(planned.id, audio_reason(error), str(error))
     duration = len(samples) / rate
     loudness = measure_loudness(samples)
     reason = reason_to_reject(duration, planned.text if settings.has_text else None, loudness, settings.limits)
@@ -246,87 +242,6 @@ def _prepare_utterance(planned: PlannedUtterance, settings: ShardSettings) -> _P
             planned.disagreement,
         ),
     )
-
-
-def _audio_reason(error: AsrError) -> str:
-    if isinstance(error, MissingExtraError):
-        return "needs PyAV"
-    if isinstance(error, TruncatedAudioError):
-        return "truncated audio"
-    if isinstance(error, DurationError):
-        return "part beyond the audio" if ": the part ends" in str(error) else "duration not as stated"
-    if ": the part starts at" in str(error):
-        return "part beyond the audio"
-    # With the colon: a file's name may have these words in it too.
-    return "empty audio" if re.search(r": (is empty|holds no samples)", str(error)) else "unreadable audio"
-
-
-def read_planned(planned: PlannedUtterance, roots: Sequence[str], rate: int) -> NDArray[np.float32]:
-    """Return the samples of a planned utterance: its recordings joined, with their gaps, at its speed."""
-    parts: list[NDArray[np.float32]] = []
-    for position, (root, name, size) in enumerate(planned.files):
-        path = Path(roots[root], name) if root >= 0 else Path(name)
-        _check_unchanged(path, size)
-        try:
-            part = _load(path, rate, planned)
-        finally:
-            _check_unchanged(path, size)
-        if position and planned.gaps_seconds:
-            parts.append(np.zeros(round(planned.gaps_seconds[position - 1] * rate), dtype=np.float32))
-        parts.append(part)
-    samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    if planned.speed != 1.0:
-        samples = resample(samples, round(rate * planned.speed), rate)
-    return samples
-
-
-class DurationError(AudioError):
-    """Audio that is not as long as the corpus says."""
-
-
-class TruncatedAudioError(AudioError):
-    """Audio that ends before its header says: what is missing may be in the transcript."""
-
-
-def _load(path: Path, rate: int, planned: PlannedUtterance) -> NDArray[np.float32]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AudioWarning)
-        warnings.simplefilter("error", IncompleteAudioWarning)
-        try:
-            waveform = load_audio(
-                path,
-                rate,
-                start_seconds=planned.start_seconds,
-                end_seconds=planned.end_seconds,
-                channels=planned.channels or None,
-            )
-        except IncompleteAudioWarning as warning:
-            raise TruncatedAudioError(str(warning)) from None
-    _check_duration(path, waveform.duration_seconds, planned)
-    return waveform.samples
-
-
-def _check_duration(path: Path, heard: float, planned: PlannedUtterance) -> None:
-    """Refuse audio that is not as long as the corpus says: the transcript is of another, or of more."""
-    if planned.end_seconds is not None and planned.end_seconds - planned.start_seconds - heard > MAX_DIFFERENCE_SECONDS:
-        end = planned.start_seconds + heard
-        raise DurationError(f"{path}: the part ends at {planned.end_seconds:g} s, but the audio at {end:.2f} s")
-    # Some tables state milliseconds.
-    differences = [abs(stated - heard) for stated in (planned.stated_seconds, planned.stated_seconds / 1000)]
-    if planned.stated_seconds and min(differences) > MAX_DIFFERENCE_SECONDS:
-        raise DurationError(f"{path}: lasts {heard:.2f} s, but {planned.stated_seconds:g} s are stated")
-
-
-def _check_unchanged(path: Path, size: int) -> None:
-    try:
-        now = path.stat().st_size
-    except OSError as error:
-        raise DataError(f"{path}: is gone since the preparation began ({error.strerror}): run it again") from None
-    if now != size:
-        raise DataError(
-            f"{path}: changed during the preparation ({size} bytes at first, now {now}): let nothing write to the "
-            "corpus, and run the same command again"
-        )
 
 
 @functools.lru_cache(maxsize=2)

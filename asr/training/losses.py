@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 
-from asr.model import AcousticModel, time_mask
+from asr.model import AcousticModel
+from asr.model_layers import time_mask
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch
 

@@ -10,7 +10,8 @@ from torch.nn.functional import ctc_loss
 
 from asr.decoder import GreedyDecoder
 from asr.errors import DataError, ModelError
-from asr.model import AcousticModel, exact_float32, time_mask
+from asr.model import AcousticModel, exact_float32
+from asr.model_layers import time_mask
 from asr.tokenizer import BLANK
 from asr.training.batches import Batch, BatchSource
 from asr.training.distributed import Ranks
