@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import Runtime
-from asr.decoder import Word, align
-from asr.errors import DecodingError
-from asr.evaluation.alignment import align_words
+from asr.decoder import Word
+from asr.errors import DataError, DecodingError
+from asr.evaluation.alignment import align_words as align_texts
 from asr.evaluation.results import Evaluation, Timing, UtteranceResult
 from asr.live import LiveModel
 from asr.live.replay import Latency, Shown, hear_features
 from asr.store.checking import Store
-from asr.tokenizer import BLANK
+from asr.transcription.aligning import align_words
 
 
 def evaluate_streaming(
@@ -64,13 +67,11 @@ def evaluate_streaming(
     return Evaluation(tuple(results), timing), latency
 
 
-def _said(reference: str, aligner: Bundle, log_probs: object) -> tuple[Word, ...]:
+def _said(reference: str, aligner: Bundle, log_probs: NDArray[np.float32]) -> tuple[Word, ...]:
     """Return when the words of a reference were said; nothing where the aligner's tokens cannot write it."""
-    tokenizer = aligner.tokenizer
     try:
-        text = reference if tokenizer.kind == "characters" else tokenizer.encode(" ".join(reference.split()))
-        return align(log_probs, text, tokenizer.tokens, blank=BLANK, frame_seconds=aligner.frame_seconds).words  # type: ignore[arg-type]
-    except DecodingError:
+        return align_words(log_probs, reference, aligner.tokenizer, aligner.frame_seconds)
+    except (DataError, DecodingError):
         return ()
 
 
@@ -80,7 +81,7 @@ def _right(reference: str, shown: list[Shown], said: tuple[Word, ...]) -> list[t
     first = second = 0
     if len(said) != len(reference.split()):
         return pairs
-    for expected, got in align_words(reference, " ".join(word.word.text for word in shown)):
+    for expected, got in align_texts(reference, " ".join(word.word.text for word in shown)):
         if expected is not None and expected == got:
             pairs.append((shown[second], said[first]))
         first += expected is not None

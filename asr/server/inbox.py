@@ -3,10 +3,13 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 from starlette.websockets import WebSocket
+
+from asr.server.engine import ClientGone
 
 # More is left to the network, which makes the client wait.
 MAX_WAITING_BYTES = 1 << 20
@@ -47,6 +50,24 @@ class Inbox:
             self._changed.notify_all()
             return message, came
 
+    async def serve(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work that answers the messages; it is cancelled as soon as the client goes.
+
+        Raises
+        ------
+        ClientGone
+            If the client goes before the work ends.
+        """
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({task, self._reader}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGone
+            task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
     async def close(self) -> None:
         """End."""
         self._reader.cancel()
@@ -54,13 +75,14 @@ class Inbox:
             await self._reader
 
     async def _read(self) -> None:
-        message: Any = {}
-        while message.get("type") != "websocket.disconnect":
+        while True:
             try:
                 message = await self._socket.receive()
             except RuntimeError:
                 # Closed from this side.
-                message = {"type": "websocket.disconnect"}
+                return
+            if message["type"] == "websocket.disconnect":
+                return
             async with self._changed:
                 self._messages.append((message, time.perf_counter()))
                 self._num_bytes += _size(message)

@@ -77,7 +77,7 @@ class RealtimeSession:
                 model = self._engine.model(self._socket.query_params.get("model", ""))
                 self._settings = replace(self._settings, model=model.name)
                 await self._send("session.created", session=self._describe())
-                await self._serve(inbox)
+                await inbox.serve(self._serve(inbox))
         except ApiError as error:
             with suppress(ClientGone):
                 await self._send_error(error)
@@ -96,8 +96,6 @@ class RealtimeSession:
             except TimeoutError:
                 problem = "sent nothing for too long" if left > IDLE_SECONDS else "has reached its maximum duration"
                 raise ApiError(400, f"The session {problem}.", code="session_expired") from None
-            if message["type"] == "websocket.disconnect":
-                return
             if not self._waiting:
                 self._came = came
             await self._answer(message.get("text") or message.get("bytes") or b"", is_last=not len(inbox))

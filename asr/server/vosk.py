@@ -1,8 +1,6 @@
 """``WS /``: the protocol of vosk-server (its ``websocket/asr_server.py``), for clients written for it."""
 
-import asyncio
 import json
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +12,7 @@ from asr.server.ears import open_ear
 from asr.server.engine import ClientGone, Engine
 from asr.server.errors import ApiError
 from asr.server.forms import MAX_KEYWORDS
+from asr.server.inbox import Inbox
 from asr.server.streams import (
     IDLE_SECONDS,
     MAX_RATE,
@@ -59,11 +58,11 @@ class VoskSession:
     async def run(self) -> None:
         """Serve until the client ends its sound, or goes."""
         await self._socket.accept()
+        inbox = Inbox(self._socket)
         reason = ""
         try:
             with place_for_stream(self._engine):
-                while not await self._answer(await asyncio.wait_for(self._socket.receive(), IDLE_SECONDS)):
-                    pass
+                await inbox.serve(self._serve(inbox))
         except ApiError as error:
             reason = error.message
         except TimeoutError:
@@ -73,18 +72,20 @@ class VoskSession:
         finally:
             if self._ear is not None:
                 await self._ear.close()
+            await inbox.close()
         with suppress(WebSocketDisconnect, RuntimeError):
             # A reason has at most 123 bytes.
             short = reason.encode()[:120].decode(errors="ignore")
             await self._socket.close(POLICY_VIOLATION if reason else 1000, short)
 
-    async def _answer(self, message: Any) -> bool:
-        """Answer one message, and return whether it was the last."""
-        if message["type"] == "websocket.disconnect":
-            raise ClientGone
+    async def _serve(self, inbox: Inbox) -> None:
+        while not await self._answer(*await inbox.get(IDLE_SECONDS)):
+            pass
+
+    async def _answer(self, message: Any, came: float) -> bool:
+        """Answer one message, which came at that time (`time.perf_counter`); return whether it was the last."""
         if (content := message.get("bytes")) is not None:
             ear = await self._open_ear()
-            came = time.perf_counter()
             await self._send(self._reply(await hear(self._engine, ear, decode_samples(content, "audio/pcm"), came)))
             return False
         try:

@@ -1,14 +1,18 @@
 """Recordings heard as streams say what a listener says; when words were shown is what the events say."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from asr.audio import AudioPart, Waveform
 from asr.bundle.runtime import make_runtime
 from asr.decoder import Word
-from asr.evaluation.streaming import evaluate_streaming
+from asr.evaluation.streaming import _said, evaluate_streaming
+from asr.lexicon import PronouncingDictionary
 from asr.live import Listener, LiveModel, Partial, Stable, replay, transcript_of
 from asr.live.replay import Latency, Timeline, hear_audio, hear_features
+from asr.tokenizer import PhoneTokenizer
 
 RATE = 8000
 
@@ -82,6 +86,20 @@ def test_an_evaluation_counts_the_errors_of_streams(bundles):
     assert result.utterances[1].words.deletions == 1
     assert len(latency.first_partial) == 2
     assert latency.audio_seconds == pytest.approx(8.0, abs=0.1)
+
+
+def test_only_words_that_the_aligner_can_write_have_times():
+    lexicon = PronouncingDictionary([("one", ["W", "AH", "N"]), ("two", ["T", "UW"])])
+    aligner = SimpleNamespace(tokenizer=PhoneTokenizer.from_lexicon(lexicon), frame_seconds=0.5)
+    scores = np.zeros((8, len(aligner.tokenizer)), np.float32)
+    scores[np.arange(8), [0, *aligner.tokenizer.encode("one two"), 0]] = 5.0
+    log_probs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    said = _said("one two", aligner, log_probs)
+    assert [(word.text, word.start_seconds, word.end_seconds) for word in said] == [
+        ("one", 0.5, 2.0),
+        ("two", 2.5, 3.5),
+    ]
+    assert _said("one three", aligner, log_probs) == _said("one two two two", aligner, log_probs) == ()
 
 
 class Store:

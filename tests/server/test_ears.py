@@ -1,10 +1,12 @@
 """What listens to a client, and what a server keeps for it: models are read once, and faults are told from errors."""
 
 import asyncio
+import base64
+import json
 import threading
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,11 +21,13 @@ from asr.live import EndOfUtterance, EndpointRule, EndpointRules
 from asr.server import inbox
 from asr.server.decoders import Decoders
 from asr.server.ears import WholeEar, open_ear
-from asr.server.engine import Engine, Request, ServedModel
+from asr.server.engine import ClientGone, Engine, Request, ServedModel
 from asr.server.errors import ApiError
 from asr.server.inbox import Inbox
 from asr.server.options import ServerOptions
+from asr.server.realtime import RealtimeSession
 from asr.server.streams import CONTEXT_SECONDS, EarOptions, Failed, SpeechStarted
+from asr.server.vosk import VoskSession
 from asr.transcription.decoding import DecodingOptions, make_decoder
 from asr.transcription.transcript import Segment, Transcript
 
@@ -209,10 +213,95 @@ def test_an_inbox_takes_what_comes_and_lets_clients_wait_who_are_far_ahead(monke
         await asyncio.sleep(0.01)
         # Three have 12 bytes: the fourth stays in the socket.
         assert (len(box), Socket.count) == (3, 3)
-        got = [(await box.get(1.0))[0] for _ in sent]
-        assert got == sent
+        got = [(await box.get(1.0))[0] for _ in sent[:-1]]
+        assert got == sent[:-1]
         with pytest.raises(TimeoutError):
             await box.get(0.01)
         await box.close()
 
     asyncio.run(go())
+
+
+def test_what_answers_a_client_ends_when_it_goes():
+    async def go(goes: bool) -> tuple[list[str], type[BaseException] | None]:
+        events: list[str] = []
+        said, stays = asyncio.Event(), asyncio.Event()
+
+        class Socket:
+            async def receive(self) -> Any:
+                await (said if goes else stays).wait()
+                return {"type": "websocket.disconnect"}
+
+        async def work() -> None:
+            said.set()
+            try:
+                await asyncio.sleep(20 if goes else 0)
+                if not goes:
+                    raise ApiError(400, "of the work")
+            finally:
+                # Also what takes a while is awaited.
+                await asyncio.sleep(0.01)
+                events.append("ended")
+
+        box = Inbox(Socket())
+        raised = None
+        try:
+            await box.serve(work())
+        except Exception as error:
+            raised = type(error)
+        assert len(asyncio.all_tasks()) == 1 + (not goes)
+        await box.close()
+        return events, raised
+
+    assert asyncio.run(go(True)) == (["ended"], ClientGone)
+    assert asyncio.run(go(False)) == (["ended"], ApiError)
+
+
+MESSAGES: dict[Any, list[str | bytes]] = {
+    RealtimeSession: [
+        json.dumps({"type": "session.update", "session": {"audio": {"input": {"turn_detection": None}}}}),
+        json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(4800)).decode()}),
+        json.dumps({"type": "input_audio_buffer.commit"}),
+    ],
+    VoskSession: [b"\1\x70" * 800, '{"eof" : 1}'],
+}
+
+
+@pytest.mark.parametrize("session", MESSAGES)
+def test_a_client_that_hangs_up_while_its_utterance_is_recognised_gives_back_its_place(
+    streaming_bundle, monkeypatch, session
+):
+    begun, given_up = threading.Event(), threading.Event()
+
+    def never_ends(_request: Request, gone: threading.Event) -> Transcript:
+        begun.set()
+        if gone.wait(20):
+            given_up.set()
+        raise ClientGone
+
+    class Socket:
+        scope: ClassVar = {"subprotocols": []}
+        query_params: ClassVar = {}
+        messages = iter(MESSAGES[session])
+
+        async def accept(self, _protocol: object = None) -> None:
+            pass
+
+        async def send_text(self, _text: str) -> None:
+            pass
+
+        async def receive(self) -> Any:
+            if (message := next(self.messages, None)) is None:
+                await asyncio.to_thread(begun.wait, 20)
+                return {"type": "websocket.disconnect"}
+            return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
+
+    # A model that cannot stream.
+    monkeypatch.setattr(ServedModel, "_load_live", lambda _: None)
+    monkeypatch.setattr(ServedModel, "transcribe", lambda _, request, gone: never_ends(request, gone))
+    engine = Engine(ServerOptions({"tiny": str(streaming_bundle)}))
+    asyncio.run(asyncio.wait_for(session(engine, Socket()).run(), 20))
+    assert begun.is_set()
+    assert engine.streams.taken == 0
+    assert given_up.wait(20)
+    engine.close()

@@ -9,7 +9,7 @@ import wave
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import create_connection
+from socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ with warnings.catch_warnings():
 
 import asr  # noqa: E402
 from asr.errors import UsageError  # noqa: E402
+from asr.server.app import _listen  # noqa: E402
 from asr.server.options import ServerOptions  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -185,3 +186,10 @@ def test_wyoming_clients_hear_what_is_wrong(addresses, content, message):
 def test_wyoming_knows_no_keys_and_so_needs_consent():
     with pytest.raises(UsageError, match="knows no keys"):
         ServerOptions({"an4": "an4"}, host="0.0.0.0", api_keys=("k",), wyoming_port=10300)
+
+
+def test_answers_do_not_wait_for_the_client_to_acknowledge_their_headers():
+    with _listen("127.0.0.1", 0) as listener, create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(IPPROTO_TCP, TCP_NODELAY)
