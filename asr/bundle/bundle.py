@@ -36,12 +36,13 @@ from asr.bundle.sections import (
     front_end_config,
     read_filterbank,
     read_label_priors,
+    to_format_1,
 )
 from asr.bundle.shipped import find_bundle
-from asr.bundle.weights import to_torch
+from asr.bundle.weights import read_format_1, read_weights
 from asr.errors import AsrError, ModelError, UsageError
 from asr.features import LogMel, LogMelConfig
-from asr.model_config import MIN_STD, ModelConfig, Normalisation
+from asr.model_config import ModelConfig, Normalisation
 from asr.settings import from_dict, to_dict
 from asr.store.layout import file_checksum
 from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
@@ -229,28 +230,8 @@ class Bundle:
         UsageError
             As `described`.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        model = self.described()
-        path = self.directory / WEIGHTS
-        try:
-            weights = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
-        if self.format_version == 1:
-            # As its front end has them.
-            return {**weights, **{name: self._floored(name, value) for name, value in self.statistics.items()}}
-        try:
-            return to_torch(weights, model)
-        except (KeyError, ValueError, IndexError) as error:
-            raise ModelError(
-                f"{path}: holds other weights than config.json says ({error!r}); export or install the bundle again"
-            ) from None
-
-    @staticmethod
-    def _floored(name: str, statistics: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.maximum(statistics, np.float32(MIN_STD)) if name.endswith("std") else statistics
+        model, path = self.described(), self.directory / WEIGHTS
+        return read_format_1(path, self.statistics) if self.format_version == 1 else read_weights(path, model)
 
     def config_json(self) -> str:
         """Return the content of ``config.json``."""
@@ -274,14 +255,7 @@ class Bundle:
         if self.graph != GraphConfig():
             values["graph"] = to_dict(self.graph)
         if self.format_version == 1:
-            del values["frame_seconds"]
-            features, model = values.pop("front_end"), values.pop("network")
-            del features["kind"]
-            mean, std = (value.tolist() for value in self.statistics.values()) if self.statistics else ([], [])
-            # Models of that format do not look ahead.
-            del model["lookahead_frames"]
-            features |= {"normalisation": model.pop("normalisation"), "mean": mean, "std": std}
-            values |= {"features": features, "model": model}
+            to_format_1(values, self.statistics)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -51,6 +51,18 @@ def from_format_1(config: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
     return statistics
 
 
+def to_format_1(config: dict[str, Any], statistics: dict[str, NDArray[np.float32]]) -> None:
+    """Turn the sections of format 2 into those of format 1; `statistics` as `from_format_1` returns them."""
+    del config["frame_seconds"]
+    features, model = config.pop("front_end"), config.pop("network")
+    del features["kind"]
+    mean, std = (values.tolist() for values in statistics.values()) if statistics else ([], [])
+    # Models of that format do not look ahead.
+    del model["lookahead_frames"]
+    features |= {"normalisation": model.pop("normalisation"), "mean": mean, "std": std}
+    config |= {"features": features, "model": model}
+
+
 def check_decoding(directory: Path, decoding: object) -> None:
     """Refuse decoding weights that are no numbers, or of unknown names."""
     if not isinstance(decoding, dict) or not all(

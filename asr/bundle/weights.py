@@ -5,12 +5,14 @@ the output layer transposed. The graph reads them where they lie in the file, so
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.model_config import ModelConfig
+from asr.errors import ModelError
+from asr.model_config import MIN_STD, ModelConfig
 
 Weights = dict[str, NDArray[Any]]
 
@@ -19,6 +21,41 @@ GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn_tanh": (0,), "rnn_relu": (
 # Of a recurrent layer: input weights, recurrent weights and both biases in ONNX's order.
 KINDS = {"W": ("weight_ih",), "R": ("weight_hh",), "B": ("bias_ih", "bias_hh")}
 MATRIX = "output.matrix"
+
+
+def read_weights(path: Path, config: ModelConfig) -> Weights:
+    """Read ``model.safetensors`` of format 2, by the names of weights in `asr.model.AcousticModel`.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or holds the weights of another network.
+    """
+    try:
+        return to_torch(_load(path), config)
+    except (KeyError, ValueError, IndexError) as error:
+        raise ModelError(
+            f"{path}: holds other weights than config.json says ({error!r}); export or install the bundle again"
+        ) from None
+
+
+def read_format_1(path: Path, statistics: Weights) -> Weights:
+    """Read the weights of format 1, and add the statistics of its front end, as that uses them; raises `ModelError`."""
+    floored = {
+        name: np.maximum(values, np.float32(MIN_STD)) if name.endswith("std") else values
+        for name, values in statistics.items()
+    }
+    return {**_load(path), **floored}
+
+
+def _load(path: Path) -> Weights:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
 
 
 def to_onnx(weights: Weights, config: ModelConfig) -> Weights:

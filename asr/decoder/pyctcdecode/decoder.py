@@ -1,20 +1,16 @@
 """Beam search with pyctcdecode's names, arguments and results, on `asr.decoder.BeamSearchDecoder`."""
 
-import copy
-import math
 import os
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.beam import BeamSearchDecoder
 from asr.decoder.hotwords import Hotwords
 from asr.decoder.hypothesis import Hypothesis
-from asr.decoder.log_probs import log_softmax
 from asr.decoder.pyctcdecode.alphabet import Alphabet, verify_alphabet_coverage
 from asr.decoder.pyctcdecode.constants import (
     DEFAULT_ALPHA,
@@ -26,10 +22,9 @@ from asr.decoder.pyctcdecode.constants import (
     DEFAULT_PRUNE_LOGP,
     DEFAULT_SCORE_LM_BOUNDARY,
     DEFAULT_UNK_LOGP_OFFSET,
-    LOG_BASE_CHANGE_FACTOR,
-    MIN_TOKEN_CLIP_P,
 )
 from asr.decoder.pyctcdecode.language_model import LanguageModel, LMState
+from asr.decoder.pyctcdecode.units import search_options, to_log_probs, with_hotwords
 from asr.errors import DecodingError
 from asr.files import write_text
 
@@ -38,9 +33,6 @@ from asr.files import write_text
 TextFrames = list[tuple[str, tuple[int, int]]]
 OutputBeam = tuple[str, LMState | None, TextFrames, float, float]
 OutputBeamMPSafe = tuple[str, TextFrames, float, float]
-
-# Hypotheses of the same score as the best one only: what pyctcdecode keeps at 0.
-SMALLEST_THRESHOLD = 1e-9
 
 
 class BeamSearchDecoderCTC:
@@ -139,7 +131,7 @@ class BeamSearchDecoderCTC:
         search, weights = self._search(
             beam_width, beam_prune_logp, token_min_logp, beam_width, hotwords, hotword_weight
         )
-        frames = self._log_probs(logits)
+        frames = to_log_probs(logits, len(self._labels))
         lm = self._language_model
         before = lm_start_state or (lm.get_start_state() if lm is not None else None)
         if not len(frames):
@@ -182,7 +174,7 @@ class BeamSearchDecoderCTC:
     ) -> str:
         """Return the best text of an utterance; arguments as of `decode_beams`."""
         search, weights = self._search(beam_width, beam_prune_logp, token_min_logp, 1, hotwords, hotword_weight)
-        frames = self._log_probs(logits)
+        frames = to_log_probs(logits, len(self._labels))
         context = " ".join(lm_start_state.words) if lm_start_state is not None else ""
         return search(frames, hotwords=weights, context=context)[0].text if len(frames) else ""
 
@@ -277,59 +269,18 @@ class BeamSearchDecoderCTC:
                 # `verify_alphabet_coverage` has said so.
                 warnings.filterwarnings("ignore", message="the labels can write", category=UserWarning)
                 self._searches[id(model)] = BeamSearchDecoder(self._labels, lm=model)
-        options: dict[str, Any] = {
-            "beam_size": beam_width,
-            "top_k": 0,
-            "token_threshold": float(token_min_logp),
-            "beam_threshold": max(-float(beam_prune_logp), SMALLEST_THRESHOLD),
-            "nbest": nbest,
-        }
-        oov_score = 0.0
-        if lm is not None:
-            oov_score = lm.alpha * lm.unk_score_offset * LOG_BASE_CHANGE_FACTOR
-            options |= {
-                "alpha": float(lm.alpha),
-                "beta": float(lm.beta),
-                "oov_score": oov_score,
-                "empty_score": 0.0,
-                "sentence_end": bool(lm.score_boundary),
-            }
-        search = self._searches[id(model)].with_options(**options)
-        if isinstance(hotwords, str):
-            raise DecodingError(f"the hotwords are one string, {hotwords!r:.40}; expected a list of phrases")
-        writable = set("".join(self._labels.letters))
-        words = [word for phrase in hotwords or () for word in phrase.split() if set(word) <= writable]
-        weights = dict.fromkeys(words, float(hotword_weight))
-        if lm is not None:
-            # Hotwords are known words to our search; here an unknown one keeps its cost.
-            unknown = [word for word in weights if word not in lm]
-            if unknown:
-                search = copy.copy(search)
-                search.add_words(unknown)
-                weights |= dict.fromkeys(unknown, float(hotword_weight) + oov_score)
-        return search, Hotwords(weights)
+        options = search_options(lm, beam_width, beam_prune_logp, token_min_logp, nbest)
+        return with_hotwords(self._searches[id(model)].with_options(**options), lm, hotwords, hotword_weight)
 
     def _batch(
         self, pool: Any, logits_list: Iterable[npt.ArrayLike], search: BeamSearchDecoder, hotwords: Hotwords
     ) -> list[list[Hypothesis]]:
-        utterances = [self._log_probs(logits) for logits in logits_list]
+        utterances = [to_log_probs(logits, len(self._labels)) for logits in logits_list]
         threads = 1 if pool is None else getattr(pool, "_processes", None) or os.cpu_count() or 1
         filled = [utterance for utterance in utterances if len(utterance)]
         found = iter(search.decode_batch(filled, threads=threads, hotwords=hotwords))
         nothing = Hypothesis("", (), (), acoustic_score=0.0)
         return [next(found) if len(utterance) else [nothing] for utterance in utterances]
-
-    def _log_probs(self, logits: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Return log-probabilities, none below that of `MIN_TOKEN_CLIP_P`."""
-        values = np.asarray(logits)
-        if values.ndim != 2 or values.shape[1] != len(self._labels):
-            raise DecodingError(f"the logits have shape {values.shape}; expected (frames, {len(self._labels)} labels)")
-        lowest = math.log(MIN_TOKEN_CLIP_P)
-        if not len(values):
-            return values.astype(np.float32)
-        if math.isclose(values.sum(axis=1).mean(), 1.0) and values.min() >= 0:
-            return np.asarray(np.log(np.clip(values, MIN_TOKEN_CLIP_P, 1.0)), np.float32)
-        return np.clip(log_softmax(values), lowest, 0.0)
 
     def _state_after(self, before: LMState | None, beam: Hypothesis) -> LMState | None:
         lm = self._language_model
