@@ -23,10 +23,6 @@ SUM_FRAMES = 1024
 NATS_A_DB = np.log(10) / 10
 
 
-# What networks trained by Hugging Face's feature extractor add to the variance before they divide by its root.
-WAVEFORM_EPSILON = 1e-7
-
-
 @dataclass(frozen=True)
 class WaveformConfig:
     """A network that takes the waveform itself.
@@ -37,15 +33,20 @@ class WaveformConfig:
         In Hz.
     normalise : bool
         Whether each recording gets zero mean and unit variance, as wav2vec 2.0 has it.
+    epsilon : float
+        Added to the variance, before it is divided by its root; the default is Hugging Face's.
     """
 
     sample_rate: int = 16_000
     normalise: bool = False
+    epsilon: float = 1e-7
 
     def __post_init__(self) -> None:
         check_types(self, "front_end")
-        if self.sample_rate <= 0:
-            raise UsageError(f"front_end.sample_rate is {self.sample_rate}; expected a positive number")
+        if self.sample_rate <= 0 or self.epsilon <= 0:
+            raise UsageError(
+                f"front_end: the sample_rate is {self.sample_rate}, epsilon {self.epsilon}; expected positive numbers"
+            )
 
 
 FrontEndConfig = LogMelConfig | WaveformConfig | FbankConfig
@@ -114,13 +115,13 @@ class WaveformFrontEnd(_OfWaveforms):
 
     def __init__(self, config: WaveformConfig) -> None:
         self.sample_rate = config.sample_rate
-        self._normalise = config.normalise
+        self._normalise, self._epsilon = config.normalise, config.epsilon
 
     def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Return ``(num_samples, 1)``."""
         x = samples.astype(np.float32)
         if self._normalise:
-            x = (x - x.mean(dtype=np.float64)) / np.sqrt(x.var(dtype=np.float64) + WAVEFORM_EPSILON)
+            x = (x - x.mean(dtype=np.float64)) / np.sqrt(x.var(dtype=np.float64) + self._epsilon)
         return x.astype(np.float32)[:, None]
 
 

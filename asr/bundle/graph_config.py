@@ -1,7 +1,7 @@
 """What the graph of a network takes and gives: ours, and those that other toolkits wrote."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,10 @@ class GraphConfig:
         follow from `receptive` and `stride`.
     layout : {"frames", "bands", "samples"}
         Whether the first input is ``(B, T, F)``, ``(B, F, T)`` or, of waveforms, ``(B, T)``.
+    constants : dict of str to int
+        Further inputs ``(B,)`` and what they are for every utterance, such as the language's number.
+    skip : int
+        Frames before those of the audio in the output, in which some networks say other things, such as the language.
     receptive, stride : int
         Frames that the first output frame needs, and frames from one output frame to the next. Shorter utterances are
         lengthened by zeros.
@@ -60,6 +64,8 @@ class GraphConfig:
     log_probs: str = "log_probs"
     output_lengths: str = "output_lengths"
     layout: Literal["frames", "bands", "samples"] = "frames"
+    constants: dict[str, int] = field(default_factory=dict)
+    skip: int = 0
     receptive: int = 1
     stride: int = 1
     blank: int = 0
@@ -70,10 +76,10 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         check_types(self, "graph")
-        if min(self.receptive, self.stride) < 1 or self.blank < 0:
+        if min(self.receptive, self.stride) < 1 or min(self.blank, self.skip) < 0:
             raise UsageError(
-                f"graph: receptive is {self.receptive}, stride {self.stride} and blank {self.blank}; expected 1 or "
-                "more, and a column"
+                f"graph: receptive is {self.receptive}, stride {self.stride}, blank {self.blank} and skip {self.skip}; "
+                "expected 1 or more, a column, and 0 or more"
             )
         if self.max_seconds and not self.max_seconds >= SHORTEST_LIMIT:
             raise UsageError(
@@ -101,19 +107,22 @@ class GraphConfig:
         array = {"frames": padded, "bands": padded.transpose(0, 2, 1), "samples": padded[:, :, 0]}[self.layout]
         inputs = {self.features: np.ascontiguousarray(array)}
         if self.lengths:
-            inputs[self.lengths] = self._lengths(session, lengths, padded.shape[1])
+            counts = lengths if self.lengths_are == "counts" else np.arange(padded.shape[1]) < lengths[:, None]
+            inputs[self.lengths] = _as_input(session, self.lengths, counts)
+        for name, value in self.constants.items():
+            inputs[name] = _as_input(session, name, np.full(len(features), value))
         outputs = [self.log_probs, *[self.output_lengths] * bool(self.output_lengths)]
         try:
-            values, *counts = session.run(outputs, inputs)
+            values, *stated = session.run(outputs, inputs)
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
             raise ModelError(f"the graph cannot be run on {array.shape} of {self.features!r}: {error}") from None
-        frames = counts[0] if counts else np.minimum((lengths - self.receptive) // self.stride + 1, values.shape[1])
+        values = values[:, self.skip :]
+        frames = (
+            stated[0] - self.skip
+            if stated
+            else np.minimum((lengths - self.receptive) // self.stride + 1, values.shape[1])
+        )
         return [self._log_probs(rows[:count]) for rows, count in zip(values, frames.astype(int), strict=True)]
-
-    def _lengths(self, session: Any, lengths: NDArray[np.int64], T: int) -> NDArray[Any]:
-        wanted = next(value.type for value in session.get_inputs() if value.name == self.lengths)
-        counts = lengths if self.lengths_are == "counts" else np.arange(T) < lengths[:, None]
-        return counts.astype(INTEGERS[wanted])
 
     def _log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.blank:
@@ -122,6 +131,12 @@ class GraphConfig:
             rows = rows - rows.max(axis=1, keepdims=True)
             rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
         return rows
+
+
+def _as_input(session: Any, name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers or truth values in the type that an input has."""
+    wanted = next(value.type for value in session.get_inputs() if value.name == name)
+    return values.astype(INTEGERS[wanted])
 
 
 def pad(

@@ -1,8 +1,9 @@
 """An ONNX file that another toolkit wrote: which weights lie beside it, which tensors it has, what it does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,9 @@ def _fields(message: bytes | memoryview, wanted: int) -> Iterator[memoryview]:
             raise IndexError
 
 
-def tensors(session: Any, path: Path, layout: str = "") -> GraphConfig:
+def tensors(
+    session: Any, path: Path, layout: str = "", constants: Mapping[str, int] = MappingProxyType({})
+) -> GraphConfig:
     """Return the tensors of a CTC graph, told by their types and shapes.
 
     Parameters
@@ -135,6 +138,8 @@ def tensors(session: Any, path: Path, layout: str = "") -> GraphConfig:
         For messages.
     layout : {"", "frames", "bands"}
         That of features; empty to tell it by the shape.
+    constants : mapping of str to int
+        Inputs whose values are known, as of `GraphConfig`.
 
     Raises
     ------
@@ -143,7 +148,7 @@ def tensors(session: Any, path: Path, layout: str = "") -> GraphConfig:
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     listed = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
-    first, others = inputs[0], inputs[1:]
+    first, others = inputs[0], [value for value in inputs[1:] if value.name not in constants]
     rank = len(first.shape)
     takes_features = first.type == "tensor(float)" and rank in (2, 3)
     if not takes_features or len(others) > 1 or any(value.type not in INTEGERS for value in others):
@@ -167,6 +172,7 @@ def tensors(session: Any, path: Path, layout: str = "") -> GraphConfig:
         log_probs=given[0].name,
         output_lengths=next(iter(counts), ""),
         layout="samples" if rank == 2 else layout,  # type: ignore[arg-type]
+        constants=dict(constants),
         data_files=tuple(external_files(path)),
     )
 
@@ -189,15 +195,31 @@ def try_graph(session: Any, graph: GraphConfig, features: WaveformConfig | Fbank
     except ModelError as error:
         raise ModelError(f"{path}: {first_line(error)}: the front end is another than this model's") from None
     T = len(outputs[0])
-    stride = round(len(inputs[0]) / T) if T else 0
+    seen = [(len(x), len(rows)) for x, rows in zip(inputs, outputs, strict=True)]
+    stride = _stride(seen, features.sample_rate // 1000 if isinstance(features, WaveformConfig) else 1)
     if stride < 1 or not all(np.isfinite(rows).all() for rows in outputs):
         raise ModelError(f"{path}: gives {T} frames for {len(inputs[0])}, or numbers that are not finite")
     totals = [np.exp(rows.astype(np.float64) - rows.max()).sum(axis=1) * np.exp(float(rows.max())) for rows in outputs]
     graph = replace(graph, normalised=all(bool(np.allclose(total, 1.0, atol=SAME)) for total in totals))
     if not graph.output_lengths:
-        graph = _with_lengths(graph, stride, [(len(x), len(rows)) for x, rows in zip(inputs, outputs, strict=True)])
+        graph = _with_lengths(graph, stride, seen)
     same = bool(graph.lengths) and _same_in_batch(session, graph, inputs, outputs)
     return Trial(replace(graph, batches=same), outputs[0].shape[1], stride)
+
+
+def _stride(seen: list[tuple[int, int]], unit: int) -> int:
+    """Return how many frames of the input, or samples, there are for one of the output; 0 where that cannot be told.
+
+    What the first frame of the output needs besides does not count. Of what the lengths leave open, a multiple of
+    `unit`, a millisecond of samples, is likelier than its neighbours.
+    """
+    (short, few), (long, many) = min(seen), max(seen)
+    if many - few < 2:
+        return 0
+    low, high = (long - short) / (many - few + 1), (long - short) / (many - few - 1)
+    estimate = (long - short) / (many - few)
+    in_units = unit * round(estimate / unit)
+    return in_units if low < in_units < high else round(estimate)
 
 
 def _with_lengths(graph: GraphConfig, stride: int, seen: list[tuple[int, int]]) -> GraphConfig:

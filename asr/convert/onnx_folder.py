@@ -1,7 +1,7 @@
 """Folders with an ONNX file: onnx-asr's, sherpa-onnx's, what NeMo and optimum export. Needs neither torch nor onnx."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,29 @@ class Family:
         Of `asr.fbank.PRESETS`; empty for the waveform.
     layout : str
         As for `GraphConfig`.
-    normalise : bool
-        Of waveforms: whether they get zero mean and unit variance.
+    waveform : WaveformConfig
+        Without a preset.
     max_seconds : float
+    constants : dict of str to int
+    skip : int
         As for `GraphConfig`.
+    blank : int, optional
+        The column of the blank, where its token's name does not tell it.
     """
 
     description: str
     preset: str = ""
     layout: str = "frames"
-    normalise: bool = False
+    waveform: WaveformConfig = field(default_factory=WaveformConfig)
     max_seconds: float = 0.0
+    constants: dict[str, int] = field(default_factory=dict)
+    skip: int = 0
+    blank: int | None = None
 
 
 NEMO = Family("a CTC model of NeMo", "nemo", "bands")
+# Before its text, it says the language, the mood, what else is heard, and whether numbers are digits.
+SENSE_VOICE = Family("a CTC model, SenseVoice", "sense-voice", skip=4)
 # By the model_type in config.json (onnx-asr) or in the graph's metadata (sherpa-onnx).
 FAMILIES = {
     "nemo-conformer-ctc": NEMO,
@@ -57,7 +66,12 @@ FAMILIES = {
     "zipformer2_ctc": Family("a Zipformer CTC model of icefall", "icefall"),
     "wenet_ctc": Family("a CTC model of WeNet", "kaldi"),
     "medasr_ctc": Family("a Conformer CTC model, MedASR", "lasr"),
-    "omnilingual-asr": Family("a CTC model of Omnilingual ASR", normalise=True, max_seconds=40.0),
+    "omnilingual-asr": Family(
+        "a CTC model of Omnilingual ASR",
+        waveform=WaveformConfig(normalise=True, epsilon=1e-5),
+        max_seconds=40.0,
+    ),
+    "sense_voice_ctc": SENSE_VOICE,
     # The graph normalises the waveform itself.
     "wav2vec2-ctc": Family("a wav2vec 2.0 CTC model"),
 }
@@ -86,7 +100,7 @@ def read_onnx_folder(folder: Path, *, graph: Path | None = None, blank: int | No
     blank : int, optional
         The column of the blank; by default it is told by its name.
     language : str
-        Of MMS's vocabularies.
+        Of MMS, whose vocabulary; of SenseVoice, the language that it is told, instead of finding it out.
 
     Raises
     ------
@@ -98,14 +112,15 @@ def read_onnx_folder(folder: Path, *, graph: Path | None = None, blank: int | No
     refuse_others(config, folder)
     session = open_graph(path)
     metadata = session.get_modelmeta().custom_metadata_map
-    with reading(folder / "config.json"):
-        family, features = _family(folder, config, metadata, session)
+    with reading(folder / "config.json" if config else path):
+        family, features = _family(folder, config, metadata, session, language)
     layout = family.layout if family.preset else ""
-    shape = tensors(session, path, layout)
+    shape = replace(tensors(session, path, layout, family.constants), skip=family.skip)
     trial = try_graph(session, shape, features, path)
     tokens, own_blank = _tokens(folder, config, trial.columns, language)
+    own_blank = family.blank if own_blank is None else own_blank
     if blank is None:
-        blank = own_blank if own_blank is not None else find_blank(tokens, folder)
+        blank = find_blank(tokens, folder) if own_blank is None else own_blank
     elif not 0 <= blank < trial.columns:
         raise ModelError(f"{path}: the blank is {blank}; expected a column, 0 to {trial.columns - 1}")
     frame_samples = features.frame_samples if isinstance(features, FbankConfig) else 1
@@ -177,7 +192,7 @@ def _kind(model_type: str) -> str:
 
 
 def _family(
-    folder: Path, config: dict[str, Any], metadata: dict[str, str], session: Any
+    folder: Path, config: dict[str, Any], metadata: dict[str, str], session: Any, language: str
 ) -> tuple[Family, WaveformConfig | FbankConfig]:
     """Return what the model is, and its front end."""
     model_type = str(config.get("model_type") or metadata.get("model_type") or "")
@@ -193,7 +208,9 @@ def _family(
             "config.json or in the metadata of the ONNX file"
         )
     if not family.preset:
-        return family, WaveformConfig(16_000, family.normalise)
+        return family, family.waveform
+    if family is SENSE_VOICE:
+        return _sense_voice(folder, metadata, language)
     bands = first.shape[1 if family.layout == "bands" else 2] if len(first.shape) == 3 else None
     n_mels = config.get("features_size") or (bands if isinstance(bands, int) else PRESETS[family.preset].n_mels)
     features = replace(PRESETS[family.preset], n_mels=int(n_mels))
@@ -213,8 +230,41 @@ def _of_hugging_face(folder: Path, config: dict[str, Any], first: Any) -> tuple[
             "model that takes the waveform"
         )
     processor = read_object(folder / "preprocessor_config.json")
-    family = Family(f"a {name.removesuffix('ForCTC')} CTC model", normalise=bool(processor.get("do_normalize", True)))
-    return family, WaveformConfig(int(processor.get("sampling_rate", 16_000)), family.normalise)
+    waveform = WaveformConfig(int(processor.get("sampling_rate", 16_000)), bool(processor.get("do_normalize", True)))
+    return Family(f"a {name.removesuffix('ForCTC')} CTC model", waveform=waveform), waveform
+
+
+def _sense_voice(folder: Path, metadata: dict[str, str], language: str) -> tuple[Family, FbankConfig]:
+    """Return the family with what its graph is told of each utterance, and the features that its metadata describe.
+
+    https://github.com/k2-fsa/sherpa-onnx/blob/master/scripts/sense-voice/export-onnx.py
+    """
+    languages = {key.removeprefix("lang_"): value for key, value in metadata.items() if key.startswith("lang_")}
+    if (language or "auto") not in languages:
+        raise ModelError(
+            f"{folder}: the graph's metadata have no language {language or 'auto'!r}; expected one of "
+            f"{', '.join(sorted(languages)) or 'lang_auto, lang_en, …, as sherpa-onnx writes them'}"
+        )
+    shift, factor = (tuple(float(value) for value in metadata[name].split(",")) for name in ("neg_mean", "inv_stddev"))
+    size = int(metadata["lfr_window_size"])
+    if not shift or len(shift) != len(factor) or len(shift) % size:
+        raise ModelError(
+            f"{folder}: the graph's metadata have {len(shift)} values of neg_mean, {len(factor)} of inv_stddev and an "
+            f"lfr_window_size of {size}; expected as many of both, a multiple of it: download the model again"
+        )
+    features = replace(
+        PRESETS["sense-voice"],
+        n_mels=len(shift) // size,
+        # 0: the network takes 16-bit numbers.
+        scale=1.0 if int(metadata["normalize_samples"]) else 32768.0,
+        stack=size,
+        stack_hop=int(metadata["lfr_window_shift"]),
+        shift=shift,
+        factor=factor,
+    )
+    # "text_norm" as if asked for punctuation, and for numbers as digits.
+    constants = {"language": int(languages[language or "auto"]), "text_norm": int(metadata["with_itn"])}
+    return replace(SENSE_VOICE, constants=constants, blank=int(metadata.get("blank_id", 0))), features
 
 
 def _tokens(folder: Path, config: dict[str, Any], columns: int, language: str) -> tuple[list[str], int | None]:

@@ -31,6 +31,7 @@ def test_a_converted_model_gives_the_original_s_log_probs_and_words(tmp_path, fa
         model, extractor, tokens = make_model(family, tmp_path / "source")
         bundle = convert(tmp_path / "source", tmp_path / "bundle", origin="test/model@1")
     assert bundle.graph.batches == FAMILIES[family][3]
+    assert bundle.frame_seconds == {"Parakeet": 0.08, "Lasr": 0.04}.get(family, 0.02)
     runtime = make_runtime(bundle, threads=1)
     samples = recordings()
     together = runtime([bundle.front_end(x) for x in samples])
