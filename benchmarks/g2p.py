@@ -1,22 +1,31 @@
-"""Words and phones wrong of our grapheme-to-phoneme model and of g2p_en's network, on words of CMUdict held out.
+"""Words and phones that our G2P, g2p_en's network and espeak-ng get wrong, on words of CMUdict held out.
 
-    python benchmarks/g2p.py cmudict.dict          # from https://github.com/cmusphinx/cmudict; needs pip install g2p_en
+    python benchmarks/g2p.py cmudict.dict     # from https://github.com/cmusphinx/cmudict; pip install g2p_en
+                                              # apt-get install espeak-ng
 
 Ours is trained on 95 % of the words, without stress, and judged on 5 %; a word is right if it is one of those listed,
 and phone errors are counted against the nearest one listed. g2p_en's network (Park & Kim, a GRU encoder and decoder of
 256 units) has been trained on CMUdict, and so has seen these very words: its figures flatter it. Its ``predict`` alone
 is called, without the dictionary that it asks first; its imports of NLTK, which downloads data, are replaced by empty
 modules.
+
+espeak-ng (voice en-us) has a dictionary and rules of its own, in other phones than CMUdict's. It and ours are compared
+once more by classes of phones: AA with AO, and the reduced vowels AH with IH, which dictionaries write differently.
+Some of its differences remain matters of taste, so its figures are an upper bound of its errors.
 """
 
 import argparse
 import random
+import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from asr.lexicon import G2P, PronouncingDictionary, read_lexicon
@@ -25,6 +34,15 @@ from asr.text import ENGLISH
 
 SEED = 0
 Phones = Sequence[str]
+# What dictionaries of American English do not agree on.
+FOLDED = {"AO": "AA", "IH": "AH"}
+# The phones of espeak-ng's voice en-us, as it writes them in IPA.
+SYMBOLS = """
+    dʒ=JH tʃ=CH eɪ=EY aɪ=AY ɔɪ=OY aʊ=AW oʊ=OW ɜː=ER ɚ=ER iː=IY i=IY uː=UW u=UW ʊ=UH ɪ=IH ᵻ=IH ə=AH ʌ=AH ɐ=AH
+    ɑː=AA ɑ=AA ɔː=AO ɔ=AO oː=AO o=OW e=EY a=AA æ=AE ɛ=EH p=P b=B t=T ɾ=T ʔ=T d=D k=K x=K ɡ=G f=F v=V θ=TH ð=DH
+    s=S z=Z ʃ=SH ʒ=ZH h=HH m=M n=N ŋ=NG l=L ɬ=L ɹ=R r=R j=Y w=W
+"""
+IPA = dict(pair.split("=") for pair in SYMBOLS.split())
 
 
 def main() -> None:
@@ -47,6 +65,10 @@ def main() -> None:
     model.pronounce("compiled")
     judge("ours", lambda word: model.pronounce(word)[0].phones, held_out, lexicon)
     judge("ours", lambda word: model.pronounce(word)[0].phones, held_out[: options.peer_words], lexicon)
+    if shutil.which("espeak-ng"):
+        judge("ours, by classes", lambda word: model.pronounce(word)[0].phones, held_out, lexicon, FOLDED)
+        spoken = espeak(held_out)
+        judge("espeak-ng, by classes", spoken.__getitem__, held_out, lexicon, FOLDED)
     try:
         predict = peer()
     except ImportError as error:
@@ -72,17 +94,37 @@ def peer() -> Callable[[str], Phones]:
     return predict
 
 
-def judge(name: str, pronounce: Callable[[str], Phones], words: list[str], lexicon: PronouncingDictionary) -> None:
-    wrong = errors = phones = 0
+def espeak(words: list[str]) -> dict[str, Phones]:
+    """Return the phones of espeak-ng's American English; its time is not measured."""
+    spoken = subprocess.run(
+        ["espeak-ng", "-v", "en-us", "-q", "--ipa"], input="\n".join(words), text=True, capture_output=True, check=True
+    ).stdout.splitlines()
+    symbols = re.compile("|".join(sorted(IPA, key=len, reverse=True)))
+    return {
+        word: [IPA[s] for s in symbols.findall(re.sub("[ˈˌ]", "", ipa))]
+        for word, ipa in zip(words, spoken, strict=True)
+    }
+
+
+def judge(
+    name: str,
+    pronounce: Callable[[str], Phones],
+    words: list[str],
+    lexicon: PronouncingDictionary,
+    classes: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    wrong = errors = total = 0
     started = time.perf_counter()
     said = [pronounce(word) for word in words]
     seconds = time.perf_counter() - started
     for word, guess in zip(words, said, strict=True):
-        distance, length = min((edits(guess, known.phones), len(known.phones)) for known in lexicon[word])
-        wrong, errors, phones = wrong + (distance > 0), errors + distance, phones + length
+        guess = [classes.get(phone, phone) for phone in guess]
+        known = [[classes.get(phone, phone) for phone in entry.phones] for entry in lexicon[word]]
+        distance, length = min((edits(guess, phones), len(phones)) for phones in known)
+        wrong, errors, total = wrong + (distance > 0), errors + distance, total + length
     print(
-        f"{name:8} {len(words):,} words: {100 * wrong / len(words):.2f} % of words wrong, "
-        f"{100 * errors / phones:.2f} % of phones, {len(words) / seconds:,.0f} words/s"
+        f"{name:21} {len(words):,} words: {100 * wrong / len(words):.2f} % of words wrong, "
+        f"{100 * errors / total:.2f} % of phones, {len(words) / seconds:,.0f} words/s"
     )
 
 
