@@ -2,6 +2,7 @@
 
     python benchmarks/loading.py --data data/an4/train [--audio data/an4_audio/train --noises data/noise/noise]
 
+Waveforms are altered in NumPy, and once more in torch, which does it on a GPU (training.waveforms_on), here on the CPU.
 Speeds are hours of audio for a second of processor time, one thread, loading and training in turn in one process: what
 else runs on the machine hardly counts. Training is the recipe's network, forward, CTC and backward, on loaded batches.
 Memory and the million made-up utterances (20 frames of 8 bands) are measured in processes of their own.
@@ -20,6 +21,10 @@ ROUNDS = 3
 EPOCHS = 100
 # Batches of an epoch that the network is timed on.
 STEPS = 4
+
+
+# Appended to the name of what torch does instead of NumPy.
+IN_TORCH = ", in torch"
 
 
 def make_source(path: Path, augment: Any, time_reduction: Any = 4) -> Any:
@@ -83,10 +88,12 @@ def speeds(data: Path, audio: Path | None, noises: Path | None) -> None:
     from asr.model_config import ModelConfig
 
     torch.set_num_threads(1)
-    sources = {
-        name: make_source(audio if audio and of_waveforms else data, augment)
-        for name, (of_waveforms, augment) in configurations(audio, noises).items()
-    }
+    sources = {}
+    for name, (of_waveforms, augment) in configurations(audio, noises).items():
+        sources[name] = make_source(audio if audio and of_waveforms else data, augment)
+        if of_waveforms and augment:
+            sources[name + IN_TORCH] = make_source(audio, augment)
+            sources[name + IN_TORCH].features.work_on(torch.device("cpu"))
     first = next(iter(sources.values()))
     model = AcousticModel(ModelConfig(), first.store.config.n_mels, len(first.tokenizer)).train()
     best: dict[str, float] = dict.fromkeys((*sources, "training"), 0.0)
@@ -94,9 +101,9 @@ def speeds(data: Path, audio: Path | None, noises: Path | None) -> None:
         best["training"] = max(best["training"], train_steps(first, model))
         for name, source in sources.items():
             best[name] = max(best[name], load_epoch(source, number))
-    print(f"{'':40s} {'hours/s':>8s} {'x real time':>12s} {'x training':>11s}")
+    print(f"{'':50s} {'hours/s':>8s} {'x real time':>12s} {'x training':>11s}")
     for name, value in best.items():
-        print(f"{name:40s} {value:8.3f} {3600 * value:12,.0f} {value / best['training']:11.1f}")
+        print(f"{name:50s} {value:8.3f} {3600 * value:12,.0f} {value / best['training']:11.1f}")
 
 
 def memory(data: Path) -> None:

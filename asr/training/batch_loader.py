@@ -1,14 +1,16 @@
-"""What one rank is fed with: the steps of an epoch, and their batches, made on a thread while the model learns."""
+"""What one rank is fed with: the steps of an epoch, and their batches, made on threads while the model learns."""
 
-import queue
-import threading
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from asr.cores import num_cores
 from asr.training.batches import Batch, BatchSource
 from asr.training.config import TrainingConfig
 from asr.training.distributed import Ranks
@@ -38,6 +40,9 @@ class BatchLoader:
         self.config = config
         self.ranks = ranks
         self.pinned = device.type == "cuda"
+        # On a CPU the model needs the cores itself.
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self.threads = min(AHEAD, max(1, num_cores() // here)) if self.pinned else 1
 
     def steps(self, epoch: int) -> Steps:
         """Return the batches of each step of an epoch; each rank has equally many steps."""
@@ -53,15 +58,17 @@ class BatchLoader:
             batches = [self.source.batch(one, seed, epoch, views) for one in planned if len(one)]
             return [batch.pin() for batch in batches] if self.pinned else batches
 
-        return prefetched(make, (steps[index] for index in range(first, len(steps))))
+        return prefetched(make, (steps[index] for index in range(first, len(steps))), threads=self.threads)
 
 
 @contextmanager
-def prefetched(make: Callable[[Item], Made], items: Iterable[Item], ahead: int = AHEAD) -> Iterator[Iterator[Made]]:
-    """Yield an iterator over ``make(item)`` for each item, in order, made on a thread.
+def prefetched(
+    make: Callable[[Item], Made], items: Iterable[Item], ahead: int = AHEAD, threads: int = 1
+) -> Iterator[Iterator[Made]]:
+    """Yield an iterator over ``make(item)`` for each item, in order, made on threads.
 
-    An exception of `make` is raised where its result would have come. Leaving the context ends the thread, which
-    finishes at most the item at hand.
+    An exception of `make` is raised where its result would have come. Leaving the context ends the threads, which
+    finish at most the items at hand.
 
     Parameters
     ----------
@@ -69,39 +76,20 @@ def prefetched(make: Callable[[Item], Made], items: Iterable[Item], ahead: int =
     items : iterable
     ahead : int
         How many to make before they are asked for.
+    threads : int
     """
-    made: queue.Queue[tuple[Made | None, BaseException | None] | None] = queue.Queue(maxsize=ahead)
-    left = threading.Event()
-
-    def put(entry: tuple[Made | None, BaseException | None] | None) -> None:
-        while not left.is_set():
-            try:
-                made.put(entry, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                if left.is_set():
-                    return
-                put((make(item), None))
-            put(None)
-        except BaseException as error:
-            put((None, error))
+    pool = ThreadPoolExecutor(threads, "batches")
 
     def results() -> Iterator[Made]:
-        while (entry := made.get()) is not None:
-            result, error = entry
-            if error is not None:
-                raise error
-            yield result  # type: ignore[misc]
+        made: deque[Future[Made]] = deque()
+        for item in items:
+            made.append(pool.submit(make, item))
+            if len(made) > ahead:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
 
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
     try:
         yield results()
     finally:
-        left.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)

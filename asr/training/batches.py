@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.errors import DataError
-from asr.features import LogMel
 from asr.model_config import ModelConfig
 from asr.store.store import AudioStore, FeatureStore
 from asr.tokenizer import Tokenizer
-from asr.training.augment import Lengths, Purpose, alter, appended, draw_lengths, generator, mask, noise, repeated
 from asr.training.config import AugmentConfig
+from asr.training.draws import Lengths, Purpose, appended, draw_lengths, generator, repeated
 from asr.training.plan import Plan, PlannedBatch
-from asr.training.waveforms import open_waveforms
+from asr.training.utterances import UtteranceFeatures, padded
 
 # Lengths are sorted as if each were longer or shorter by up to this part, so that batches differ from epoch to epoch.
 LENGTH_JITTER = 0.1
@@ -66,8 +65,8 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Batch":
-        """Return the batch in page-locked memory, from which a GPU copies by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
+        """Return the batch in page-locked memory, from which a GPU copies by itself, but what is on the GPU already."""
+        return self._each(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed: dict[str, Any] = {name: change(x) for name, x in vars(self).items() if isinstance(x, Tensor)}
@@ -102,8 +101,7 @@ class BatchSource:
         Ids of utterances left out since their output frames are fewer than CTC needs for their transcripts.
     too_long : list of str
         Ids of utterances longer than `batch_frames`, each a batch of its own.
-    average : ndarray, shape (F,), float32, or None
-        What masks set features to; None, as at first, is the utterance's own mean.
+    features : UtteranceFeatures
 
     Raises
     ------
@@ -132,9 +130,7 @@ class BatchSource:
         self.batch_frames = batch_frames
         self.augment = augment
         self.weights = repeated(np.float64(1), len(store)) if weights is None else weights
-        self.average: NDArray[np.float32] | None = None
-        self._waveforms = open_waveforms(store, augment)
-        self._log_mel = LogMel(store.config, store.filterbank) if augment and augment.noise_utterances else None
+        self.features = UtteranceFeatures(store, augment)
         self._num_frames = np.asarray(store.num_frames, dtype=np.int32)
         used = self.weights > 0
         self._shortest = self._fewest_frames(model, used)
@@ -154,7 +150,7 @@ class BatchSource:
     @property
     def stores(self) -> list[FeatureStore | AudioStore]:
         """All that batches are made of: the store, and those of noises and impulse responses."""
-        return [self.store, *(self._waveforms.materials if self._waveforms else ())]
+        return [self.store, *self.features.materials]
 
     @property
     def identity(self) -> list[Any]:
@@ -167,7 +163,7 @@ class BatchSource:
     def plan(self, seed: int, epoch: int) -> Plan:
         """Return the batches of an epoch in the order of training: each utterance by its weight, and some of noise."""
         rng = generator(seed, epoch, Purpose.ORDER)
-        drawn = self._drawn(seed, epoch)
+        drawn = self._utterances(seed, epoch)
         total = drawn.lengths.total
         jittered = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(drawn))
         jittered *= total
@@ -184,18 +180,14 @@ class BatchSource:
 
     def load(self, planned: PlannedBatch, views: int = 1) -> Batch:
         """Return the batch of some utterances, unaltered."""
-        features = [self._features(index) for index in planned.indices.tolist()]
-        return self._collate(planned.indices, [features] * views)
+        features = [self.features.unaltered(index) for index in planned.indices.tolist()]
+        return self._labelled(planned.indices, *padded([features] * views), views)
 
     def batch(self, planned: PlannedBatch, seed: int, epoch: int, views: int = 1) -> Batch:
         """Return the batch of some utterances, augmented as (seed, epoch, utterance) says; views differ in masks."""
         if self.augment is None:
             return self.load(planned, views)
-        features = [
-            self._augmented((index, copy), planned.lengths[row], (seed, epoch), views)
-            for row, (index, copy) in enumerate(zip(planned.indices.tolist(), planned.copies.tolist(), strict=True))
-        ]
-        return self._collate(planned.indices, list(zip(*features, strict=True)))
+        return self._labelled(planned.indices, *self.features.augmented(planned, (seed, epoch), views), views)
 
     def largest(self, views: int = 1, parts: int = 1) -> Batch:
         """Return a batch at least as large as any of an epoch, of zeros: it shows whether the memory suffices.
@@ -208,7 +200,8 @@ class BatchSource:
         else:
             pauses = 2 * round(self.augment.pause_seconds / self.store.config.hop_seconds)
             # A frame more for the rounding of a changed speed.
-            slowest = num_frames.max() / min(self.augment.waveform.speeds) + 1 if self._waveforms else num_frames.max()
+            waveforms = isinstance(self.store, AudioStore)
+            slowest = num_frames.max() / min(self.augment.waveform.speeds) + 1 if waveforms else num_frames.max()
             longest = int(np.ceil(slowest * (1 + self.augment.time_stretch)))
             longest += pauses if self.augment.pause_probability else 0
         # Of all lengths, that of which the most frames fit the budget; of several, the longest.
@@ -220,7 +213,8 @@ class BatchSource:
         fitting = np.flatnonzero(num_frames <= lengths[best])
         index = self._kept[fitting[np.argmax(num_frames[fitting])]]
         features = np.zeros((int(lengths[best]), self.store.config.n_mels), dtype=np.float32)
-        return self._collate(np.full(counts[best], index), [[features] * int(counts[best])] * views)
+        rows = [[features] * int(counts[best])] * views
+        return self._labelled(np.full(counts[best], index), *padded(rows), views)
 
     def _fewest_frames(self, model: ModelConfig, used: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Return the fewest frames ``(N,)`` of which the network makes as many outputs as CTC needs, if `used`."""
@@ -234,16 +228,16 @@ class BatchSource:
                 known[part] = np.maximum(known[part], tokens.min_frames(block))
         return model.input_frames(outputs.astype(np.int64)).astype(np.int32)
 
-    def _drawn(self, seed: int, epoch: int) -> PlannedBatch:
+    def _utterances(self, seed: int, epoch: int) -> PlannedBatch:
         """Draw the utterances of an epoch, those of noise at the end, with their lengths once augmented."""
         speech, copies = self._counted(generator(seed, epoch, Purpose.WEIGHTS))
         if self.augment is None:
             return PlannedBatch(speech, Lengths.unaltered(self._num_frames[speech]), copies)
         rng = generator(seed, epoch, Purpose.LENGTHS)
         num_frames, speed = self._num_frames[speech], repeated(np.float64(1), len(speech))
-        if self._waveforms:
+        if self.features.waveforms:
             speed = rng.choice(self.augment.waveform.speeds, len(speech))
-            num_frames = self._waveforms.num_frames(speech.astype(np.int64), speed).astype(np.int32)
+            num_frames = self.features.waveforms.num_frames(speech.astype(np.int64), speed).astype(np.int32)
         hop_seconds = self.store.config.hop_seconds
         lengths = draw_lengths(num_frames, speed, self._shortest[speech], self.augment, hop_seconds, rng)
         count = rng.poisson(self.augment.noise_utterances * len(speech))
@@ -279,49 +273,17 @@ class BatchSource:
     def _names(self, chosen: NDArray[np.bool_]) -> list[str]:
         return [self.store.ids[index] for index in np.flatnonzero(chosen).tolist()]
 
-    def _features(self, index: int) -> NDArray[np.float32]:
-        if self._waveforms:
-            return self._waveforms.features(index)
-        features: NDArray[np.float32] = self.store[index].features.astype(np.float32)  # type: ignore[union-attr]
-        return features
-
-    def _augmented(
-        self, utterance: tuple[int, int], lengths: Lengths, drawn: tuple[int, int], views: int
-    ) -> list[NDArray[np.float32]]:
-        """Return the views of a copy of an utterance (index, number), or of noise, as (seed, epoch) has them."""
-        assert self.augment is not None
-        index, _ = utterance
-        number = index - len(self.store)
-        if number >= 0:
-            assert self._log_mel is not None
-            return [noise(self._log_mel, int(lengths.total), generator(*drawn, Purpose.NOISE, number))] * views
-        if self._waveforms:
-            features = self._waveforms.altered(index, lengths, generator(*drawn, Purpose.WAVEFORM, *utterance))
-            lengths = Lengths.unaltered(lengths.total)
-        else:
-            features = self._features(index)
-        rng = generator(*drawn, Purpose.FEATURES, *utterance)
-        x = alter(features, lengths, self.augment, rng)
-        fill = x.mean(axis=0) if self.average is None else self.average
-        copies = [x.copy() for _ in range(1, views)]
-        for view in (x, *copies):
-            mask(view, fill, self.augment, self.store.config.hop_seconds, rng)
-        return [x, *copies]
-
-    def _collate(self, indices: NDArray[np.integer[Any]], features: Sequence[Sequence[NDArray[np.float32]]]) -> Batch:
-        """Pad the features of each view; in noise, nothing is said."""
-        N, rows = len(self.store), [x for view in features for x in view]
+    def _labelled(self, indices: NDArray[np.integer[Any]], features: Tensor, lengths: Tensor, views: int) -> Batch:
+        """Return a batch of padded features with their transcripts; in noise, nothing is said."""
+        N = len(self.store)
         texts = [self.store.texts[i] if i < N else "" for i in indices.tolist()]
-        padded = np.zeros((len(rows), max(map(len, rows)), rows[0].shape[1]), dtype=np.float32)
-        for row, x in enumerate(rows):
-            padded[row, : len(x)] = x
-        middle = _targets(self.middle, texts, len(features)) if self.middle else (None, None)
+        middle = _targets(self.middle, texts, views) if self.middle else (None, None)
         return Batch(
-            torch.from_numpy(padded),
-            torch.tensor([len(x) for x in rows]),
-            *_targets(self.tokenizer, texts, len(features)),
+            features,
+            lengths,
+            *_targets(self.tokenizer, texts, views),
             tuple(self.store.ids[i] if i < N else "noise" for i in indices.tolist()),
-            len(features),
+            views,
             *middle,
         )
 

@@ -12,8 +12,17 @@ Optimizer = Literal["adamw", "sgd", "rmsprop"]
 Decay = Literal["cosine", "linear", "constant"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Measure = Literal["wer", "cer", "loss"]
+Place = Literal["auto", "cpu", "device"]
 # Settings of a run that do not change what is learned.
-FREE_SETTINGS = ("device", "checkpoint_minutes", "keep_checkpoints", "max_skipped", "ranks", "tensorboard")
+FREE_SETTINGS = (
+    "device",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "max_skipped",
+    "ranks",
+    "tensorboard",
+    "waveforms_on",
+)
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,9 @@ class TrainingConfig:
         Of the initial weights, the order of batches, dropout and augmentation.
     device : str
         "cpu", "cuda", "cuda:1", … or "auto": CUDA where there is one.
+    waveforms_on : {"auto", "cpu", "device"}
+        Where the waveforms of an audio store are altered and become features: on the CPU, or on the model's device;
+        "auto": on the device if it is a GPU.
     ranks : int
         Processes that train together; 0: one a core or GPU, as far as the batches and the data are worth it.
     checkpoint_minutes : float
@@ -222,6 +234,7 @@ class TrainingConfig:
     max_skipped: int = 10
     seed: int = 1
     device: str = "auto"
+    waveforms_on: Place = "auto"
     ranks: int = 0
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2

@@ -68,7 +68,8 @@ class Trainer:
     Raises
     ------
     UsageError
-        If the device is not there, or the directory cannot be written to.
+        If the device is not there, the directory cannot be written to, or waveforms are to be altered on the device and
+        the store holds features.
     DataError
         If the sets have different features, or a dev set has no words.
     """
@@ -96,6 +97,9 @@ class Trainer:
         freeze(self.model, config.freeze)
         if config.compile_front_end:
             self.model.front_end.compile(dynamic=True)
+        on_gpu = self.device.type == "cuda" and train.features.waveforms is not None
+        if config.waveforms_on == "device" or (config.waveforms_on == "auto" and on_gpu):
+            train.features.work_on(self.device)
         self.loader = BatchLoader(train, config, self.ranks, self.device)
         self.stepper = Stepper(self.model, config, self.ranks)
         self.outcomes: Outcomes[Done] = Outcomes(self.device, LAG if self.device.type == "cuda" else 0)
@@ -137,7 +141,7 @@ class Trainer:
         self._resume(accept_changes=accept_changes)
         if not self._finished():
             self.ranks.share_weights(self.model)
-            self.train.average = self.model.average_features()
+            self.train.features.average = self.model.average_features()
             _, parts = shares(self.config.accumulate, self.ranks.count)
             self.stepper.try_out(self.train.largest(self.config.views, parts))
             self._train()

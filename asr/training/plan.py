@@ -13,8 +13,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.training.augment import Lengths
 from asr.training.distributed import Ranks
+from asr.training.draws import Lengths
 
 
 @dataclass(frozen=True)

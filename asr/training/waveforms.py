@@ -1,8 +1,6 @@
-"""Waveform → features for training: another speed, pauses, reverberation, noise and gain, then log-mel features.
+"""Waveform → features for training: another speed, pauses, reverberation, noise and gain, then log-mel features."""
 
-What is drawn is a function of (seed, epoch, utterance): the random numbers come from the caller.
-"""
-
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,32 @@ from asr.audio import resample
 from asr.errors import DataError, UsageError
 from asr.features import LogMel
 from asr.store.store import AudioStore, FeatureStore
-from asr.training.augment import TEXTURE, Lengths
+from asr.training.augment import piece
 from asr.training.config import AugmentConfig, WaveformAugmentConfig
+from asr.training.draws import TEXTURE, Lengths, WaveformDraw, draw_start
 
 # An utterance's quietest stretch of this length tells what its pauses sound like.
 QUIET_SECONDS = 0.1
 
 FULL_SCALE = 32_768
+NOTHING = np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a waveform is made of, each ``(num_samples,)`` float32 in [-1, 1].
+
+    Parameters
+    ----------
+    samples : ndarray
+        As recorded.
+    response, noise : ndarray
+        The impulse response that it is to be convolved with, and the piece of noise that is to be added; empty: none.
+    """
+
+    samples: NDArray[np.float32]
+    response: NDArray[np.float32]
+    noise: NDArray[np.float32]
 
 
 class Waveforms:
@@ -40,9 +57,10 @@ class Waveforms:
         self.store = store
         self.config = config or WaveformAugmentConfig()
         self.log_mel = LogMel(store.config, store.filterbank)
-        self._num_samples = np.rint(store.durations_seconds * store.config.sample_rate).astype(np.int64)
+        self._num_samples = _num_samples(store)
         self._responses = self._open("impulse_responses", self.config.impulse_responses)
         self._noises = self._open("noises", self.config.noises)
+        self._noise_samples = _num_samples(self._noises) if self._noises is not None else None
 
     @property
     def materials(self) -> list[AudioStore]:
@@ -59,8 +77,8 @@ class Waveforms:
         """Return the features ``(T, F)`` of an utterance unaltered, just as a feature store has them."""
         return self._log_mel(self._samples(self.store, index))
 
-    def altered(self, index: int, lengths: Lengths, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return the features of an altered copy of an utterance, to be stretched to ``lengths.total`` frames.
+    def draw(self, index: int, lengths: Lengths, rng: np.random.Generator) -> WaveformDraw:
+        """Draw what is done to an utterance.
 
         Parameters
         ----------
@@ -68,28 +86,53 @@ class Waveforms:
             Into the store.
         lengths : Lengths
             Of this utterance, each a scalar. Pauses are made as long as they must be to have their length once the
-            whole is stretched.
+            whole is stretched to ``lengths.total`` frames.
         rng : numpy.random.Generator
         """
-        config, rate = self.config, self.store.config.sample_rate
-        samples = self._samples(self.store, index)
-        if lengths.speed != 1:
-            samples = play(samples, float(lengths.speed), rate)
-        power = _power(samples)
-        stretched = int(lengths.speech) / self.store.config.num_frames(len(samples))
+        config, rate, speed = self.config, self.store.config.sample_rate, float(lengths.speed)
+        played = int(played_samples(self._num_samples[index], speed, rate))
+        stretched = int(lengths.speech) / self.store.config.num_frames(played)
         before, after = (
             round(int(pause) / stretched * self.store.config.hop_samples) for pause in (lengths.before, lengths.after)
         )
+        values: dict[str, Any] = {}
         if before or after:
-            samples = add_pauses(samples, before, after, rate, rng)
+            values["texture"] = draw_start(len(TEXTURE), before + after + quiet_samples(played, rate) - 1, rng)
         if self._responses is not None and rng.uniform() < config.reverberation_probability:
-            samples = reverberate(samples, self._samples(self._responses, int(rng.integers(len(self._responses)))))
-        if self._noises is not None and rng.uniform() < config.noise_probability:
-            noise = self._samples(self._noises, int(rng.integers(len(self._noises))))
-            snr_db = rng.uniform(config.min_snr_db, config.max_snr_db)
-            samples = samples + scaled_noise(piece(noise, len(samples), rng), power, snr_db)
+            values["response"] = int(rng.integers(len(self._responses)))
+        if self._noise_samples is not None and rng.uniform() < config.noise_probability:
+            number = int(rng.integers(len(self._noise_samples)))
+            values |= {"noise": number, "snr_db": rng.uniform(config.min_snr_db, config.max_snr_db)}
+            values["noise_start"] = draw_start(int(self._noise_samples[number]), before + played + after, rng)
         if config.gain_db:
-            samples = samples * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
+            values["gain"] = 10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20)
+        return WaveformDraw(speed, before, after, **values)
+
+    def sound(self, index: int, draw: WaveformDraw) -> Sound:
+        """Return what utterance `index` is made of, as drawn."""
+        samples = self._samples(self.store, index)
+        response = noise = NOTHING
+        if draw.response is not None and self._responses is not None:
+            response = self._samples(self._responses, draw.response)
+        if draw.noise is not None and self._noises is not None:
+            wanted = int(played_samples(len(samples), draw.speed, self.store.config.sample_rate))
+            recorded = self._samples(self._noises, draw.noise)
+            noise = piece(recorded, draw.before + wanted + draw.after, draw.noise_start)
+        return Sound(samples, response, noise)
+
+    def altered(self, index: int, draw: WaveformDraw) -> NDArray[np.float32]:
+        """Return the features of utterance `index`, altered as drawn."""
+        sound, rate = self.sound(index, draw), self.store.config.sample_rate
+        samples = sound.samples if draw.speed == 1 else play(sound.samples, draw.speed, rate)
+        power = _power(samples)
+        if draw.before or draw.after:
+            samples = add_pauses(samples, draw.before, draw.after, rate, draw.texture)
+        if len(sound.response):
+            samples = reverberate(samples, sound.response)
+        if len(sound.noise):
+            samples = samples + scaled_noise(sound.noise, power, draw.snr_db)
+        if draw.gain != 1:
+            samples = samples * np.float32(draw.gain)
         return self._log_mel(np.clip(samples, -1, 1))
 
     def _log_mel(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -153,19 +196,23 @@ def play(samples: NDArray[np.float32], speed: float, rate: int) -> NDArray[np.fl
     return np.pad(played, (0, wanted - len(played)))
 
 
-def add_pauses(
-    samples: NDArray[np.float32], before: int, after: int, rate: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def quiet_samples(num_samples: int, rate: int) -> int:
+    """Return how long the stretch is that tells what pauses sound like, in samples."""
+    return min(num_samples, round(QUIET_SECONDS * rate))
+
+
+def add_pauses(samples: NDArray[np.float32], before: int, after: int, rate: int, texture: int) -> NDArray[np.float32]:
     """Return `samples` ``(num_samples,)`` between pauses: noise with the level and spectrum of its quietest stretch.
 
-    White noise filtered by a stretch of noise, taken as an impulse response, has that stretch's spectrum.
+    White noise filtered by a stretch of noise, taken as an impulse response, has that stretch's spectrum. The white
+    noise is that of `TEXTURE` from `texture` on.
     """
     from scipy.signal import fftconvolve
 
-    width = min(len(samples), round(QUIET_SECONDS * rate))
+    width = quiet_samples(len(samples), rate)
     stretches = samples[: len(samples) // width * width].reshape(-1, width)
     quietest = stretches[np.argmin(np.einsum("ij,ij->i", stretches, stretches))]
-    white = piece(TEXTURE, before + after + width - 1, rng)
+    white = piece(TEXTURE, before + after + width - 1, texture)
     tone = fftconvolve(white, quietest / np.float32(np.sqrt(width)), mode="valid").astype(np.float32)
     return np.concatenate((tone[:before], samples, tone[before:]))
 
@@ -184,14 +231,6 @@ def reverberate(samples: NDArray[np.float32], response: NDArray[np.float32]) -> 
     return reverberant * np.float32(np.sqrt(_power(samples) / power)) if power else samples
 
 
-def piece(noise: NDArray[np.float32], num_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a random piece of `noise`, ``(num_samples,)``; of a shorter noise, repetitions."""
-    start = int(rng.integers(len(noise) if len(noise) < num_samples else len(noise) - num_samples + 1))
-    if len(noise) < num_samples:
-        return np.resize(np.roll(noise, -start), num_samples)
-    return noise[start : start + num_samples]
-
-
 def scaled_noise(noise: NDArray[np.float32], speech_power: float, snr_db: float) -> NDArray[np.float32]:
     """Return `noise` at the level that gives a ratio of speech to noise of `snr_db`; a silent piece stays silent."""
     power = _power(noise)
@@ -201,3 +240,8 @@ def scaled_noise(noise: NDArray[np.float32], speech_power: float, snr_db: float)
 def _power(samples: NDArray[np.float32]) -> float:
     """Return the mean square."""
     return float(np.dot(samples, samples) / len(samples))
+
+
+def _num_samples(store: AudioStore) -> NDArray[np.int64]:
+    """Return the length of each recording of a store, ``(N,)``, without reading any."""
+    return np.rint(store.durations_seconds * store.config.sample_rate).astype(np.int64)

@@ -71,7 +71,7 @@ def make_trainer(
     directory, config=CONFIG, train=TRAIN, dev=DEV, tokenizer=TOKENIZER, middle=None, dropout=MODEL.dropout, **more_dev
 ):
     torch.manual_seed(config.seed)
-    model = AcousticModel(replace(MODEL, dropout=dropout), 12, len(tokenizer))
+    model = AcousticModel(replace(MODEL, dropout=dropout), train.config.n_mels, len(tokenizer))
     if middle:
         model.add_intermediate_output(len(middle))
     frames = round(100 * config.batch_seconds)

@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 
 from asr.features import LogMel, LogMelConfig
-from asr.training.augment import (
-    Lengths,
-    Purpose,
-    add_noise,
-    add_pauses,
-    alter,
-    draw_lengths,
-    generator,
-    mask,
-    noise,
-    stretch,
-)
+from asr.training.augment import add_noise, add_pauses, alter, mask, noise_samples, stretch
 from asr.training.config import AugmentConfig
+from asr.training.draws import Floor, Lengths, Purpose, draw_features, draw_lengths, draw_masks, generator
 
 CONFIG = LogMelConfig(sample_rate=8000, n_mels=20)
 NOTHING = AugmentConfig(
@@ -35,8 +25,14 @@ def speech(num_frames: int, seed: int = 0) -> np.ndarray:
     return features
 
 
-def one(lengths: Lengths, index: int = 0) -> Lengths:
-    return lengths[index]
+def altered(features, lengths, config, rng):
+    return alter(features, draw_features(lengths, features.shape[1], config, rng))
+
+
+def masked(features, fill, config, rng):
+    x = features.copy()
+    mask(x, fill, draw_masks(len(x), x.shape[1], config, 0.01, rng))
+    return x
 
 
 def test_lengths_stay_in_their_bounds_and_equal_what_augmentation_returns():
@@ -49,7 +45,7 @@ def test_lengths_stay_in_their_bounds_and_equal_what_augmentation_returns():
         assert 0 <= pauses.min() < pauses.max() == 30
         assert 0.6 < np.mean(pauses > 0) / (30 / 31) < 0.8
     for row in range(0, 400, 10):
-        x = alter(speech(num_frames[row]), lengths[row], EVERYTHING, np.random.default_rng(row))
+        x = altered(speech(num_frames[row]), lengths[row], EVERYTHING, np.random.default_rng(row))
         assert x.shape == (lengths.total[row], 20)
         assert x.dtype == np.float32
 
@@ -57,10 +53,10 @@ def test_lengths_stay_in_their_bounds_and_equal_what_augmentation_returns():
 def test_nothing_asked_for_changes_nothing():
     features = speech(50)
     kept = features.copy()
-    x = alter(features, one(Lengths.unaltered(np.array([50]))), NOTHING, np.random.default_rng(0))
+    x = altered(features, Lengths.unaltered(np.array([50]))[0], NOTHING, np.random.default_rng(0))
     np.testing.assert_array_equal(x, features)
     everything = Lengths(np.array([60]), np.array([5]), np.array([7]), np.ones(1))
-    alter(features, one(everything), EVERYTHING, np.random.default_rng(0))
+    altered(features, everything[0], EVERYTHING, np.random.default_rng(0))
     np.testing.assert_array_equal(features, kept)
 
 
@@ -87,7 +83,7 @@ def test_stretching_moves_time_and_frequency():
 
 def test_pauses_are_the_quietest_frames_of_the_utterance():
     features = speech(100)
-    x = add_pauses(features, 7, 11, np.random.default_rng(0))
+    x = add_pauses(features, *np.split(np.random.default_rng(0).integers(0, 10, 18), [7]))
     np.testing.assert_array_equal(x[7:-11], features)
     quiet = {row.tobytes() for row in features[np.argsort(features.mean(axis=1))[:10]]}
     assert {row.tobytes() for row in (*x[:7], *x[-11:])} <= quiet
@@ -98,13 +94,13 @@ def test_noise_adds_energy_and_never_takes_any():
     raised = []
     for level in (0.0, 0.5, 1.0):
         noisy = clean.copy()
-        add_noise(noisy, level, np.random.default_rng(5))
+        add_noise(noisy, Floor(level, 1.0, 5))
         assert (noisy >= clean).all()
         # What was added, e^noisy − e^clean, does not depend on what it was added to.
         added = np.log(np.exp(noisy.astype(float)) - np.exp(clean.astype(float)))
         smooth = clean.mean(axis=1, keepdims=True) + clean.mean(axis=0) - clean.mean()
         other = smooth.copy()
-        add_noise(other, level, np.random.default_rng(5))
+        add_noise(other, Floor(level, 1.0, 5))
         same = np.log(np.exp(other.astype(float)) - np.exp(smooth.astype(float)))
         loud = (added > clean - 5) & (same > smooth - 5)
         np.testing.assert_allclose(added[loud], same[loud], atol=0.05)
@@ -119,8 +115,7 @@ def test_masks_cover_what_they_may_and_grow_in_number_with_the_length():
     config = AugmentConfig(frequency_masks=1, frequency_mask_bands=4, time_masks_per_second=0)
     counts = np.zeros(20)
     for seed in range(2000):
-        x = np.ones((9, 20), np.float32)
-        mask(x, np.zeros(20, np.float32), config, 0.01, np.random.default_rng(seed))
+        x = masked(np.ones((9, 20), np.float32), np.zeros(20, np.float32), config, np.random.default_rng(seed))
         hidden = x[0] == 0
         assert (x == x[0]).all()
         assert hidden.sum() <= 4
@@ -133,8 +128,7 @@ def test_masks_cover_what_they_may_and_grow_in_number_with_the_length():
     for T in (100, 1000):
         hidden = 0
         for _ in range(500):
-            x = np.ones((T, 20), np.float32)
-            mask(x, np.zeros(20, np.float32), config, 0.01, rng)
+            x = masked(np.ones((T, 20), np.float32), np.zeros(20, np.float32), config, rng)
             hidden += int((x[:, 0] == 0).sum())
         # 2 masks a second of 100 frames, each of 0 or 1 frame.
         assert hidden / 500 == pytest.approx(T / 100, rel=0.15)
@@ -146,9 +140,8 @@ def test_time_masks_cover_no_more_than_their_share(share):
     x = np.random.default_rng(4).standard_normal((200, 20)).astype(np.float32)
     most = 0
     for seed in range(100):
-        masked = x.copy()
-        mask(masked, x.mean(axis=0), config, 0.01, np.random.default_rng(seed))
-        most = max(most, int((masked != x).all(axis=1).sum()))
+        hidden = masked(x, x.mean(axis=0), config, np.random.default_rng(seed)) != x
+        most = max(most, int(hidden.all(axis=1).sum()))
         assert most <= share * 200
     assert most >= 0.9 * share * 200
 
@@ -157,8 +150,7 @@ def test_masks_hide_features_behind_what_is_average():
     config = replace(NOTHING, frequency_masks=3, time_masks_per_second=5)
     features, average = speech(100), np.arange(20, dtype=np.float32)
     for expected in (average, features.mean(axis=0)):
-        x = features.copy()
-        mask(x, expected, config, 0.01, np.random.default_rng(2))
+        x = masked(features, expected, config, np.random.default_rng(2))
         hidden = x != features
         assert 0.1 < hidden.mean() < 0.9
         np.testing.assert_array_equal(x[hidden], np.broadcast_to(expected, x.shape)[hidden])
@@ -166,7 +158,7 @@ def test_masks_hide_features_behind_what_is_average():
 
 def test_noise_has_the_length_asked_for():
     log_mel = LogMel(CONFIG)
-    for num_frames in (1, 2, 57, 200):
-        x = noise(log_mel, num_frames, np.random.default_rng(num_frames))
-        assert x.shape == (num_frames, 20)
-        assert np.isfinite(x).all()
+    for num_samples in (1, 2, 57, 20_000):
+        samples = noise_samples(num_samples, np.random.default_rng(num_samples))
+        assert samples.shape == (num_samples,)
+        assert np.isfinite(log_mel(samples)).all()

@@ -57,16 +57,16 @@ def make_trainer(directory, config, mean=0.3):
 def test_training_leaves_them_alone_and_goes_on_with_them(tmp_path):
     trainer = make_trainer(tmp_path, replace(PLAIN, average_best=2, ema_decay=0.9))
     train: Any = trainer.train
-    assert [train.average] == [None]
+    assert [train.features.average] == [None]
     model = trainer.run()
     expected = torch.linspace(0.001, 2, 12).clamp(min=0.01)
     assert model.normalisation.mean.tolist() == [np.float32(0.3)] * 12
     assert model.normalisation.std.tolist() == expected.tolist()
-    assert train.average.tolist() == model.normalisation.mean.tolist()
+    assert train.features.average.tolist() == model.normalisation.mean.tolist()
     # A run goes on with those that it began with, whatever is measured now.
     resumed = make_trainer(tmp_path, replace(PLAIN, average_best=2, ema_decay=0.9, epochs=2), mean=9.0)
     assert resumed.run(accept_changes=True).normalisation.mean.tolist() == [np.float32(0.3)] * 12
-    average: Any = resumed.train.average
+    average: Any = resumed.train.features.average
     assert average.tolist() == [np.float32(0.3)] * 12
 
 
@@ -75,7 +75,7 @@ def test_masked_features_are_zero_for_the_network(tmp_path):
         time_stretch=0, frequency_stretch=0, noise_utterances=0, frequency_masks=2, frequency_mask_bands=4
     )
     trainer = make_trainer(tmp_path, replace(PLAIN, augment=augment))
-    trainer.train.average = trainer.model.average_features()
+    trainer.train.features.average = trainer.model.average_features()
     (planned, *_) = trainer.train.plan(1, 0)
     batch, unmasked = trainer.train.batch(planned, 1, 0), trainer.train.load(planned)
     changed = batch.features != unmasked.features

@@ -1,88 +1,33 @@
 """Training on waveforms: each change keeps what it must, and features are those of a feature store."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import soundfile
 
 torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 from asr.audio import resample  # noqa: E402
 from asr.errors import DataError, UsageError  # noqa: E402
-from asr.features import LogMelConfig  # noqa: E402
 from asr.model import AcousticModel  # noqa: E402
 from asr.model_config import ModelConfig  # noqa: E402
-from asr.preparation.corpus import Corpus, RawUtterance  # noqa: E402
-from asr.preparation.options import PrepareOptions  # noqa: E402
-from asr.preparation.parsing import read_lines  # noqa: E402
-from asr.preparation.prepare import prepare  # noqa: E402
 from asr.settings import override  # noqa: E402
 from asr.store.checking import check_same_features  # noqa: E402
 from asr.store.store import AudioStore, FeatureStore  # noqa: E402
 from asr.tokenizer import CharTokenizer  # noqa: E402
+from asr.training.augment import piece  # noqa: E402
 from asr.training.batches import BatchSource  # noqa: E402
 from asr.training.checkpoint import run_settings  # noqa: E402
 from asr.training.config import AugmentConfig, TrainingConfig, WaveformAugmentConfig  # noqa: E402
-from asr.training.waveforms import add_pauses, piece, play, played_samples, reverberate, scaled_noise  # noqa: E402
-from data_prep.noise import CORPUS as NOISE  # noqa: E402
+from asr.training.draws import draw_start  # noqa: E402
+from asr.training.waveforms import add_pauses, play, played_samples, reverberate, scaled_noise  # noqa: E402
+from tests.training.conftest import RATE  # noqa: E402
 
-RATE = 8_000
 MODEL = ModelConfig(time_reduction=4)
 TOKENIZER = CharTokenizer.from_texts(["so it is "])
 UNMASKED = AugmentConfig(
     time_stretch=0, frequency_stretch=0, frequency_masks=0, time_masks_per_second=0, noise_utterances=0
 )
-
-
-def parse(root):
-    for line in read_lines(root / "list.jsonl"):
-        name = json.loads(line)
-        yield RawUtterance(name, root / f"{name}.wav", "so it is", "one", "train")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Stores of one corpus as features and as waveforms, of noise, and of impulse responses."""
-    folder = tmp_path_factory.mktemp("waveforms")
-    rng = np.random.default_rng(1)
-    corpus, noise = folder / "corpus", folder / "RIRS_NOISES"
-    for path in (corpus, noise / "rirs", noise / "noises"):
-        path.mkdir(parents=True)
-    names = [f"u{number}" for number in range(12)]
-    (corpus / "list.jsonl").write_text("\n".join(map(json.dumps, names)))
-    for name in names:
-        samples = 0.1 * rng.standard_normal(int(rng.uniform(0.5, 1.5) * RATE))
-        samples[: len(samples) // 3] *= 0.02
-        soundfile.write(corpus / f"{name}.wav", samples, RATE, subtype="PCM_16")
-    for number in range(3):
-        response = rng.standard_normal(RATE // 4) * np.exp(-np.arange(RATE // 4) / 300) * 0.2
-        response[50 * number] = 0.9
-        soundfile.write(noise / "rirs" / f"{number}.wav", response, RATE)
-        soundfile.write(noise / "noises" / f"{number}.wav", 0.3 * rng.standard_normal(RATE), RATE)
-    toy = Corpus(
-        name="toy", title="Toy", licence="none", parse=parse, splits=("train",), markers=("list.jsonl",),
-        embedded=corpus, features=LogMelConfig(sample_rate=RATE, n_mels=20),
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asr.preparation.prepare.write_report", lambda *_: None)
-        prepare(toy, folder / "features", PrepareOptions(quiet=True))
-        prepare(toy, folder / "audio", PrepareOptions(quiet=True, kind="audio"))
-        for rate in (RATE, 16_000):
-            options = PrepareOptions(quiet=True, source=noise, features=LogMelConfig(sample_rate=rate, n_mels=20))
-            prepare(NOISE, folder / f"noise{rate}", options)
-    return folder
-
-
-@pytest.fixture
-def waveform(folder):
-    return WaveformAugmentConfig(
-        speeds=(0.9, 1.0, 1.1),
-        impulse_responses=str(folder / f"noise{RATE}" / "rir"),
-        noises=str(folder / f"noise{RATE}" / "noise"),
-        gain_db=6,
-    )
 
 
 def source(store, augment, budget=500):
@@ -95,8 +40,8 @@ def batches(store, augment, epochs=2):
 
 
 @pytest.mark.parametrize("augment", [None, AugmentConfig(), AugmentConfig(noise_probability=0.5, noise_utterances=0.5)])
-def test_batches_of_waveforms_are_those_of_stored_features(folder, augment):
-    features, audio = FeatureStore.open(folder / "features/train"), AudioStore.open(folder / "audio/train")
+def test_batches_of_waveforms_are_those_of_stored_features(stores, augment):
+    features, audio = FeatureStore.open(stores / "features/train"), AudioStore.open(stores / "audio/train")
     check_same_features(features, audio)
     for ours, theirs in zip(batches(audio, augment), batches(features, augment), strict=True):
         assert ours.ids == theirs.ids
@@ -108,8 +53,8 @@ def test_batches_of_waveforms_are_those_of_stored_features(folder, augment):
 
 
 @pytest.mark.parametrize("time_stretch", [0.0, 0.2])
-def test_lengths_are_as_planned_whatever_is_altered(folder, waveform, time_stretch):
-    store = AudioStore.open(folder / "audio/train")
+def test_lengths_are_as_planned_whatever_is_altered(stores, waveform, time_stretch):
+    store = AudioStore.open(stores / "audio/train")
     augment = replace(UNMASKED, time_stretch=time_stretch, pause_probability=0.5, pause_seconds=0.3, waveform=waveform)
     made = source(store, augment)
     largest = made.largest().features.shape
@@ -123,8 +68,8 @@ def test_lengths_are_as_planned_whatever_is_altered(folder, waveform, time_stret
                 assert (x[length:] == 0).all()
 
 
-def test_other_noises_are_other_data(folder, waveform):
-    store, model = AudioStore.open(folder / "audio/train"), AcousticModel(MODEL, 20, len(TOKENIZER.tokens))
+def test_other_noises_are_other_data(stores, waveform):
+    store, model = AudioStore.open(stores / "audio/train"), AcousticModel(MODEL, 20, len(TOKENIZER.tokens))
     dev, settings = source(store, None), []
     for waveforms in (waveform, replace(waveform, noises=waveform.impulse_responses)):
         train = source(store, AugmentConfig(waveform=waveforms))
@@ -132,10 +77,10 @@ def test_other_noises_are_other_data(folder, waveform):
     assert [key for key in settings[0]["data"] if settings[0]["data"][key] != settings[1]["data"][key]] == ["train"]
 
 
-def test_what_is_heard_depends_on_seed_epoch_and_utterance_alone(folder, waveform):
-    store = AudioStore.open(folder / "audio/train")
+def test_what_is_heard_depends_on_seed_epoch_and_utterance_alone(stores, waveform):
+    store = AudioStore.open(stores / "audio/train")
     augment = AugmentConfig(pause_probability=0.5, waveform=waveform)
-    first, again = source(store, augment), source(AudioStore.open(folder / "audio/train"), augment)
+    first, again = source(store, augment), source(AudioStore.open(stores / "audio/train"), augment)
     plan = list(first.plan(1, 2))
     made = {id(planned): first.batch(planned, 1, 2) for planned in plan}
     for planned in reversed(again.plan(1, 2)):
@@ -184,7 +129,7 @@ def test_noise_is_a_piece_at_the_ratio_asked_for(num_samples):
     rng = np.random.default_rng(3)
     recorded = rng.standard_normal(1000).astype(np.float32)
     for _ in range(20):
-        cut = piece(recorded, num_samples, rng)
+        cut = piece(recorded, num_samples, draw_start(len(recorded), num_samples, rng))
         assert len(cut) == num_samples
         start = int(np.flatnonzero(recorded == cut[0])[0])
         np.testing.assert_array_equal(cut, recorded[(start + np.arange(num_samples)) % 1000])
@@ -197,18 +142,18 @@ def test_pauses_sound_like_the_quietest_stretch():
     rng = np.random.default_rng(4)
     samples = rng.standard_normal(RATE).astype(np.float32)
     samples[2400:4800] = 0.01 * np.convolve(rng.standard_normal(2407), np.ones(8) / np.sqrt(8), mode="valid")
-    paused = add_pauses(samples, 4000, 2000, RATE, rng)
+    paused = add_pauses(samples, 4000, 2000, RATE, 17)
     np.testing.assert_array_equal(paused[4000:-2000], samples)
     for pause in (paused[:4000], paused[-2000:]):
         assert np.sqrt(np.mean(pause**2)) == pytest.approx(0.01, rel=0.3)
         spectrum = np.square(np.abs(np.fft.rfft(pause, RATE)))
         # Eight equal samples pass nine tenths of their energy below an eighth of the sample rate.
         assert 0.8 < spectrum[:1000].sum() / spectrum.sum() < 0.97
-    assert len(add_pauses(samples[:3], 5, 0, RATE, rng)) == 8
+    assert len(add_pauses(samples[:3], 5, 0, RATE, 17)) == 8
 
 
-def test_noise_runs_through_pauses(folder, waveform):
-    store = AudioStore.open(folder / "audio/train")
+def test_noise_runs_through_pauses(stores, waveform):
+    store = AudioStore.open(stores / "audio/train")
     loud = replace(waveform, speeds=(1.0,), impulse_responses="", noise_probability=1, min_snr_db=-40, max_snr_db=-40)
     spread = []
     for altered in (WaveformAugmentConfig(), replace(loud, gain_db=0)):
@@ -223,15 +168,15 @@ def test_noise_runs_through_pauses(folder, waveform):
     assert abs(spread[1]) < 0.3
 
 
-def test_what_does_not_apply_or_is_not_there_is_refused(folder, waveform):
-    features, audio = FeatureStore.open(folder / "features/train"), AudioStore.open(folder / "audio/train")
+def test_what_does_not_apply_or_is_not_there_is_refused(stores, waveform):
+    features, audio = FeatureStore.open(stores / "features/train"), AudioStore.open(stores / "audio/train")
     with pytest.raises(UsageError, match="--store audio"):
         source(features, AugmentConfig(waveform=waveform))
     for field in ("noises", "impulse_responses"):
         for path, message in (
-            (folder / "nowhere", "no such store"),
-            (folder / "features/train", "expected audio"),
-            (folder / "noise16000/noise", "expected 8000 Hz"),
+            (stores / "nowhere", "no such store"),
+            (stores / "features/train", "expected audio"),
+            (stores / "noise16000/noise", "expected 8000 Hz"),
         ):
             with pytest.raises(DataError, match=rf"waveform\.{field}: .*{message}"):
                 source(audio, AugmentConfig(waveform=replace(waveform, **{field: str(path)})))
