@@ -45,6 +45,7 @@ from asr.features import LogMel, LogMelConfig
 from asr.model_config import ModelConfig, Normalisation
 from asr.settings import from_dict, to_dict
 from asr.store.layout import file_checksum
+from asr.text import PROFILES
 from asr.tokenizer import LEXICON, SCORES, Tokenizer, read_tokenizer
 
 FORMAT_VERSION = 2
@@ -104,6 +105,10 @@ class Bundle:
         float32; format 2 has them in ``model.safetensors``.
     graph : GraphConfig
         The tensors of the graphs.
+    text_profile : str
+        The name of a profile in `asr.text.PROFILES`: what it changes about case and punctuation does not count where
+        the model's words are looked up in a language model that has none; empty: the model's words are those of the
+        language model.
     """
 
     directory: Path
@@ -124,6 +129,7 @@ class Bundle:
     stated_frame_seconds: float = 0.0
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     graph: GraphConfig = field(default_factory=GraphConfig)
+    text_profile: str = ""
 
     @property
     def language_model(self) -> Path | None:
@@ -254,6 +260,8 @@ class Bundle:
         }
         if self.graph != GraphConfig():
             values["graph"] = to_dict(self.graph)
+        if self.text_profile:
+            values["text_profile"] = self.text_profile
         if self.format_version == 1:
             to_format_1(values, self.statistics)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -310,6 +318,7 @@ class Bundle:
                 stated_frame_seconds=float(config.get("frame_seconds", 0.0)),
                 statistics=statistics,
                 graph=from_dict(GraphConfig, config.get("graph", {}), "graph"),
+                text_profile=str(config.get("text_profile", "")),
             )
             check_files(directory, bundle.graph.data_files, FILES)
             bundle._check()
@@ -328,6 +337,11 @@ class Bundle:
             raise ModelError(
                 f"{self.directory}: config.json has a frame_seconds of {self.stated_frame_seconds}; expected the "
                 "seconds from one output frame to the next"
+            )
+        if self.text_profile and self.text_profile not in PROFILES:
+            raise ModelError(
+                f"{self.directory}: config.json has the text_profile {self.text_profile!r}; expected one of "
+                f"{', '.join(PROFILES)}"
             )
         check_decoding(self.directory, self.decoding)
         check_results(self.directory, self.results)

@@ -29,6 +29,7 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
         "network": to_dict(bundle.model) if bundle.model else None,
         "parameters": num_parameters(bundle),
         "frame_seconds": bundle.frame_seconds,
+        "text_profile": bundle.text_profile or None,
         "max_seconds": bundle.graph.max_seconds or None,
         "tokens": {
             "kind": bundle.tokenizer.kind,

@@ -57,7 +57,8 @@ def _lines(facts: dict[str, Any]) -> dict[str, str]:
         ),
         "network": f"{_network(network, facts['parameters'])}, an output every {1000 * facts['frame_seconds']:g} ms",
         "longest piece": f"{facts['max_seconds']:g} s" if facts["max_seconds"] else "any",
-        "tokens": f"{tokens['count']} {tokens['kind']}: {tokens['alphabet']!r}",
+        "tokens": f"{tokens['count']} {tokens['kind']}: {tokens['alphabet']!r}"
+        f"{', matched to language models by the profile ' + facts['text_profile'] if facts['text_profile'] else ''}",
         "precisions": ", ".join(facts["precisions"]),
         "language model": f"{lm['file']}{_weights(lm['decoding'])}" if lm else "none",
         "files": f"{sum(files.values()) / 1e6:.1f} MB in {facts['directory']}",

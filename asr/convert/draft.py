@@ -15,6 +15,9 @@ from asr.fbank import FbankConfig
 from asr.files import atomic_directory, link_or_copy, write_text
 from asr.tokenizer import BLANK_TOKEN, LabelTokenizer, with_blank_first
 
+# Codes of the languages whose I is lowered to ı.
+TURKISH = ("tr", "tur", "az", "aze")
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -94,6 +97,7 @@ class Draft:
         bundle = Bundle(
             out, facts.name, self.description, self.features, None, None, tokenizer, licence=facts.licence,
             language=facts.language, origin=facts.origin, stated_frame_seconds=self.frame_seconds, graph=graph,
+            text_profile="turkish" if facts.language in TURKISH else "words",
         )  # fmt: skip
         with atomic_directory(out) as new:
             if language_model is not None:

@@ -92,7 +92,8 @@ class Writer:
     labels, frame_seconds
         As of the decoders.
     written
-        How each entry of the vocabulary is written; other words are written as they are spelled.
+        How each entry of the vocabulary is written; other words are written as they are spelled, and all words are
+        where labels are looked up in another spelling.
     is_lexicon
         Whether words come from a lexicon: then words that it does not list are marked, ``<…>``, and words are
         separated by spaces though the labels have no delimiter.
@@ -123,7 +124,8 @@ class Writer:
     def _close(self, words: list[Word], group: list[TokenSpan], entry: int) -> None:
         if not group:
             return
-        text = self.written[entry] if entry >= 0 else self._spelled([span.token for span in group])
+        is_listed = entry >= 0 and (self.is_lexicon or not self.labels.lookup)
+        text = self.written[entry] if is_listed else self._spelled([span.token for span in group])
         mean = math.fsum(span.log_posterior for span in group) / len(group)
         # Rounding of the log-probs must not lift a probability over one.
         confidence = math.exp(min(mean, 0.0))

@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,9 @@ class Labels:
     blank
         The blank's index. If not given: that of a label with a blank's name (``<blank>``, an empty label; else
         ``<pad>``, ``[PAD]``), else 0.
+    lookup
+        Characters, and what the words of language models and hotwords have in their place, such as
+        ``{"A": "a", ",": ""}``: then ``Ada,`` is the word ``ada`` there. What is written does not change.
 
     Raises
     ------
@@ -58,13 +61,20 @@ class Labels:
 
     texts: tuple[str, ...]
     blank: int = 0
+    lookup: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def __init__(self, texts: Sequence[str] | Mapping[str, int], blank: int | None = None) -> None:
+    def __init__(
+        self,
+        texts: Sequence[str] | Mapping[str, int],
+        blank: int | None = None,
+        lookup: Mapping[str, str] | None = None,
+    ) -> None:
         if isinstance(texts, Mapping):
             texts = _by_index(texts)
         if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
             raise DecodingError(f"the labels are {texts!r:.60}; expected a list of strings, at least one")
         object.__setattr__(self, "texts", tuple(texts))
+        object.__setattr__(self, "lookup", dict(lookup or {}))
         wrong = next((text for text in self.texts if not isinstance(text, str)), None)
         if wrong is not None or not self.texts:
             raise DecodingError(
@@ -90,7 +100,7 @@ class Labels:
         """Return `labels` as they are, or make them of a list of strings or a vocabulary."""
         if not isinstance(labels, Labels):
             return cls(labels, blank)
-        return labels if blank is None else cls(labels.texts, blank)
+        return labels if blank is None else cls(labels.texts, blank, labels.lookup)
 
     @classmethod
     def from_huggingface(cls, vocabulary: str | os.PathLike[str] | Mapping[str, int]) -> "Labels":
@@ -173,6 +183,15 @@ class Labels:
             else text.removeprefix(SUBWORD_MARK)
             for index, text in enumerate(self.texts)
         )  # fmt: skip
+
+    @cached_property
+    def spelled(self) -> tuple[str, ...]:
+        """What each label adds to a word where words are looked up."""
+        return tuple(map(self.looked_up, self.letters))
+
+    def looked_up(self, text: str) -> str:
+        """Return a text as language models and hotwords have it."""
+        return text.translate({ord(old): new for old, new in self.lookup.items()}) if self.lookup else text
 
     @cached_property
     def is_special(self) -> tuple[bool, ...]:

@@ -21,7 +21,7 @@ LEAST_COVERAGE = 0.5
 
 @dataclass(frozen=True)
 class Alphabet:
-    """What words are spelled in, numbered: the characters that the labels write, or the labels themselves.
+    """What words are spelled in, numbered: the characters that the labels add to them, or the labels themselves.
 
     Characters leave it open how a word is divided into labels (subwords); sequences of labels tell ``S IH NG`` from
     ``S IH N G``.
@@ -54,8 +54,8 @@ class Alphabet:
 
     @cached_property
     def characters(self) -> tuple[str, ...]:
-        """The characters that the labels write, in the order of their code points."""
-        return tuple(sorted(set("".join(self.labels.letters))))
+        """The characters that the labels add to words, in the order of their code points."""
+        return tuple(sorted(set("".join(self.labels.spelled))))
 
     @cached_property
     def _has_bytes(self) -> bool:
@@ -64,7 +64,7 @@ class Alphabet:
     def of_labels(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return the units of all labels, and where those of each begin (and end): see `units`."""
         if not self.by_label:
-            return self._characters_of(self.labels.letters)
+            return self._characters_of(self.labels.spelled)
         adds = np.array([bool(letters) for letters in self.labels.letters])
         return np.flatnonzero(adds).astype(np.int32), np.concatenate([[0], np.cumsum(adds)]).astype(np.int32)
 
@@ -92,7 +92,7 @@ class Alphabet:
     def _letters(self, spelling: Spelling) -> str:
         if not isinstance(spelling, str):
             ids = self._ids
-            spelling = "".join(self.labels.letters[ids[text]] if text in ids else text for text in spelling)
+            spelling = "".join(self.labels.spelled[ids[text]] if text in ids else text for text in spelling)
         if not self._has_bytes or spelling.isascii():
             return spelling
         known = set(self.characters)

@@ -15,7 +15,9 @@ from asr.bundle.bundle import Bundle
 from asr.decoder import GreedyDecoder, Hypothesis, Labels
 from asr.errors import DecodingError, UsageError
 from asr.lexicon.checking import missing_from_lm
+from asr.text import PROFILES
 from asr.tokenizer import BLANK, PhoneTokenizer
+from asr.transcription.matching import spelling
 from asr.transcription.pronouncing import own_lexicon, phone_labels, pronounced
 
 if TYPE_CHECKING:
@@ -195,7 +197,6 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
         raise UsageError(
             f"unlisted is {options.unlisted!r}, and model {bundle.name} has no lexicon: give one, or leave it out"
         )
-    hotwords = _hotwords(bundle, options)
     of_model = ("alpha", "beta", "oov_score", "empty_score", "sentence_end")
     of_lexicon = {"unlisted": options.unlisted} if options.unlisted else {}
     weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales | of_lexicon
@@ -212,13 +213,14 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
     if lm is not None and options.lm != OWN and not options.lexicon and isinstance(bundle.tokenizer, PhoneTokenizer):
         _tell_lacking(missing_from_lm(bundle.tokenizer.lexicon, lm.words))
     level = options.lm_level or ("token" if lm is not None and lm.is_of_tokens(tokens) else "word")
+    labels = _labels(bundle, options, lm if level == "word" else None)
+    hotwords = _hotwords(bundle, options, labels)
     with warnings.catch_warnings():
         # A language model most of whose words the model cannot write makes the words worse, not better.
         warnings.filterwarnings("error", message="the labels can write", category=UserWarning)
         try:
             return BeamSearchDecoder(
-                tokens,
-                blank=BLANK,
+                labels,
                 frame_seconds=bundle.frame_seconds,
                 options=beam,
                 lm=lm,
@@ -239,7 +241,7 @@ def with_hotwords(bundle: Bundle, decoder: "BeamSearchDecoder", options: Decodin
     UsageError
         If a hotword cannot be written or pronounced.
     """
-    hotwords = _hotwords(bundle, options)
+    hotwords = _hotwords(bundle, options, decoder.labels)
     if isinstance(bundle.tokenizer, PhoneTokenizer) and (new := bundle.tokenizer.lexicon.missing(hotwords.words)):
         from asr.decoder import Lexicon
 
@@ -285,21 +287,32 @@ def _lexicon(bundle: Bundle, options: DecodingOptions, hotwords: "Hotwords") -> 
     return Lexicon.read(options.lexicon) if options.lexicon else None
 
 
-def _hotwords(bundle: Bundle, options: DecodingOptions) -> "Hotwords":
+def _labels(bundle: Bundle, options: DecodingOptions, lm: "NGramModel | None") -> Labels:
+    """Return the labels, which find their words in a language model of another spelling as the bundle says."""
+    labels = Labels(bundle.tokenizer.tokens, BLANK)
+    # A lexicon says itself how words are written.
+    if not bundle.text_profile or options.lexicon or not labels.has_words:
+        return labels
+    table = spelling("".join(labels.letters), lm.words if lm else (), PROFILES[bundle.text_profile])
+    return replace(labels, lookup=table) if table else labels
+
+
+def _hotwords(bundle: Bundle, options: DecodingOptions, labels: Labels) -> "Hotwords":
     from asr.decoder import Hotwords
 
     try:
-        hotwords = Hotwords(options.hotwords)
+        weights = Hotwords(options.hotwords).weights
+        hotwords = Hotwords({labels.looked_up(" ".join(phrase)): weight for phrase, weight in weights.items()})
     except DecodingError as error:
         raise UsageError(str(error)) from None
     if isinstance(bundle.tokenizer, PhoneTokenizer):
         return hotwords
-    letters = {letter for token in bundle.tokenizer.tokens[1:] for letter in token}
+    letters = set("".join(labels.spelled))
     for phrase in hotwords.weights:
         if unknown := sorted(set("".join(phrase)) - letters):
             raise UsageError(
                 f"hotword {' '.join(phrase)!r} has characters that model {bundle.name} cannot write: "
-                f"{''.join(unknown)!r}; expected only {''.join(sorted(letters - {' '}))!r}"
+                f"{''.join(unknown)!r}; expected only {''.join(sorted(letters))!r}"
             )
     return hotwords
 
