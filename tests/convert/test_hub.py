@@ -23,25 +23,9 @@ from asr.cli import app  # noqa: E402
 from asr.convert.convert import convert  # noqa: E402
 from asr.convert.opening import open_bundle  # noqa: E402
 from asr.errors import AsrError, ModelError, UsageError  # noqa: E402
-from tests.local_hub import TOKEN, Hub  # noqa: E402
+from tests.local_hub import TOKEN  # noqa: E402
 
 AN4 = SHIPPED / "an4"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A hub that the client of this process takes for the only one, with a cache of its own."""
-    with Hub().serving() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "hub"))
-        monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "cache" / "assets"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
-        monkeypatch.setenv("HF_TOKEN", "")
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.chdir(tmp_path)
-        yield hub
 
 
 @pytest.fixture
