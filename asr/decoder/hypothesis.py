@@ -105,7 +105,7 @@ class Writer:
     is_lexicon: bool = False
 
     def words(self, spans: Iterable[TokenSpan], last_entry: int = UNLISTED) -> tuple[Word, ...]:
-        """Group tokens into words; `last_entry` is the word with which they end."""
+        """Group tokens into words; `last_entry` is the word with which they end, NOT_ENDED if it may still go on."""
         words: list[Word] = []
         group: list[TokenSpan] = []
         for span in spans:
@@ -125,7 +125,10 @@ class Writer:
         if not group:
             return
         is_listed = entry >= 0 and (self.is_lexicon or not self.labels.lookup)
-        text = self.written[entry] if is_listed else self._spelled([span.token for span in group])
+        text = self.written[entry] if is_listed else self._spelled([span.token for span in group], entry)
+        if not text:
+            group.clear()
+            return
         mean = math.fsum(span.log_posterior for span in group) / len(group)
         # Rounding of the log-probs must not lift a probability over one.
         confidence = math.exp(min(mean, 0.0))
@@ -133,9 +136,13 @@ class Writer:
         words.append(Word(text, start * self.frame_seconds, end * self.frame_seconds, confidence))
         group.clear()
 
-    def _spelled(self, tokens: Sequence[int]) -> str:
+    def _spelled(self, tokens: Sequence[int], entry: int) -> str:
         letters = [self.labels.letters[token] for token in tokens]
         text = whole_characters("".join(letters))
         if not self.is_lexicon:
             return text
-        return f"<{'-'.join(letters) if max(map(len, self.labels.letters)) > 1 else text}>"
+        are_letters = max(map(len, self.labels.letters)) == 1
+        if entry == NOT_ENDED:
+            # Phones of half a word are nothing to read.
+            return text if are_letters else ""
+        return f"<{text if are_letters else '-'.join(letters)}>"

@@ -14,6 +14,7 @@ from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs
 from asr.decoder.options import BeamOptions
 from asr.decoder.search.ending import end_sentence
+from asr.decoder.search.fusion import WORD_START
 from asr.decoder.search.kernel import HORIZON_STEP, follow_again, search
 from asr.decoder.search.state import (
     FRAMES,
@@ -145,7 +146,10 @@ class BeamStream:
 
     @property
     def partial_text(self) -> str:
-        """What the best hypothesis says after the stable words; it may still change."""
+        """What the best hypothesis says after the stable words; it may still change.
+
+        With a lexicon of phones, the last word is there as soon as its phones are those of a word.
+        """
         _, rest = self._stable()
         state = self._state
         if self._finished or not state.counts[FRAMES]:
@@ -153,8 +157,11 @@ class BeamStream:
         beam = state.beams[0, : state.counts[HYPOTHESES]]
         prefixes = state.prefixes[beam["prefix"]]
         best = int(np.argmax(beam["log_total"] + prefixes["bonus"] + prefixes["look_ahead"]))
-        writer = self._setup.writer
-        return writer.text(writer.words([*self._decided[rest:], *self._spans_of(best)]))
+        writer, last = self._setup.writer, UNLISTED
+        if writer.is_lexicon:
+            node = int(prefixes["word"][best])
+            last = int(self._setup.scorer.trie_nodes["entry"][node]) if node > WORD_START else NOT_ENDED
+        return writer.text(writer.words([*self._decided[rest:], *self._spans_of(best)], last))
 
     def take_stable(self) -> tuple[Word, ...]:
         """Return the stable words and forget them: what is read or finished later begins after them."""

@@ -193,6 +193,23 @@ def test_words_that_the_lexicon_does_not_list_can_be_spelled():
     assert letters.decode(frames_of("a bab", ["_", " ", "a", "b"])) == "a <bab>"
 
 
+def test_an_unfinished_word_is_shown_by_its_letters_and_not_by_its_phones():
+    def shown(decoder, names, labels):
+        stream, texts = decoder.stream(), []
+        for frame in frames_of(names, labels):
+            stream.push(frame[None])
+            texts.append(" ".join(filter(None, [stream.stable_text, stream.partial_text])))
+        return texts[1::2]
+
+    lexicon = Lexicon.from_entries([("cat", ("K", "AH", "T"), 0.0), ("a", ("AH",), 0.0)])
+    for labels, between in ((PHONES, []), (WITH_DELIMITER, ["|"])):
+        names = ["AH", *between, "K", "AH", "T", *between, "K"]
+        texts = shown(BeamSearchDecoder(labels, lexicon=lexicon), names, labels)
+        assert texts == ["a", *["a"] * len(between), "a", "a", "a cat", *["a cat"] * len(between), "a cat"]
+    letters = ["_", " ", "a", "b"]
+    assert shown(BeamSearchDecoder(letters, lexicon=["a", "bab"]), "a ba", letters) == ["a", "a", "a b", "a ba"]
+
+
 def test_words_are_added_with_their_pronunciations(model):
     decoder = BeamSearchDecoder(PHONES, lexicon=Lexicon.from_entries(ENTRIES), lm=model)
     with pytest.raises(DecodingError, match=r"no label: 'dada' .*spellings"):
