@@ -18,9 +18,12 @@ class Partial:
     Parameters
     ----------
     text : str
+    start_seconds : float
+        Where speech begins in this utterance, stable words included; in seconds from the start of the stream.
     """
 
     text: str
+    start_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

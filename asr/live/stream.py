@@ -49,10 +49,12 @@ class Stream:
         self.behind_seconds = 0.0
         # Features that came instead of samples.
         self._num_pushed = 0
-        # Frames of log-probs since the stream began; where the utterance begins, and where something was said last.
+        # Frames of log-probs since the stream began; where the utterance begins, and where something was first and last
+        # said in it.
         self._num_frames = 0
         self._utterance: UtteranceDecoder = begin_utterance(opening.decoder)
         self._start = 0
+        self._first_sound = 0
         self._last_sound: int | None = None
         self._words: list[Word] = []
         self._partial = ""
@@ -110,6 +112,8 @@ class Stream:
         self._utterance.push(chunk)
         sounds = np.flatnonzero(chunk.best != BLANK)
         if len(sounds):
+            if self._last_sound is None:
+                self._first_sound = self._num_frames + int(sounds[0])
             self._last_sound = self._num_frames + int(sounds[-1])
         self._num_frames += count
         events = self._news()
@@ -146,5 +150,5 @@ class Stream:
         partial = self._utterance.partial_text
         if partial != self._partial:
             self._partial = partial
-            events.append(Partial(partial))
+            events.append(Partial(partial, self.origin_seconds + self._first_sound * self.model.frame_seconds))
         return events

@@ -79,7 +79,6 @@ class StreamingEar:
             options.rate, decoder=model.decoder(decoding), endpoint=options.endpoint
         )
         self.rate = options.rate
-        self._samples = 0
         self._is_speech = False
 
     async def push(self, samples: NDArray[np.float32]) -> list[Heard]:
@@ -88,7 +87,6 @@ class StreamingEar:
         piece = round(PIECE_SECONDS * self.rate)
         for begin in range(0, len(samples), piece):
             part = samples[begin : begin + piece]
-            self._samples += len(part)
             heard += self._marked(await self._result(self._batches.push(self._number, part)))
         return heard
 
@@ -117,11 +115,10 @@ class StreamingEar:
         """Put the start of speech before the first words of an utterance."""
         heard: list[Heard] = []
         for event in events:
-            says = event.words if isinstance(event, Stable) else isinstance(event, Partial) and event.text
-            if says and not self._is_speech:
+            if not self._is_speech and (isinstance(event, Stable) or (isinstance(event, Partial) and event.text)):
                 self._is_speech = True
-                now = self._samples / self.rate
-                heard.append(SpeechStarted(event.words[0].start_seconds if isinstance(event, Stable) else now))
+                start = event.words[0].start_seconds if isinstance(event, Stable) else event.start_seconds
+                heard.append(SpeechStarted(start))
             if isinstance(event, EndOfUtterance):
                 self._is_speech = False
             heard.append(event)

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -155,6 +155,24 @@ def test_an_ear_whose_client_goes_while_it_opens_is_closed(served, monkeypatch):
     assert served.num_streams == 0
     # It was opened.
     assert served.live(CONTEXT_SECONDS["medium"]).listeners._count == 1
+
+
+def test_speech_starts_at_the_same_time_whatever_the_pieces(served):
+    noise = np.random.default_rng(3).standard_normal(4 * RATE).astype(np.float32)
+    sound = np.concatenate([np.zeros(RATE, np.float32), (0.1 * noise).clip(-1, 1)])
+
+    async def starts(parts: list[np.ndarray]) -> list[float]:
+        engine = SimpleNamespace(models={"tiny": served})
+        ear = await open_ear(cast("Engine", engine), served, EarOptions(RATE))
+        heard = [event for part in parts for event in await ear.push(part)] + await ear.flush()
+        await ear.close()
+        return [event.seconds for event in heard if isinstance(event, SpeechStarted)]
+
+    whole = asyncio.run(starts([sound]))
+    assert whole == asyncio.run(starts(np.array_split(sound, 50)))
+    assert whole
+    # The network sees what comes.
+    assert all(0 <= seconds <= 5 for seconds in whole)
 
 
 class Fails:
