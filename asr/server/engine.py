@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+import numpy as np
+
 from asr.audio import Waveform
 from asr.bundle.bundle import Bundle
 from asr.bundle.runtime import make_runtime
@@ -21,7 +23,7 @@ from asr.server.batching import BatchingRuntime, LiveBatches
 from asr.server.decoders import Decoders
 from asr.server.errors import ApiError, failure
 from asr.server.options import OPENAI_MODELS, ServerOptions
-from asr.transcription.decoding import DecodingOptions
+from asr.transcription.decoding import Decoder, DecodingOptions
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript
 
@@ -74,10 +76,12 @@ class ServedModel:
         self.decoder = Decoders(bundle)
         self._live: dict[float, list[LiveBatches]] = {}
         self._opening = threading.Lock()
-        self._live_model = self._load_live()
+        decoder, num_labels = self.decoder(DecodingOptions()), len(bundle.tokenizer)
+        # Where it must be compiled first, that takes ten seconds: before the first request, not within it.
+        decoder(np.full((1, num_labels), -np.log(num_labels), np.float32))
+        self._live_model = self._load_live(decoder)
 
-    def _load_live(self) -> LiveModel | None:
-        decoder = self.decoder(DecodingOptions())
+    def _load_live(self, decoder: Decoder) -> LiveModel | None:
         if self.bundle.model is None or self.bundle.model.why_not_streaming:
             return None
         try:

@@ -87,6 +87,14 @@ def test_a_language_model_is_read_once_whatever_clients_ask_for(reads):
         decoders(DecodingOptions(hotwords=("Ł",)))
 
 
+def test_a_decoder_is_compiled_before_the_first_request(streaming_bundle, monkeypatch):
+    frames = []
+    monkeypatch.setattr(Decoders, "__call__", lambda _self, _options: frames.append)
+    bundle = Bundle.load(streaming_bundle)
+    ServedModel("tiny", bundle, ServerOptions({"tiny": str(streaming_bundle)})).close()
+    np.testing.assert_allclose(np.exp(frames).sum(axis=-1), [[1.0]], rtol=1e-6)
+
+
 def test_a_graph_is_read_once_for_all_delays(streaming_bundle, reads):
     bundle = Bundle.load(streaming_bundle)
     model = ServedModel("tiny", bundle, ServerOptions({"tiny": str(streaming_bundle)}))
@@ -315,7 +323,7 @@ def test_a_client_that_hangs_up_while_its_utterance_is_recognised_gives_back_its
             return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
 
     # A model that cannot stream.
-    monkeypatch.setattr(ServedModel, "_load_live", lambda _: None)
+    monkeypatch.setattr(ServedModel, "_load_live", lambda *_: None)
     monkeypatch.setattr(ServedModel, "transcribe", lambda _, request, gone: never_ends(request, gone))
     engine = Engine(ServerOptions({"tiny": str(streaming_bundle)}))
     asyncio.run(asyncio.wait_for(session(engine, Socket()).run(), 20))
