@@ -19,12 +19,13 @@ from asr.bundle.hub import is_of_hub
 from asr.bundle.runtime import Runtime
 from asr.bundle.sections import DECODING_KEYS
 from asr.bundle.shipped import SHIPPED
-from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
+from asr.decoder import BeamOptions, BeamSearchDecoder
+from asr.decoder.ngram import copy_as_binary
 from asr.errors import UsageError
 from asr.evaluation.compare import Comparison, Pair
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.evaluation.tune import BLANK_SCALE, OOV_SCORE, PRIOR_WEIGHT, BeamTrial, Search, Tuned, tune, tune_beam
-from asr.files import atomic_directory, atomic_path, write_text
+from asr.files import atomic_directory, write_text
 from asr.store.checking import Store
 from asr.transcription.decoding import OWN, OWN_LM, DecodingOptions, make_decoder
 
@@ -305,18 +306,8 @@ def _update(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     elif notes:
         notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
     if tuned.lm != OWN:
-        _put_language_model(Path(tuned.lm), folder / LANGUAGE_MODEL)
+        copy_as_binary(tuned.lm, folder / LANGUAGE_MODEL)
         (folder / ARPA).unlink(missing_ok=True)
     write_text(folder / TRIALS, json.dumps(tuned.to_dict(), indent=1) + "\n")
     write_text(folder / "config.json", new.config_json())
     return notes
-
-
-def _put_language_model(source: Path, path: Path) -> None:
-    model = NGramModel.read(source)
-    if not model.is_hashed:
-        model.write_binary(path)
-        return
-    # KenLM's binary cannot be written anew, and is read as it is.
-    with atomic_path(path) as temporary:
-        shutil.copyfile(source, temporary)

@@ -11,13 +11,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.ngram import NGramModel, estimate
-from asr.decoder.ngram.trie import Level
+from asr.decoder.ngram.quantised import pack_levels, unpack_levels
 from asr.errors import DataError
 from asr.files import atomic_path
 from asr.lexicon.alignment import MOST_PHONES, Spellings, align_spellings
@@ -29,8 +28,6 @@ ORDER = 7
 # Twice as many, or twice as wide, change no figure of CMUdict's held-out words.
 BEAM_SIZE = 64
 BEAM_WIDTH = 12.0
-# Logarithms are stored in these steps, of base 10.
-STEP = 0.03
 
 
 class G2P:
@@ -156,22 +153,10 @@ class G2P:
         return begins, (order + 3).astype(np.int32), np.ascontiguousarray(sounds[order])
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file: a compressed ``.npz`` of NumPy, logarithms in steps of 0.03 (base 10)."""
-        levels = self.lm.levels()
-        arrays: dict[str, Any] = {
-            "format": np.array(FORMAT),
-            "units": np.array([" ".join((letter, *said)) for letter, said in self.units]),
-            "counts": np.array([len(level) for level in levels]),
-        }
-        for order, level in enumerate(levels, start=1):
-            children = np.bincount(level.parents, minlength=len(levels[order - 2]) if order > 1 else 1)
-            arrays[f"words{order}"] = _smallest(level.words)
-            arrays[f"children{order}"] = _smallest(children)
-            arrays[f"log_probs{order}"] = _steps(level.log10_probs)
-            if order < len(levels):
-                arrays[f"backoffs{order}"] = _steps(level.log10_backoffs)
+        """Write the model to a file: a compressed ``.npz`` of NumPy, see `asr.decoder.ngram.quantised`."""
+        units = np.array([" ".join((letter, *said)) for letter, said in self.units])
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, format=np.array(FORMAT), units=units, **pack_levels(self.lm.levels()))  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "G2P":
@@ -187,11 +172,7 @@ class G2P:
                 if str(file["format"]) != FORMAT:
                     raise DataError(f"{path}: is {file['format']}; this program reads {FORMAT!r}: train it again")
                 named = [str(unit).split(" ") for unit in file["units"]]
-                counts = file["counts"].tolist()
-                levels = [_level(file, order, len(counts)) for order in range(1, len(counts) + 1)]
-            fits = all(level.words.max(initial=0) < len(named) + 3 for level in levels)
-            if not fits or [len(level) for level in levels] != counts or len(levels[0]) != len(named) + 3:
-                raise ValueError("its parts do not fit each other")
+                levels = unpack_levels(file, len(named) + 3)
         except DataError:
             raise
         except OSError as error:
@@ -234,23 +215,3 @@ def extend(
 def _base(letter: str) -> str:
     parts = unicodedata.normalize("NFKD", letter)
     return "".join(part for part in parts if not unicodedata.combining(part))
-
-
-def _smallest(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
-
-
-def _steps(log10: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    steps: npt.NDArray[np.int16] = np.clip(np.rint(log10 / STEP), -32_768, 32_767).astype(np.int16)
-    return steps
-
-
-def _level(file: "np.lib.npyio.NpzFile", order: int, highest: int) -> Level:
-    words = file[f"words{order}"].astype(np.int32)
-    children = file[f"children{order}"].astype(np.int64)
-    parents = np.repeat(np.arange(len(children), dtype=np.int32), children)
-    log_probs = file[f"log_probs{order}"].astype(np.float32) * np.float32(STEP)
-    backoffs = file[f"backoffs{order}"].astype(np.float32) * np.float32(STEP) if order < highest else 0 * log_probs
-    if not len(words) == len(parents) == len(log_probs) == len(backoffs):
-        raise ValueError("its parts do not fit each other")
-    return Level(parents, words, log_probs, backoffs)

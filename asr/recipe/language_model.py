@@ -29,7 +29,7 @@ def lm(run: Run) -> None:
     test set, or they would come out too heavy.
     """
     from asr.bundle.bundle import LANGUAGE_MODEL
-    from asr.decoder.ngram import NGramModel
+    from asr.decoder.ngram import NGramModel, copy_as_binary
 
     config, path = run.recipe.lm, run.out / LANGUAGE_MODEL
     if not config.wanted:
@@ -60,7 +60,10 @@ def lm(run: Run) -> None:
         f"{perplexity.num_oov} unknown words of {perplexity.num_tokens - len(dev_texts)})",
         file=sys.stderr,
     )
-    model.write(path)
+    if config.file:
+        copy_as_binary(config.file, path)
+    else:
+        model.write(path)
     write_stamp(run.out, "lm", stamp)
 
 

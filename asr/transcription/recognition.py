@@ -19,8 +19,8 @@ from asr.tokenizer import BLANK
 from asr.transcription.segments import Piece, cut_audio, is_tone
 from asr.transcription.stitching import Stitcher, Utterance
 
-# Feature frames that go through the network together, padding included.
-BATCH_FRAMES = 6000
+# Feature frames that go through the network together, padding included. More need more memory and are no faster.
+BATCH_FRAMES = 4000
 # A network that takes waveforms has samples for frames; so many of them count as one.
 SAMPLES_A_FRAME = 160
 # Batches are made of pieces that are sorted by length within so many frames; fewer at first, so that something is soon

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,17 +15,20 @@ import numpy.typing as npt
 from asr.decoder.ngram import kenlm
 from asr.decoder.ngram.arpa import read_arpa, write_arpa
 from asr.decoder.ngram.binary import FAMILY, read_binary, write_binary
+from asr.decoder.ngram.quantised import FAMILY as ZIP
+from asr.decoder.ngram.quantised import read_quantised, write_quantised
 from asr.decoder.ngram.query import HASHED, QueryArrays, advance, score_stream, score_unigrams
 from asr.decoder.ngram.text import BOS, EOS, UNK, check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
 from asr.errors import DecodingError
+from asr.files import atomic_path
 
 # Names under which models of tokens list the word delimiter, which ARPA files cannot list as a space.
 DELIMITER_NAMES = ("|", "▁", "<space>", "<sp>")
 # No label writes it.
 HIDDEN = "\0"
 # What `write` writes, told by the end of the name.
-SUFFIXES = (".arpa", ".arpa.gz", ".arpa.bz2", ".arpa.xz", ".arpa.zst", ".bin")
+SUFFIXES = (".arpa", ".arpa.gz", ".arpa.bz2", ".arpa.xz", ".arpa.zst", ".bin", ".npz")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class NGramModel:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "NGramModel":
-        """Read an ARPA file (plain or packed), a KenLM probing binary, or our own, told apart by content.
+        """Read an ARPA file (plain or packed), a KenLM probing binary, or one of our own two, told apart by content.
 
         Raises
         ------
@@ -98,12 +102,15 @@ class NGramModel:
                     return cls(*read_binary(path))
                 if head.startswith(kenlm.FAMILY):
                     return cls(*kenlm.read_kenlm(path))
+                if head.startswith(ZIP):
+                    packed_words, levels = read_quantised(path)
+                    return cls(packed_words, build_trie(levels), tuple(map(len, levels)))
                 return cls.from_levels(*read_arpa(path, file))
         except OSError as error:
             raise DecodingError(f"cannot read the language model {path}: {error.strerror or error}") from error
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the model in the form that the end of the name tells: `write_arpa` or `write_binary`.
+        """Write the model in the form that the end of the name tells: ARPA, our binary (.bin) or quantised (.npz).
 
         Raises
         ------
@@ -113,6 +120,8 @@ class NGramModel:
         check_suffix(path)
         if Path(path).suffix == ".bin":
             self.write_binary(path)
+        elif Path(path).suffix == ".npz":
+            write_quantised(path, self.packed_words, self.levels())
         else:
             self.write_arpa(path)
 
@@ -284,6 +293,25 @@ class NGramModel:
     def __repr__(self) -> str:
         sizes = " / ".join(f"{count:,}" for count in self.counts)
         return f"NGramModel(order={self.order}, n-grams={sizes})"
+
+
+def copy_as_binary(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Put a model's file into another place: an ARPA file as our binary, any other as it is.
+
+    Raises
+    ------
+    DecodingError
+        If there is no such file, or it is none that `NGramModel.read` reads.
+    """
+    source = Path(source)
+    model = NGramModel.read(source)
+    with source.open("rb") as file:
+        is_binary = file.read(64).startswith((FAMILY, kenlm.FAMILY, ZIP))
+    if not is_binary:
+        model.write_binary(path)
+        return
+    with atomic_path(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def check_suffix(path: str | os.PathLike[str]) -> None:
