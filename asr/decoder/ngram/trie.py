@@ -1,6 +1,7 @@
 """Building the arrays of a back-off model from its n-grams, order by order."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -14,6 +15,9 @@ Floats = npt.NDArray[np.float64]
 
 # Probability mass that is left to back-off is kept above rounding error, so that its logarithm exists.
 SMALLEST_MASS = 1e-9
+# The n-grams of an order are looked up on several threads, so many at a time.
+NGRAMS_A_THREAD = 200_000
+MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,18 @@ def suffix_scores(
     log_probs = np.empty(len(level))
     states = np.empty(len(level), np.int32)
     contexts = level.parents + np.int32(offsets[order - 2])
-    score_suffixes(arrays, offsets[order - 1], contexts, log_probs, states)
+
+    def score(first: int) -> None:
+        part = slice(first, first + NGRAMS_A_THREAD)
+        score_suffixes(arrays, offsets[order - 1] + first, contexts[part], log_probs[part], states[part])
+
+    # Most of the time in which a model is read is spent here; a single part is computed without a thread.
+    firsts = range(0, len(level), NGRAMS_A_THREAD)
+    if len(firsts) > 1:
+        with ThreadPoolExecutor(MOST_THREADS) as pool:
+            list(pool.map(score, firsts))
+    else:
+        score(0)
     return log_probs, states
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.decoder.ngram import NGramModel, estimate, prune
+from asr.decoder.ngram import NGramModel, estimate, prune, trie
 from asr.errors import DecodingError
 
 from .models import TINY_ARPA, backed_off, ngrams_of, random_sentences, reference_dir, totals_of
@@ -128,3 +128,10 @@ def test_scores_are_kenlms(reference, tmp_path, threshold):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     return reference_dir(tmp_path_factory)
+
+
+def test_threads_change_no_link(monkeypatch):
+    model = estimate(random_sentences(250, seed=3))
+    monkeypatch.setattr(trie, "NGRAMS_A_THREAD", 7)
+    again = trie.build_trie(model.levels())
+    assert all(np.array_equal(x, y) for x, y in zip(again, model.query_arrays, strict=True))
