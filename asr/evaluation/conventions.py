@@ -1,5 +1,6 @@
 """Scoring by other people's conventions: references and hypotheses are normalised alike before errors are counted."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from asr.errors import MissingExtraError, UsageError, did_you_mean
+from asr.evaluation.alignment import align_words
 from asr.evaluation.results import Evaluation, UtteranceResult
 from asr.files import write_text
 from asr.text import ENGLISH
@@ -15,9 +17,9 @@ from asr.text import ENGLISH
 Convention = Literal["none", "english", "whisper", "open-asr"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
-# Of the leaderboard, before Whisper's rules: an ellipsis is no word, and dotted initials are one.
-ELLIPSIS = re.compile(r"\s*\.{3,}\s*")
-INITIALS = re.compile(r"\b[a-z](?:\.[a-z]){1,3}\b")
+# Of the leaderboard, as of August 2026: what is left out, and after what an apostrophe and s mean "is".
+FILLERS = "hmm|mm|mhm|mmm|uh|um|ah|aha|ahh|ahm|eh|ehehe|em|hm|huh|hum|mhum|uhm|umm|uhuh"
+PRONOUNS = "it|he|she|what|that|who|here|there|how|when|where|why|this"
 
 
 def normaliser(convention: str) -> Callable[[str], str]:
@@ -27,9 +29,10 @@ def normaliser(convention: str) -> Callable[[str], str]:
     ----------
     convention : {"none", "english", "whisper", "open-asr"}
         Nothing; this package's profile ``english`` (lower case, letters and apostrophes, accents dropped); Whisper's
-        English normaliser, by the package whisper-normalizer; or that with what the Open ASR leaderboard has published
-        besides: ellipses are dropped and initials joined (``U.S.`` is ``us``). Its lists of names and of acronyms are
-        not here. https://github.com/huggingface/open_asr_leaderboard, normalizer/normalizer.py.
+        English normaliser, by the package whisper-normalizer; or that as the Open ASR leaderboard has changed it: more
+        fillers are left out, ``John's`` is no ``John is``, and single letters in a row are one word (``U.S.`` is
+        ``us``). Its lists of some 200 names and compounds are not here.
+        https://github.com/huggingface/open_asr_leaderboard, normalizer/normalizer.py, commit d1e99b2.
 
     Raises
     ------
@@ -56,23 +59,73 @@ def normaliser(convention: str) -> Callable[[str], str]:
     whisper = EnglishTextNormalizer()
     if convention == "whisper":
         return lambda text: str(whisper(text)).strip()
-    return lambda text: str(whisper(_for_leaderboard(text))).strip()
+    whisper.ignore_patterns = rf"\b({FILLERS})\b"
+    rules = whisper.replacers.items()
+    whisper.replacers = dict((rf"\b({PRONOUNS})'s\b", r"\1 is") if old == r"'s\b" else (old, new) for old, new in rules)
+    return lambda text: _joined_letters(str(whisper(text)))
 
 
-def _for_leaderboard(text: str) -> str:
-    text = ELLIPSIS.sub(" ", text.lower()).strip()
-    return INITIALS.sub(lambda match: match[0].replace(".", ""), text)
+def _joined_letters(text: str) -> str:
+    """Return a text whose single letters and digits in a row are one word, three at least where one is a or i."""
+    words: list[str] = []
+    for is_single, run in itertools.groupby(text.split(), lambda word: len(word) == 1 and word.isalnum()):
+        group = list(run)
+        enough = 3 if {"a", "i"} & set(group) else 2
+        words += ["".join(group)] if is_single and len(group) >= enough else group
+    return " ".join(words)
+
+
+def _joined_as(reference: str, hypothesis: str) -> str:
+    """Return a hypothesis with its compounds written together or apart as the reference has them."""
+    words: list[str] = []
+    for is_right, steps in itertools.groupby(
+        align_words(reference, hypothesis), lambda step: step.reference == step.hypothesis
+    ):
+        region = list(steps)
+        heard = [step.hypothesis for step in region if step.hypothesis is not None]
+        said = [step.reference for step in region if step.reference is not None]
+        words += heard if is_right else _best_joined(said, heard)
+    return " ".join(words)
+
+
+def _best_joined(said: list[str], heard: list[str]) -> list[str]:
+    """Return `heard` with those words joined as in `said`, or parted, that leave the fewest errors."""
+    best: dict[tuple[int, int], tuple[int, list[str]]] = {(0, 0): (0, [])}
+
+    def after(i: int, j: int, cost: int, words: list[str]) -> tuple[int, list[str]]:
+        errors, before = best[i, j]
+        return errors + cost, [*before, *words]
+
+    for i, j in itertools.product(range(len(said) + 1), range(len(heard) + 1)):
+        ways = []
+        if i and j:
+            ways.append(after(i - 1, j - 1, int(said[i - 1] != heard[j - 1]), [heard[j - 1]]))
+            ways += [after(k, j - 1, 0, said[k:i]) for k in range(i - 1) if "".join(said[k:i]) == heard[j - 1]]
+            ways += [after(i - 1, k, 0, [said[i - 1]]) for k in range(j - 1) if "".join(heard[k:j]) == said[i - 1]]
+        if i:
+            ways.append(after(i - 1, j, 1, []))
+        if j:
+            ways.append(after(i, j - 1, 1, [heard[j - 1]]))
+        if ways:
+            best[i, j] = min(ways, key=lambda way: way[0])
+    return best[len(said), len(heard)][1]
 
 
 def rescored(evaluation: Evaluation, convention: str) -> Evaluation:
     """Return an evaluation whose texts are normalised and whose errors are counted anew; raises as `normaliser`.
 
-    As on the leaderboard, utterances whose reference has no word left are not scored by its convention.
+    As on the leaderboard, utterances whose reference has no word left are not scored by its convention, and compounds
+    may be written together or apart.
     """
     clean = normaliser(convention)
+
+    def texts(utterance: UtteranceResult) -> tuple[str, str]:
+        reference, hypothesis = clean(utterance.reference), clean(utterance.hypothesis)
+        return reference, _joined_as(reference, hypothesis) if convention == "open-asr" else hypothesis
+
     scored = (
         replace(
-            UtteranceResult.scored(utterance.id, clean(utterance.reference), clean(utterance.hypothesis)),
+            UtteranceResult.scored(utterance.id, *texts(utterance)),
             speaker=utterance.speaker,
             duration_seconds=utterance.duration_seconds,
             source=utterance.source,

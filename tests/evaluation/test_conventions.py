@@ -31,8 +31,9 @@ def test_whisper_and_the_leaderboard_differ_in_what_the_latter_adds():
     except MissingExtraError:
         pytest.skip("whisper-normalizer is not installed")
     assert whisper("Mr. Grey's colour, twenty-one pounds") == "mister gray is color £21"
-    assert whisper("the U.S. is...") == "the u s is ."
-    assert leaderboard("the U.S. is...") == "the us is"
+    assert whisper("the U.S. is John's, uhm") == "the u s is john is uhm"
+    assert leaderboard("the U.S. is John's, uhm") == "the us is john s"
+    assert leaderboard("It's A B C or 5 G, and I a") == "it is abc or 5g and i a"
     scored = rescored(evaluation(), "open-asr")
     # A reference of no words is not scored there.
     assert [(utterance.id, utterance.words.errors) for utterance in scored.utterances] == [("u0", 0), ("u2", 0)]
@@ -45,3 +46,30 @@ def test_the_leaderboard_s_file_has_the_raw_texts_and_the_time(tmp_path):
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [row["text"] for row in rows] == [utterance.reference for utterance in evaluation().utterances]
     assert list(rows[0]) == ["audio_filepath", "duration", "time", "text", "pred_text"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors"),
+    [
+        ("the white paper is", "the whitepaper is", 0),
+        ("whitepaper", "white paper", 0),
+        ("alb bee cee", "albbeecee", 0),
+        ("ab cc dd", "a bcc dd", 2),
+        ("ab cc", "a b dd", 1),
+        ("white paper", "whitepaper xx", 1),
+        ("a whitepaper bb cc", "a white paper bb dd", 1),
+        ("alpha beta", "", 2),
+    ],
+)
+def test_the_leaderboard_lets_compounds_be_written_together_or_apart(reference, hypothesis, errors):
+    pytest.importorskip("whisper_normalizer", reason="whisper-normalizer is not installed")
+    pair = UtteranceResult.scored("u", reference, hypothesis)
+    scored = rescored(Evaluation((pair,), None), "open-asr").utterances[0].words
+    assert (scored.errors, scored.reference_length) == (errors, len(reference.split()))
+    try:
+        import kaldialign
+    except ImportError:
+        return
+    # What the leaderboard scores with.
+    theirs = kaldialign.batch_error_rate([reference.split()], [hypothesis.split()], merge_compounds=True)
+    assert (theirs["total"], theirs["ref_len"]) == (errors, len(reference.split()))
