@@ -49,8 +49,8 @@ class OnnxRuntime:
     ----------
     bundle : Bundle
     threads : int
-        Threads of the CPU; 0 means as many as ONNX Runtime finds cores. In float32 they share an operator's work, in
-        int8, where that gains nothing, the utterances of a call.
+        Threads of the CPU; 0 means as many as ONNX Runtime finds cores. In float32 they share an operator's work; in
+        int8, where that gains nothing, and where utterances run alone, the utterances of a call.
     precision : {"float32", "int8"}
         int8 is for LSTMs, and for bundles that have the graph for it.
     device : str
@@ -67,12 +67,14 @@ class OnnxRuntime:
     def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "float32", device: str = "cpu") -> None:
         self._path = _graph_path(bundle, precision)
         # The scales of int8 are taken over the whole input: together, an utterance's values would depend on others.
-        self.batches = precision == "float32" and bundle.graph.batches
+        # Networks that were trained elsewhere are seldom recurrent: on the CPU, padding costs them more than they gain.
+        is_own = bundle.model is not None
+        self.batches = precision == "float32" and bundle.graph.batches and (is_own or device != "cpu")
         self._graph, features = bundle.graph, bundle.features
         frame = features.frame_samples if isinstance(features, FbankConfig) else 1
         self._frame_seconds = frame / features.sample_rate
         self._workers = 1 if self.batches else threads or num_cores()
-        self._session = open_session(self._path, threads if self.batches else 1, device)
+        self._session = open_session(self._path, 1 if precision == "int8" else threads, device, keeps_memory=not is_own)
         self._check(bundle)
         self.name = f"ONNX Runtime {_onnxruntime().__version__}, {precision}, on {_place(device)}"
 
@@ -84,7 +86,7 @@ class OnnxRuntime:
             return self._run(features)
         if self._workers == 1 or len(features) == 1:
             return [self._run([x])[0] for x in features]
-        with ThreadPoolExecutor(min(self._workers, len(features)), thread_name_prefix="int8") as pool:
+        with ThreadPoolExecutor(min(self._workers, len(features)), thread_name_prefix="network") as pool:
             return list(pool.map(lambda x: self._run([x])[0], features))
 
     def _run(self, features: Sequence[Features]) -> list[LogProbs]:
@@ -260,8 +262,8 @@ def _graph_path(bundle: Bundle, precision: Precision) -> Path:
     return path
 
 
-def open_session(path: Path, threads: int = 0, device: str = "cpu") -> Any:
-    """Return ONNX Runtime's session of a graph.
+def open_session(path: Path, threads: int = 0, device: str = "cpu", *, keeps_memory: bool = False) -> Any:
+    """Return ONNX Runtime's session of a graph; arguments as of `session_options`.
 
     Raises
     ------
@@ -271,7 +273,7 @@ def open_session(path: Path, threads: int = 0, device: str = "cpu") -> Any:
         If the device cannot be used.
     """
     onnxruntime = _onnxruntime()
-    options = session_options(threads)
+    options = session_options(threads, keeps_memory=keeps_memory)
     providers: list[Any] = ["CPUExecutionProvider"]
     if device != "cpu":
         # TF32 would be off by more than the CPU is.
@@ -291,13 +293,21 @@ def open_session(path: Path, threads: int = 0, device: str = "cpu") -> Any:
     return session
 
 
-def session_options(threads: int) -> Any:
-    """Return ONNX Runtime's options for a session with so many threads."""
+def session_options(threads: int, *, keeps_memory: bool = False) -> Any:
+    """Return ONNX Runtime's options for a session with so many threads.
+
+    Parameters
+    ----------
+    threads : int
+    keeps_memory : bool
+        Whether what the longest input has needed is kept until the session ends. That is worth it where inputs are
+        of a bounded length: getting pages from the system anew took a third of the time of a small FastConformer.
+    """
     options = _onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # An arena would keep what the longest batch needed, and a pattern what each shape did, until the session ends.
-    options.enable_cpu_mem_arena = False
+    # A pattern would keep what each shape needed.
+    options.enable_cpu_mem_arena = keeps_memory
     options.enable_mem_pattern = False
     return options
 

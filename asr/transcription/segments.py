@@ -98,10 +98,13 @@ def is_tone(samples: NDArray[np.float32], sample_rate: int) -> bool:
     """Tell whether samples ``(num_samples,)`` are no speech: a tone or a few, such as a telephone's, or a constant."""
     if len(samples) < 3 or samples.std(dtype=np.float64) <= 10 ** (SILENCE_DB / 20):
         return True
+    from scipy.fft import next_fast_len, rfft
+
     # Differences, since the fundamental of a low voice can outweigh all the rest of it.
-    sound = np.diff(samples.astype(np.float64)) * np.hanning(len(samples) - 1)
-    size = max(len(sound), round(sample_rate / TONE_HZ))
-    power = np.square(np.abs(np.fft.rfft(sound, size)))
+    sound = np.diff(samples) * (0.5 - 0.5 * np.cos(np.linspace(0, 2 * np.pi, len(samples) - 1, dtype=np.float32)))
+    size = next_fast_len(max(len(sound), round(sample_rate / TONE_HZ)), real=True)
+    spectrum = rfft(sound, size)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
     starts = np.arange(0, len(power), TONE_HZ * size / sample_rate).astype(int)
     bands = np.sort(np.add.reduceat(power, starts))
     is_short = len(samples) < TONE_SECONDS * sample_rate

@@ -10,7 +10,7 @@ from asr.evaluation.results import Evaluation, Timing, UtteranceResult
 
 
 def evaluation():
-    pairs = [("A.B.C. won't pay £5...", "abc will not pay five pounds"), ("Uh (laughs)", "oh"), ("Colour!", "color")]
+    pairs = [("A.B.C. won't pay £5!", "abc will not pay five pounds"), ("Uh (laughs)", "oh"), ("Colour!", "color")]
     return Evaluation(
         tuple(UtteranceResult.scored(f"u{i}", *pair) for i, pair in enumerate(pairs)), Timing(6.0, 2.0, 1.0)
     )
