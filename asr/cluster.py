@@ -61,8 +61,8 @@ def connected(address: str, purpose: str, advice: str) -> Iterator[Executor]:
         except Exception as error:
             reason = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
             raise DataError(
-                f"--cluster {address}: the scheduler or its workers failed ({reason}): what is finished is kept; see "
-                f"that they run, with this version of the package and memory enough, and {advice}"
+                f"--cluster {address}: the scheduler or its workers failed ({reason}): what is finished is kept; check "
+                f"that they run, with this version of the package and enough memory, and {advice}"
             ) from None
 
 

@@ -24,7 +24,7 @@ BAND_GROUPS = 5
 
 @dataclass(frozen=True)
 class LogMelConfig:
-    """What the features are; stored beside every feature store and every model, which normalises them itself.
+    """The settings of the features, stored with every feature store and every model; normalisation is the model's.
 
     Parameters
     ----------

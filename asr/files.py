@@ -85,7 +85,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def probe_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and, for a moment, a file in it, to find out before the work whether it can be written to.
+    """Create a folder and, briefly, a file in it, to find out before the work whether it can be written to.
 
     Raises
     ------
@@ -142,10 +142,10 @@ def read_text(source: str | os.PathLike[str] | IO[bytes]) -> str:
 
 
 def unpacked(file: IO[bytes]) -> IO[bytes]:
-    """Return the content of a file or pipe packed by gzip, bzip2, xz or Zstandard, told apart by its first bytes.
+    """Return the content of a file or pipe packed by gzip, bzip2, xz or Zstandard, recognised by its first bytes.
 
-    What is not packed comes back as it is. Reading raises EOFError, OSError, zlib.error or lzma.LZMAError where the
-    packed content is damaged or cut short.
+    Content that is not packed is returned unchanged. Reading raises EOFError, OSError, zlib.error or lzma.LZMAError
+    where the packed content is damaged or cut short.
     """
     # Not by seeking: a pipe cannot.
     if not isinstance(file, io.BufferedReader):

@@ -31,21 +31,21 @@ class ModelConfig:
     conv_channels : int
         Channels of each convolution.
     time_reduction : {2, 4, 8}
-        Feature frames for one output frame; 8 takes a third convolution.
+        Feature frames per output frame; 8 adds a third convolution.
     lookahead_frames : int
-        Output frames after its own that each frame sees through a convolution after the recurrent layers (Amodei et
-        al. 2016, "Deep Speech 2", section 3.6); only where `bidirectional` is false.
+        How many later output frames each frame sees through a convolution after the recurrent layers (Amodei et
+        al. 2016, "Deep Speech 2", section 3.6); only if `bidirectional` is false.
     dropout : float
         Probability of dropping an input of a recurrent layer or of the output layer, in training.
     variational_dropout : bool
-        Whether what is dropped is the same at every frame of an utterance (Gal & Ghahramani 2016).
+        Whether the same inputs are dropped at every frame of an utterance (Gal & Ghahramani 2016).
     reservoir : bool
         Whether the recurrent weights stay random (an echo-state network, Jaeger 2001); all others are trained.
     spectral_radius : float
         Largest eigenvalue magnitude of each recurrent matrix of a reservoir.
     normalisation : {"global", "utterance", "none"}
-        What the network does first with each band of its features: subtract the mean of the training set and divide by
-        its deviation; the same with those of the utterance, for which all of it must be known; or nothing.
+        How the network first normalises each band of its features: subtract the mean of the training set and divide by
+        its deviation; the same with mean and deviation of the utterance, which needs all of it; or not at all.
 
     Raises
     ------
@@ -82,8 +82,8 @@ class ModelConfig:
             raise UsageError(f"model.lookahead_frames is {self.lookahead_frames}; expected 0 or more")
         if self.lookahead_frames and self.bidirectional:
             raise UsageError(
-                f"model.lookahead_frames is {self.lookahead_frames}, and a bidirectional model sees all of the future: "
-                "leave it 0, or set model.bidirectional to false"
+                f"model.lookahead_frames is {self.lookahead_frames}, but a bidirectional model sees all of the future "
+                "anyway: leave it at 0, or set model.bidirectional to false"
             )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model.dropout is {self.dropout}; expected 0 ≤ dropout < 1")
@@ -108,7 +108,7 @@ class ModelConfig:
         return ("front_end", *layers, *(("lookahead",) if self.lookahead_frames else ()), "output")
 
     def check_frozen(self, layers: Sequence[str]) -> None:
-        """Refuse layers to freeze that the model does not have, or that are all it has.
+        """Refuse to freeze layers that the model does not have, or all of its layers.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class ModelConfig:
                     f"{did_you_mean(name, self.layer_names)}"
                 )
         if set(layers) == set(self.layer_names):
-            raise UsageError("training.freeze names all layers of the model; expected one at least that is trained")
+            raise UsageError("training.freeze names all layers of the model; expected at least one to train")
 
     def bands(self, n_mels: int) -> list[int]:
         """Return how many bands of frequency there are before each convolution, and after the last."""

@@ -65,7 +65,7 @@ def copy_script(kind: Kind, name: str, folder: Path) -> Path:
     script = find_script(kind, name)
     copy = folder / script.name
     if copy.exists():
-        raise UsageError(f"{copy}: is there already; expected a folder without it: remove it, or choose another folder")
+        raise UsageError(f"{copy}: already exists: remove it, or choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for source in [*_imported_siblings(script), script]:
         # A sibling that is there already is the user's own.

@@ -129,10 +129,10 @@ def _replace(settings: T, changes: Mapping[str, Any], section: str = "") -> T:
                 f"unknown setting {whole!r}: {name!r} is not one of {', '.join(known)}{did_you_mean(name, known)}"
             )
         if dot and not is_section:
-            raise UsageError(f"unknown setting {whole!r}: {name!r} has no parts")
+            raise UsageError(f"unknown setting {whole!r}: {name!r} is not a group of settings")
         if is_section and not dot:
             inner = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(getattr(settings, name)))
-            raise UsageError(f"{whole!r} has parts: set one of {inner}")
+            raise UsageError(f"{whole!r} is a group of settings: set one of {inner}")
         if dot:
             parts.setdefault(name, {})[rest] = value
         else:

@@ -1,4 +1,4 @@
-"""English as it is read aloud: numbers, dates, money, times and abbreviations as the words that are said.
+"""English as it is read aloud: numbers, dates, money, times and abbreviations as spoken words.
 
 Written for transcripts and for the text of language models, which want one reading of each, the likeliest. Where
 several are usual, that of audiobooks is taken: "eighteen forty seven", "one hundred and one", "mister".

@@ -1,8 +1,8 @@
 """How transcripts are normalised: one profile shared by preparation, language models and scoring.
 
-A profile brings text to Unicode NFC, writes numbers and abbreviations as words if it is to, changes the case, applies
-replacements, and collapses white space. What is then outside the alphabet is refused, mapped, dropped or rejected, as
-the profile says; never silently.
+A profile converts text to Unicode NFC, optionally writes numbers and abbreviations as words, changes the case, applies
+replacements, and collapses white space. Characters outside the alphabet are then refused, mapped, dropped or rejected,
+as the profile says; never silently.
 """
 
 import re
@@ -64,18 +64,18 @@ class TextProfile:
     alphabet : str
         The characters that may be left, the space among them; empty: any character.
     unknown : {"refuse", "map", "drop", "reject"}
-        What becomes of a character outside the alphabet: an error; its base letters (é → e, ﬁ → fi, ß → ss, ø → o)
-        where these are in the alphabet, else an error; nothing; or the whole utterance is left out.
+        How to treat a character outside the alphabet: an error; its base letters (é → e, ﬁ → fi, ß → ss, ø → o)
+        if these are in the alphabet, else an error; drop it; or leave out the whole utterance.
     spoken : {"", "en"}
         The language in which numbers, dates, money and abbreviations are written as words, before all else; see
         `asr.spoken`. Empty: they stay as they are.
     words_only : bool
-        Whether all but letters of whatever script, their marks, digits, and apostrophes within words is dropped.
+        Whether to drop everything except letters of any script, their marks, digits, and apostrophes within words.
 
     Raises
     ------
     UsageError
-        If `case`, `unknown` or `spoken` is none of these.
+        If `case`, `unknown` or `spoken` has another value.
     """
 
     name: str = "verbatim"

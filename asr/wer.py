@@ -61,7 +61,7 @@ class ErrorCounts:
 
 
 def word_errors(references: Iterable[str], hypotheses: Iterable[str]) -> ErrorCounts:
-    """Count word errors; words are what white space separates.
+    """Count word errors; white space separates words.
 
     Parameters
     ----------

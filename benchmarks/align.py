@@ -10,6 +10,7 @@ import argparse
 import itertools
 import resource
 import time
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def recording(minutes: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
 
 
 def full_table(log_probs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Viterbi with every back-pointer kept, one NumPy row a frame; return each token's first frame."""
+    """Viterbi with every back-pointer kept, one NumPy row per frame; return each token's first frame."""
     states = np.zeros(2 * len(tokens) + 1, int)
     states[1::2] = tokens
     skip = np.full(len(states), -np.inf)
@@ -66,7 +67,7 @@ def ctc_segmentation_starts(log_probs: np.ndarray, tokens: np.ndarray) -> np.nda
     config = ctc_segmentation.CtcSegmentationParameters(char_list=LABELS, blank=0, index_duration=1.0)
     ground_truth, _ = ctc_segmentation.prepare_token_list(config, [tokens])
     timings, _, _ = ctc_segmentation.ctc_segmentation(config, log_probs, ground_truth)
-    return timings[1 : len(tokens) + 1]
+    return np.asarray(timings[1 : len(tokens) + 1])
 
 
 def peak_mb() -> float:
@@ -107,7 +108,7 @@ def main() -> None:
     print(f"ctc-segmentation: {peer_seconds:.2f} s; ratio {peer_seconds / seconds:.1f}")
 
 
-def describe(result, frames: np.ndarray) -> str:
+def describe(result: Any, frames: np.ndarray) -> str:
     starts = np.array([token.start_seconds for token in result.tokens])
     spans = [time for token in result.tokens for time in (token.start_seconds, token.end_seconds)]
     assert all(x <= y for x, y in itertools.pairwise(spans))

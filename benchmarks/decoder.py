@@ -149,7 +149,7 @@ def measure(name, folder, lm, beam_size, skip):
             continue
         decode = prepare(beam_size, pruning)
         decode(arrays[:1])
-        seconds = []
+        seconds: list[float] = []
         while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
             start = time.thread_time()
             tokens = decode(arrays)
@@ -258,7 +258,7 @@ def time_threads(arguments, lm):
         prepare = ours(labels, model)
         decoders = {threads: prepare(100, "-10/10", threads=threads) for threads in (1, 2)}
         works[name] = lambda threads, decoders=decoders: decoders[threads](arrays)
-    seconds = {}
+    seconds: dict[tuple[str, int], float] = {}
     for _ in range(ROUNDS):
         for name, work in works.items():
             for threads in (1, 2):

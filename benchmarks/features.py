@@ -41,7 +41,7 @@ def librosa_log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         n_mels=CONFIG.n_mels,
         pad_mode="constant",
     )
-    return np.log(np.maximum(mel, CONFIG.floor)).T
+    return np.asarray(np.log(np.maximum(mel, CONFIG.floor)).T)
 
 
 def torchaudio_log_mel() -> Features:
@@ -57,7 +57,7 @@ def torchaudio_log_mel() -> Features:
 
     @torch.inference_mode()
     def features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        return transform(torch.from_numpy(samples)).clamp_min(CONFIG.floor).log().numpy().T
+        return np.asarray(transform(torch.from_numpy(samples)).clamp_min(CONFIG.floor).log().numpy().T)
 
     return features
 

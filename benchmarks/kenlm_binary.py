@@ -2,7 +2,7 @@
 
     python benchmarks/kenlm_binary.py LM.arpa LM.probing.bin TEXT
 
-LM.probing.bin is KenLM's `build_binary probing LM.arpa LM.probing.bin`; TEXT has a normalised sentence a line. With
+LM.probing.bin is KenLM's `build_binary probing LM.arpa LM.probing.bin`; TEXT has one normalised sentence per line. With
 the `kenlm` package installed, its scores of the same sentences are held against ours. Prints the medians of one run,
 turn by turn.
 """
@@ -52,7 +52,7 @@ def main() -> None:
 
 def compare_speed(models, sentences):
     """Score all words of the text, in a compiled loop."""
-    times = {name: [] for name in models}
+    times: dict[str, list[float]] = {name: [] for name in models}
     totals = {}
     for _ in range(TURNS):
         for name, model in models.items():

@@ -37,7 +37,7 @@ PRUNINGS = {"-5/10": (-5.0, 10.0), "-10/10": (-10.0, 10.0), "-10/14": (-10.0, 14
 
 def read_dictionary(path):
     """Return word → pronunciations without stress, and the labels: blank, phones, delimiter."""
-    words = {}
+    words: dict[str, list[tuple[str, ...]]] = {}
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
     for line in content.decode().splitlines():

@@ -78,7 +78,7 @@ def train_steps(source: Any, model: Any) -> float:
         log_probs, lengths = model(batch.features, batch.feature_lengths)
         ctc_loss(log_probs.transpose(0, 1), batch.targets, lengths, batch.target_lengths).backward()
         model.zero_grad()
-    return frames * source.store.config.hop_seconds / 3600 / (time.process_time() - begin)
+    return float(frames * source.store.config.hop_seconds / 3600 / (time.process_time() - begin))
 
 
 def speeds(data: Path, audio: Path | None, noises: Path | None) -> None:

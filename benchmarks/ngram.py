@@ -91,7 +91,7 @@ def time_files(model: NGramModel, held_out: list[str]) -> None:
         print(f"read in {seconds:.2f} s")
         model.write_binary(binary)
         size = binary.stat().st_size
-        print(f"binary: {size / 1e6:.1f} MB, {size / total:.1f} bytes an n-gram", end=", ")
+        print(f"binary: {size / 1e6:.1f} MB, {size / total:.1f} bytes per n-gram", end=", ")
         mapped, seconds = timed(NGramModel.read, binary)
         _, first_seconds = timed(mapped.score, held_out[0])
         print(f"mapped in {seconds * 1000:.1f} ms, first sentence scored after {first_seconds * 1000:.0f} ms more")

@@ -42,7 +42,8 @@ def main() -> None:
     options: dict[str, Any] = {"alpha": arguments.alpha, "beta": arguments.beta, "empty_score": 0.0}
     decoder = BeamSearchDecoder(judge.labels, lm=judge.model, options=options)
     decoders = [decoder.with_options(**row) for row in ROWS]
-    seconds, tokens = [np.inf] * len(ROWS), [[]] * len(ROWS)
+    seconds = [np.inf] * len(ROWS)
+    tokens: list[list[Any]] = [[] for _ in ROWS]
     for _ in range(3):
         for i, search in enumerate(decoders):
             start = time.thread_time()

@@ -4,7 +4,7 @@
 
 FOLDER holds an4_sphere.tar.* (CMU). Ours and torch take turns in each round, best of several; all compute from
 samples in memory to words. torch runs `asr.model.AcousticModel`, of nn.LSTM, with the same weights, features and
-greedy decoder. int8 runs one utterance a call; of a batch, the threads take one each.
+greedy decoder. int8 runs one utterance per call; of a batch, the threads take one each.
 
 pocketsphinx decodes with the English model and dictionary that it ships, an open vocabulary, in one process a thread.
 It needs `pip install pocketsphinx`, in this environment or in that of the interpreter PYTHON; where it is missing it

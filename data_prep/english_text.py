@@ -1,9 +1,9 @@
-"""English text for language models: novels, dialogues, textbooks and transcripts, a packed file a source.
+"""English text for language models: novels, dialogues, textbooks and transcripts, one packed file per source.
 
     python data_prep/english_text.py --repositories clones --speech speech --out text
 
 ``clones`` holds clones of the repositories below (docs/english.md lists the commands); ``speech`` is what
-data_prep/english.py reads. Text becomes sentences, one a line, in the profile of the transcripts. A paragraph counts
+data_prep/english.py reads. Text becomes sentences, one per line, in the profile of the transcripts. A paragraph counts
 once, wherever it occurs again. A book, dialogue or chapter is left out whole if it has eight words in a row of a
 development transcript or of ``speech/exclude_8grams.txt``: the texts that the model is to be judged by must not be in
 it.
@@ -252,7 +252,7 @@ def write(name: str, texts: Iterator[Text], out: Path, collector: Collector) -> 
 
 
 def write_vocabulary(path: Path, transcripts: Counter[str], texts: Counter[str], lexicon: Container[str]) -> None:
-    """Write the words of the transcripts and those that occur often enough in the texts, one a line."""
+    """Write the words of the transcripts and those that occur often enough in the texts, one per line."""
     # What begins with an apostrophe, and is in no lexicon, began a quotation.
     often = (
         word
@@ -270,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repositories", type=Path, required=True, help="the folder of clones")
     parser.add_argument("--speech", type=Path, required=True, help="the folder of speech, for its transcripts")
-    parser.add_argument("--out", type=Path, required=True, help="receives NAME.txt.gz, a file a source")
+    parser.add_argument("--out", type=Path, required=True, help="receives NAME.txt.gz, one file per source")
     parser.add_argument("--lexicon", type=Path, help="write words.txt too: the vocabulary, by this lexicon")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES), help="only these [all]")
     parser.add_argument("--gutenberg-percent", type=float, default=100.0, help="of its books [100: 190 M words]")

@@ -27,7 +27,7 @@ WHOLE = "train-960"
 BY_SPEAKER = ("speaker_train", "speaker_dev", "speaker_test")
 
 
-# LibriSpeech/train-clean-5/1088/134315/1088-134315.trans.txt, a line an utterance of reader 1088, chapter 134315:
+# LibriSpeech/train-clean-5/1088/134315/1088-134315.trans.txt, one line per utterance of reader 1088, chapter 134315:
 # 1088-134315-0023 CLOSED THE DOOR CAREFULLY AND RETURNED TO THE HOUSE
 def parse(root: Path) -> Iterator[RawUtterance]:
     """Yield the utterances of every part that is there; those of training parts also as a whole and by speaker."""

@@ -21,7 +21,7 @@ CHECKSUMS = {
 BY_SPEAKER = ("speaker_train", "speaker_dev", "speaker_test")
 
 
-# LibriSpeech/train-clean-5/1088/134315/1088-134315.trans.txt, a line an utterance of reader 1088:
+# LibriSpeech/train-clean-5/1088/134315/1088-134315.trans.txt, one line per utterance of reader 1088:
 # 1088-134315-0055 IN THAT CASE WAS A NEW STEEL KEY
 def parse(root: Path) -> Iterator[RawUtterance]:
     """Yield the utterances of both parts; those of the training part once more by held-out speaker."""

@@ -15,6 +15,8 @@ source_suffix = {".md": "markdown"}
 
 html_theme = "furo"
 html_title = f"ctc-asr {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 
@@ -39,7 +41,7 @@ def write_llms_txt(app, exception) -> None:  # type: ignore[no-untyped-def]
     lines = ["# ctc-asr", "", "> Speech to text in Python: recognise, train, decode and serve CTC models.", ""]
     for page in sorted(Path(app.srcdir).glob("*.md")):
         title, _, rest = page.read_text(encoding="utf-8").partition("\n")
-        paragraphs = [part for part in rest.split("\n\n") if re.match(r"\s*[A-Za-z`*]", part)]
+        paragraphs = [part for part in rest.split("\n\n") if re.match(r"[A-Za-z*]|`[^`]", part.lstrip("\n"))]
         first = " ".join(paragraphs[0].split()) if paragraphs else ""
         lines.append(f"- [{title.lstrip('# ')}]({page.stem}.html): {first}")
     (Path(app.outdir) / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

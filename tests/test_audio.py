@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_channels_are_chosen():
             got = load_audio(source, RATE, channels=chosen, **options).samples
             np.testing.assert_allclose(got, expected, atol=1e-6)
         for wrong in ([3], [-1], []):
-            with pytest.raises(AudioError, match="expected some of 0 to 2"):
+            with pytest.raises(AudioError, match="expected channels from 0 to 2"):
                 load_audio(source, RATE, channels=wrong, **options)
 
 
@@ -212,7 +213,7 @@ def test_a_file_that_grows_while_it_is_read_is_taken_as_it_was(tmp_path):
         with path.open("ab") as file:
             file.write(bytes(4000))
         assert sum(map(len, audio)) == RATE // 2
-    assert list(map(str, audio.warnings)) == [f"{path}: has grown while it was read; the first 0.50 s were taken"]
+    assert list(map(str, audio.warnings)) == [f"{path}: grew while it was read; the first 0.50 s were used"]
 
 
 def test_a_stream_gives_in_blocks_what_is_loaded_at_once():
@@ -236,7 +237,7 @@ def test_a_header_with_a_rate_that_cannot_be_is_refused(tmp_path, rate, message)
         load_audio(write(tmp_path / "bad.wav", bytes(content)), RATE)
 
 
-def write(path, content: bytes):
+def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
 

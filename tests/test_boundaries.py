@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# In the order of the flow: a part imports only itself and parts before it. "asr" is the package's own face.
+# In the order of the flow: a part imports only itself and parts before it. "asr" is the package's own face. "convert"
+# stands before "transcription", which opens a model by a name on the Hub and so may convert it.
 PARTS = [
     "version", "errors", "files", "settings", "cores", "interrupts", "cluster", "console", "scripts", "page", "spoken",
     "text", "wer", "audio", "features", "fbank", "decoder", "lexicon", "tokenizer", "store", "preparation",

@@ -57,7 +57,7 @@ def by_librosa(samples: np.ndarray, config: LogMelConfig) -> np.ndarray:
         fmax=config.top_hz,
         dtype=np.float32,
     )
-    return np.log(np.maximum(filters.astype(samples.dtype) @ power, config.floor)).T
+    return np.asarray(np.log(np.maximum(filters.astype(samples.dtype) @ power, config.floor)).T)
 
 
 def by_librosa_in_one_call(samples: np.ndarray, config: LogMelConfig) -> np.ndarray:
@@ -71,7 +71,7 @@ def by_librosa_in_one_call(samples: np.ndarray, config: LogMelConfig) -> np.ndar
         fmax=config.top_hz,
         pad_mode="constant",
     )
-    return np.log(np.maximum(mel, config.floor)).T
+    return np.asarray(np.log(np.maximum(mel, config.floor)).T)
 
 
 def by_torchaudio(samples: np.ndarray, config: LogMelConfig) -> np.ndarray:
@@ -96,7 +96,7 @@ def by_torchaudio(samples: np.ndarray, config: LogMelConfig) -> np.ndarray:
         # frequency of an odd transform for half the rate: compare the rest.
         spectrum = transform.spectrogram(torch.from_numpy(samples))
         mel = torch.from_numpy(mel_filterbank(config).astype(np.float64)) @ spectrum.double()
-    return np.log(np.maximum(mel.numpy(), config.floor)).T
+    return np.asarray(np.log(np.maximum(mel.numpy(), config.floor)).T)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -116,9 +116,9 @@ def test_a_store_with_other_features_is_refused(out):
             ["--set", "init=an4", "--stage", "tokenizer"],
             "features.n_mels is 40, expected 80; model.cell is 'gru', expected 'lstm'",
         ),
-        (["--out", "pyproject.toml/exp"], "pyproject.toml/exp: cannot write there (Not a directory)"),
+        (["--out", "pyproject.toml/exp"], "pyproject.toml/exp: cannot be written to (Not a directory)"),
         (["--seeds", "1,1"], "two or more, each once"),
-        (["--seeds", "1,2", "--set", "training.seed=3"], "do not go with it"),
+        (["--seeds", "1,2", "--set", "training.seed=3"], "leave out --stage and training.seed"),
     ],
 )
 def test_wrong_usage_is_explained(arguments, message):
@@ -176,7 +176,7 @@ def test_words_that_never_follow_one_another_have_no_language_model(out, tmp_pat
     run = replace(digits(out), out=tmp_path / "exp")
     monkeypatch.setattr("asr.recipe.language_model.transcripts", lambda _store, _limit: ["您好世界", "yes", "no"] * 9)
     lm(run)
-    assert "left out, for hardly any transcript has two words" in capsys.readouterr().err
+    assert "left out, because hardly any transcript has two words" in capsys.readouterr().err
     tune(run)
     assert not (run.bundle / LANGUAGE_MODEL).exists()
     assert not Bundle.load(run.bundle).decoding
@@ -252,7 +252,7 @@ def test_the_middle_layer_has_tokens_of_its_own(out, tmp_path):
     np.testing.assert_allclose(np.exp(priors), rows.mean(axis=0), atol=2e-3)
     with pytest.raises(UsageError, match=r"training\.intermediate_ctc is 0"):
         digits(out, "intermediate_tokenizer.kind=characters")
-    with pytest.raises(UsageError, match="'same' for the latter alone"):
+    with pytest.raises(UsageError, match="'same' only for the second"):
         digits(out, "tokenizer.kind=same", "tokenizer.vocab_size=0")
 
 
@@ -434,7 +434,7 @@ def test_stores_made_beforehand_are_trained_on_and_missing_ones_named(out):
     prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="")))
     with pytest.raises(DataError, match=r"data: has no tests; expected stores of train, dev, tests"):
         prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", test=("tests",))))
-    with pytest.raises(DataError, match=r"at the speeds \[\]; expected those of the recipe, \[0.9\]"):
+    with pytest.raises(DataError, match=r"with the speeds \[\]; expected the recipe's, \[0.9\]"):
         prepare(replace(digits(out), recipe=replace(digits(out).recipe, corpus="", speeds=(0.9,))))
 
 

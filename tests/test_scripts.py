@@ -38,7 +38,7 @@ def test_a_script_of_ones_own_goes_before_one_that_ships(tmp_path: Path, monkeyp
     )
     assert find_script("recipes", "digits") == Path("recipes", "digits.py")
     assert find_script("recipes", "./recipes/digits.py") == Path("recipes", "digits.py")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         copy_script("recipes", "digits", Path("recipes"))
     with pytest.raises(UsageError, match=r"no recipe 'digit' .did you mean 'digits'"):
         find_script("recipes", "digit")

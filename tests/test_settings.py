@@ -55,7 +55,7 @@ def test_overrides_take_the_types_of_their_fields():
         ("training.epochs=0", r"expected a positive number"),
         ("training.epochs", r"expected KEY=VALUE"),
         ("training=5", r"training.epochs"),
-        ("training.epochs.x=5", r"has no parts"),
+        ("training.epochs.x=5", r"is not a group of settings"),
         ("model.cell=lstn", r"did you mean 'lstm'"),
         ("model.time_reduction=3", r"expected one of 2, 4"),
         ("model.bidirectional=1", r"expected bool"),

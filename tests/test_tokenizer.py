@@ -36,7 +36,7 @@ WORDS = st.lists(st.text("seventyightmoka'", min_size=1, max_size=12), max_size=
 
 
 @pytest.fixture(scope="module", params=["unigram", "bpe"])
-def subwords(request) -> SentencePieceTokenizer:
+def subwords(request: pytest.FixtureRequest) -> SentencePieceTokenizer:
     pytest.importorskip("sentencepiece", reason="training a subword tokenizer needs the [train] extra")
     return SentencePieceTokenizer.from_texts(SPOKEN, request.param, 30)
 
@@ -100,7 +100,7 @@ def test_min_frames_is_the_shortest_path_that_collapses_to_the_ids(ids):
     assert min_frames(ids) == shortest
 
 
-def library(tokenizer: Any):
+def library(tokenizer: Any) -> Any:
     """Return SentencePiece's own processor of a tokenizer's pieces."""
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2 as model_pb2

@@ -36,7 +36,7 @@ def main(model: str, audio: str, out: str) -> None:
         aspect="auto",
         cmap="magma",
         interpolation="nearest",
-        extent=(0, duration, 0, bundle.features.n_mels),
+        extent=(0, duration, 0, front_end.width),
     )
     top.set_ylabel("mel band")
     time = bundle.frame_seconds * (np.arange(len(probabilities)) + 0.5)
@@ -52,7 +52,7 @@ def main(model: str, audio: str, out: str) -> None:
         top.axvspan(word.start_seconds, word.end_seconds, facecolor="none", edgecolor="white", linewidth=1)
         top.annotate(
             f"{word.text} {word.confidence:.2f}",
-            ((word.start_seconds + word.end_seconds) / 2, 0.93 * bundle.features.n_mels),
+            ((word.start_seconds + word.end_seconds) / 2, 0.93 * front_end.width),
             color="white", ha="center", fontsize=9,
             bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
         )  # fmt: skip

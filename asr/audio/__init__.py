@@ -2,11 +2,11 @@
 
 One module for each step::
 
-    sources.py      what audio can be given as, opened: a name and a seekable file
-    survey.py       what the packets of a file say of its length, where libsndfile goes by less
+    sources.py      any kind of source → a name and an open, seekable file
+    survey.py       the length of a file by its packets (headers.py, mpeg.py, ogg.py), where libsndfile looks at less
     sound.py        libsndfile: wav, flac, ogg, mp3, NIST sphere, …
-    container.py    PyAV: mp4, mkv, webm, …, and what libsndfile refuses or does not read to its end
-    readers.py      which of them reads a file
+    container.py    PyAV: mp4, mkv, webm, …, and files that libsndfile refuses or does not read to the end
+    readers.py      chooses the reader of a file
     stream.py       block by block, in bounded memory: mono, finite, resampled by soxr
     loading.py      all at once
 """

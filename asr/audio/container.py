@@ -35,7 +35,7 @@ FIRST_PAUSE_TYPE = {"amrnb": 8, "amrwb": 9}
 
 
 class ContainerReader:
-    """An audio track of whatever PyAV reads; what cannot be decoded is left silent, and counted.
+    """An audio track of any file that PyAV reads; what cannot be decoded becomes silence, and is counted.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class ContainerReader:
         if not tracks:
             raise AudioError(f"{self._name}: is not audio that can be read (it has no audio stream)")
         if track is not None and not 0 <= track < len(tracks):
-            raise AudioError(f"{self._name}: got audio track {track + 1}; expected 1 to {len(tracks)}, which it has")
+            raise AudioError(f"{self._name}: got audio track {track + 1}; expected 1 to {len(tracks)}")
         chosen = tracks[track or 0]
         if chosen.codec_context is None:
             raise AudioError(

@@ -1,4 +1,4 @@
-"""What all surveys share: what they return, and a file whose bytes are read by position."""
+"""What the surveys of all formats share: their result, and a file whose bytes are read by position."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -11,22 +11,22 @@ UNKNOWN_SIZE = 0x7FFF_0000
 
 @dataclass(frozen=True)
 class Survey:
-    """What the packets of a file say.
+    """The length of a file's audio, as its packets and headers state it.
 
     Parameters
     ----------
     seconds : float
-        How much audio they hold; 0 if that is not known.
+        How much audio the packets hold; 0 if unknown.
     lost_seconds : float
-        How much more their headers promise than is in the file, by count.
+        How much more audio the packets' headers promise than the file holds, by count.
     promised_seconds : float
-        How much the file's header promises; 0 if it does not.
+        How much audio the file's header promises; 0 if it does not say.
     damaged_seconds : float
-        How much of what the packets hold cannot be read, since their check sums are wrong.
+        How much of the packets' audio cannot be read, because their checksums are wrong.
     num_parts : int
-        Recordings that follow one another in the file.
+        Number of recordings that follow one another in the file.
     is_open : bool
-        Whether the file does not say where it ends: no mark of the end, or no total.
+        Whether the file does not say where it ends: it has neither an end mark nor a total.
     data_size : tuple of int, optional
         (place, value) of the four bytes of a WAV or AU header that should say how long the data are.
     ends_by_mark : bool
@@ -49,7 +49,7 @@ class Survey:
 
 
 class FileBytes:
-    """A file by place, read in large chunks."""
+    """Random access to the bytes of a file, read in large chunks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""How loud samples are, and noise for stretches in which there is no sound at all."""
+"""The level of samples, and noise for stretches of digital silence."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ def fill_dead_air(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.
     """Return samples with noise where there is none at all (edited or gated audio), as faint as the rest's pauses.
 
     The logarithm of nothing is far from that of any room, and would dominate a normalisation over the utterance. The
-    noise is the same whenever it is made; audio without dead stretches is returned as it is.
+    noise is the same every time; audio without dead stretches is returned unchanged.
     """
     step = level_step(sample_rate)
     levels = measure_levels(samples, step)

@@ -31,13 +31,13 @@ def load_audio(
     sample_rate : int
         Wanted rate in Hz.
     source_rate : int, optional
-        The rate of an array in Hz; required for arrays, ignored for files, which say their own.
+        The rate of an array in Hz; required for arrays, ignored for files, which state their own.
     start_seconds, end_seconds : float
         The part of the file to read; the whole by default.
     channels : sequence of int, optional
         The channels, counted from 0, that are averaged; all by default.
     audio_track : int, optional
-        Of a film with several audio tracks the one to read, counted from 0; the first by default. Needs PyAV.
+        Which audio track of a film to read, counted from 0; by default the first. Needs PyAV.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How samples are read: by libsndfile, or by PyAV where that refuses or stops early; from arrays as they are."""
+"""Read samples: by libsndfile, by PyAV where libsndfile refuses or stops early, or directly from arrays."""
 
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
@@ -18,7 +18,7 @@ MAX_UNREAD_SECONDS = 0.1
 
 
 class Reader(Protocol):
-    """Something that gives samples in blocks."""
+    """Reads samples in blocks."""
 
     sample_rate: int
     num_channels: int
@@ -92,7 +92,7 @@ class MendingReader:
             yield from self._reader.blocks(damage.position, last)
 
     def missing_seconds(self, num_read: int) -> float:
-        """Return what is missing by the reader that came to the end."""
+        """Return what is missing according to the reader that reached the end."""
         return self._reader.missing_seconds(num_read)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class MendingReader:
 
 
 def open_reader(file: BinaryIO, name: str, found: Survey, track: int | None = None) -> Reader:
-    """Return the reader that gives all of an open file.
+    """Return a reader for an open file.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def open_reader(file: BinaryIO, name: str, found: Survey, track: int | None = No
     name : str
         For messages.
     found : Survey
-        What the file's packets say.
+        The length of the file by its packets.
     track : int, optional
         Which audio track of a container, from 0.
 
     Raises
     ------
     AudioError
-        If none can read it, or the header makes no sense.
+        If no reader can read it, or the header is invalid.
     MissingExtraError
         If the format needs PyAV and it is not installed.
     """
@@ -173,7 +173,7 @@ def _more(error: MissingExtraError) -> str:
 
 
 def check_recorded_rate(rate: float, got: str) -> None:
-    """Refuse a rate in Hz that no recording of speech has; `got` begins the message.
+    """Refuse a sample rate in Hz that is impossible for a recording of speech; `got` begins the message.
 
     Raises
     ------

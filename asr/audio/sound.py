@@ -107,7 +107,7 @@ class SoundReader:
 
 
 class DamageError(AudioError):
-    """A file of which no more can be read by one library; `position` in samples is how far it came."""
+    """A library cannot read any more of a file; `position` says how many samples it has read."""
 
     def __init__(self, name: str, position: int, rate: int, reason: object) -> None:
         self.position = position
@@ -152,7 +152,7 @@ class Seekable:
 
 
 def starts_too_late(name: str, start_seconds: float, end_seconds: float = 0.0) -> str:
-    """Return the message for a part that begins behind the end, which is not known where it is 0."""
+    """Return the message for a part that begins after the end; `end_seconds` is 0 if unknown."""
     end = f"at {end_seconds:g} s" if end_seconds else "before that"
     return f"{name}: the part starts at {start_seconds:g} s, but the audio ends {end}"
 

@@ -1,4 +1,4 @@
-"""What audio can be given as, and how it is opened: a name for messages and a seekable file."""
+"""Open any kind of audio source: a name for messages, and a seekable file."""
 
 import io
 import os
@@ -58,7 +58,7 @@ def open_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str,
     Raises
     ------
     AudioError
-        If there is no such file, it cannot be read, is empty, or is none.
+        If the file does not exist, cannot be read, is empty, or is not a source of audio.
     """
     file: BinaryIO
     if isinstance(source, bytes):
@@ -133,7 +133,7 @@ def _said(error: Exception) -> str:
 
 
 def check_shape(array: NDArray[Any]) -> None:
-    """Refuse an array whose shape is not that of samples.
+    """Refuse an array that does not have the shape of samples.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
     Raises
     ------
     AudioError
-        If its values are not those of samples.
+        If its values cannot be samples.
     """
     if not array.size:
         return np.zeros(0, dtype=np.float32)

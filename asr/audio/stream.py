@@ -32,7 +32,7 @@ FAINT_AMPLITUDE = 1e-3
 
 
 class AudioWarning(UserWarning):
-    """Audio that could be read, but not as it was meant to be heard."""
+    """Audio that could be read, but probably not as intended."""
 
 
 class IncompleteAudioWarning(AudioWarning):
@@ -41,7 +41,7 @@ class IncompleteAudioWarning(AudioWarning):
 
 @dataclass(frozen=True)
 class AudioPart:
-    """A source of audio, and what of it is to be heard; times stay those of the whole.
+    """A part of a source of audio; times stay those of the whole.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class AudioPart:
 
 
 class AudioStream:
-    """Audio that is read as it is needed; iterate over it once, and close it (it is a context manager).
+    """Audio read on demand; iterate over it once, and close it (it is a context manager).
 
     Iterating yields float32 mono blocks ``(num_samples,)`` at `sample_rate`, of any length above 0.
 
@@ -78,7 +78,7 @@ class AudioStream:
     ----------
     source : path, bytes, binary file object, Waveform, or ndarray
         An array is ``(num_samples,)`` or ``(num_samples, channels)``; floats are taken in [-1, 1], integers are
-        divided by the full scale of their type. A pipe is copied to a temporary file as far as it is long.
+        divided by the full scale of their type. A pipe is first copied to a temporary file.
     sample_rate : int
         Wanted rate in Hz.
     source_rate : int, optional
@@ -88,7 +88,7 @@ class AudioStream:
     channels : sequence of int, optional
         The channels, counted from 0, that are averaged; all by default.
     audio_track : int, optional
-        Of a film with several audio tracks the one to read, counted from 0; the first by default. Needs PyAV.
+        Which audio track of a film to read, counted from 0; by default the first. Needs PyAV.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class AudioStream:
     num_channels : int
         How many channels the source has.
     warnings : list of AudioWarning
-        What is wrong with audio that could be read: complete after the last block.
+        Problems of audio that could still be read: complete after the last block.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class AudioStream:
             source = source.samples
         if isinstance(source, np.ndarray):
             if source_rate is None:
-                raise AudioError("an array of samples says nothing of its rate: give source_rate in Hz")
+                raise AudioError("an array of samples has no sample rate: give source_rate in Hz")
             check_rate(source_rate)
             self.name = f"array of shape {source.shape}"
             check_recorded_rate(source_rate, f"{self.name}: got")
@@ -229,7 +229,7 @@ class AudioStream:
             return block
         if not self._channels or min(self._channels) < 0 or max(self._channels) >= block.shape[1]:
             raise AudioError(
-                f"{self.name}: got channels {self._channels}; expected some of 0 to {block.shape[1] - 1}, which it has"
+                f"{self.name}: got channels {self._channels}; expected channels from 0 to {block.shape[1] - 1}"
             )
         return block[:, self._channels]
 
@@ -240,8 +240,12 @@ class AudioStream:
         promised = max(self._reader.missing_seconds(num_read), found.lost_seconds, stated)
         unread = found.seconds - seconds
         if unread >= MIN_MISSING_SECONDS:
-            parts = f" (it is {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
-            more = "" if isinstance(self._reader, ContainerReader) else "; PyAV reads it: pip install 'ctc-asr[media]'"
+            parts = f" (it holds {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
+            more = (
+                ""
+                if isinstance(self._reader, ContainerReader)
+                else "; PyAV can read them: pip install 'ctc-asr[media]'"
+            )
             self._incomplete(f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}")
         elif promised >= MIN_PROMISED_SECONDS:
             # Ogg's pages tell only where they end themselves.
@@ -249,15 +253,15 @@ class AudioStream:
             more = f"{least}{promised:.2f} s more"
             self._incomplete(f"ends after {seconds:.2f} s, but its header promises {more}: the file is truncated")
         elif found.is_open and found.ends_by_mark:
-            self._incomplete(f"breaks off after {seconds:.2f} s without the mark of its end")
+            self._incomplete(f"breaks off after {seconds:.2f} s, without an end mark")
         elif found.num_parts > 1 and not found.seconds:
-            self._incomplete(f"is {found.num_parts} recordings, one after the other; {seconds:.2f} s were read")
+            self._incomplete(f"holds {found.num_parts} recordings, one after the other; {seconds:.2f} s were read")
         if found.damaged_seconds >= MIN_MISSING_SECONDS:
             self._incomplete(f"is damaged; {found.damaged_seconds:.2f} s of it could not be read")
         if isinstance(self._reader, MendingReader) and self._reader.damage:
-            self._incomplete(f"{self._reader.damage}; {seconds:.2f} s could be read all the same")
+            self._incomplete(f"{self._reader.damage}; {seconds:.2f} s could still be read")
         if self._file is not None and self._file.seek(0, os.SEEK_END) > self._size:
-            self._incomplete(f"has grown while it was read; the first {seconds:.2f} s were taken")
+            self._incomplete(f"grew while it was read; the first {seconds:.2f} s were used")
 
     def _incomplete(self, message: str) -> None:
         self.warnings.append(IncompleteAudioWarning(f"{self.name}: {message}"))
@@ -266,13 +270,13 @@ class AudioStream:
         if self._cancelled_seconds >= PHASE_SECONDS:
             self.warnings.append(
                 AudioWarning(
-                    f"{self.name}: its channels cancel each other for {self._cancelled_seconds:.1f} s when they are "
-                    "averaged; choose one (--channel 1), or take each by itself (--channel each)"
+                    f"{self.name}: its channels cancel each other out for {self._cancelled_seconds:.1f} s when they "
+                    "are averaged; choose one (--channel 1), or transcribe each separately (--channel each)"
                 )
             )
         paused = self._reader.paused_seconds if isinstance(self._reader, ContainerReader) else 0.0
         if paused:
-            message = f"has no audio for {paused:.1f} s within it, where its clock goes on; silence stands there"
+            message = f"has gaps of {paused:.1f} s in its clock; they are filled with silence"
             self.warnings.append(AudioWarning(f"{self.name}: {message}"))
         tracks = self._reader.num_tracks if isinstance(self._reader, ContainerReader) else 1
         if tracks > 1 and not self._is_track_chosen:
@@ -295,7 +299,7 @@ def _cancelled(block: NDArray[np.float32], mono: NDArray[np.float32], step: int)
 
 
 def check_rate(rate: Any) -> None:
-    """Refuse a sample rate that is none.
+    """Refuse an invalid sample rate.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What a file's own packets say of its length, where libsndfile goes by less: MP3, Ogg, FLAC and WAV.
+"""The length of a file by its own packets and headers, where libsndfile looks at less: MP3, Ogg, FLAC, WAV and others.
 
 libsndfile takes the length of an MP3 file from its first frame, stops after the first stream of a chained Ogg file,
-and believes a WAV header that a recorder never finished. Nothing is decoded here: headers are read and hopped over.
+and believes a WAV header that a recorder never finished. Nothing is decoded here: only headers are read.
 """
 
 import re
@@ -14,9 +14,9 @@ from asr.audio.headers import CHUNK_BYTES, UNKNOWN_SIZE, FileBytes, Survey
 from asr.audio.mpeg import is_mpeg, survey_mpeg
 from asr.audio.ogg import survey_ogg
 
-# Less than this is no speech, and would be blown up to gigabytes by resampling.
+# Less than this cannot be speech, and resampling would blow it up to gigabytes.
 MIN_RATE_HZ = 1000
-# More than this no converter gives: it is a damaged header, by which minutes of speech would last no time at all.
+# No converter samples faster: the header is damaged, and by it minutes of speech would last no time at all.
 MAX_RATE_HZ = 10_000_000
 # The first bytes of wma files, and those of the object that says how long they play.
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -24,7 +24,7 @@ ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def survey(file: BinaryIO) -> Survey:
-    """Return what the packets of an open file say; the file is left at its start."""
+    """Return the length of an open file by its packets; the file is left at its start."""
     file.seek(0)
     head = file.read(16)
     try:

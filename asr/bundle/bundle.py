@@ -1,18 +1,18 @@
-"""A model bundle: a directory that holds all that recognition needs, and says what it is.
+"""A model bundle: a directory that holds all that recognition needs, and describes it.
 
 config.json         name, description, features, model, measured results
 tokens.json         the tokens, blank first
-filterbank.npy      the mel filters, so that inference needs no librosa (of our own features)
+filterbank.npy      the mel filters of log-mel models, so that inference needs no librosa
 model.onnx          the network for ONNX Runtime
 model.safetensors   the same weights for torch
 README.md           the model card
-model.int8.onnx     the network quantised, for LSTMs (optional)
-model.stream.onnx   the network for streams, of models that can (optional)
-lm.bin              a language model (optional; of older bundles lm.arpa.gz)
-token_scores.json   of subwords, so that text can be encoded (for tokens of kind "unigram")
+model.int8.onnx     the quantised network of an LSTM (optional)
+model.stream.onnx   the network for streams, of models that can stream (optional)
+lm.bin              a language model (optional; older bundles have lm.arpa.gz)
+token_scores.json   the scores of subwords, to encode text (for tokens of kind "unigram")
 lexicon.txt.gz      words and their phones (for tokens of kind "phones")
 g2p.npz             a model that guesses the phones of other words (optional)
-tuning.json         what `asr tune` has tried, and tuning.png, a picture of it (optional)
+tuning.json         the trials of `asr tune`, and tuning.png, a plot of them (optional)
 """
 
 import json
@@ -70,36 +70,36 @@ WEIGHTS_SHA256 = "weights_sha256"
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a bundle's small files say; the weights are read by a runtime.
+    """The content of a bundle's small files; a runtime reads the weights.
 
     Parameters
     ----------
     directory : Path
     name : str
     description : str
-        One sentence: what the model knows, and what it does not.
+        One sentence: what the model recognises, and what it does not.
     features : LogMelConfig, WaveformConfig or FbankConfig
-        What the network takes.
+        The input of the network.
     filterbank : ndarray, shape (n_mels, frequencies), float32, or None
-        None where the network takes the waveform.
+        None if the network takes the waveform.
     model : ModelConfig or None
-        None of a network that was trained elsewhere: there is a graph of it, and nothing for torch.
+        None for a network that was trained elsewhere: it has a graph, but no weights for torch.
     tokenizer : Tokenizer
     dataset, licence, language : str
-        What it was trained on, the licence of the weights, and the language's code.
+        The training data, the licence of the weights, and the language's code.
     origin : str
-        The model that training started from, where it was fine-tuned: its name, data and licence; else empty.
+        For a fine-tuned model, name, data and licence of the model that training started from; else empty.
     decoding : dict
         ``alpha``, ``beta`` and ``beam_size`` as tuned for the bundle's own language model; empty without one.
     results : list of dict
         Measured results: ``split``, ``decoder``, ``wer``, ``low``, ``high``, ``cer`` (in per cent),
         ``utterances``, ``words``.
     weights_sha256 : str
-        The digest of ``model.safetensors`` of which the graphs were made; empty in bundles that do not say.
+        The digest of the ``model.safetensors`` from which the graphs were made; empty if config.json has none.
     format_version : int
         1 or 2.
     stated_frame_seconds : float
-        Seconds from one output frame to the next, where `model` is None.
+        Seconds from one output frame to the next, for bundles without `model`.
     statistics : dict
         Of format 1 with global normalisation: ``normalisation.mean`` and ``normalisation.std``, each ``(n_mels,)``
         float32; format 2 has them in ``model.safetensors``.
@@ -181,8 +181,9 @@ class Bundle:
         """
         if self.model is None:
             raise UsageError(
-                f"model {self.name!r} was trained elsewhere and has no weights for torch; expected one that a recipe "
-                "made: this one runs as it is, by ONNX Runtime"
+                f"model {self.name!r} was trained elsewhere and has no weights for torch, only a graph for ONNX "
+                "Runtime; "
+                "expected a model that a recipe trained"
             )
         return self.model
 
@@ -223,7 +224,7 @@ class Bundle:
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """The precisions in which ONNX Runtime can run the bundle as it is."""
+        """The precisions for which the bundle has a graph."""
         return tuple(name for name in get_args(Precision) if (self.directory / GRAPHS[name]).is_file())
 
     def weights(self) -> dict[str, NDArray[np.floating[Any]]]:
@@ -289,7 +290,7 @@ class Bundle:
             version = config["format_version"]
             if version not in (1, FORMAT_VERSION):
                 raise ModelError(
-                    f"{directory}: the bundle's format version is {version}; this program reads 1 and "
+                    f"{directory}: the bundle's format version is {version}; this version reads 1 and "
                     f"{FORMAT_VERSION}: upgrade ctc-asr, or export the model again"
                 )
             statistics = from_format_1(config) if version == 1 else {}
@@ -326,12 +327,12 @@ class Bundle:
         except ModelError:
             raise
         except KeyError as error:
-            raise ModelError(f"{directory}: config.json has no {error}; expected it, as a recipe writes it") from None
+            raise ModelError(f"{directory}: config.json has no {error}; export or install the bundle again") from None
         except (ValueError, TypeError, AttributeError, EOFError, OSError, BadZipFile, AsrError) as error:
             raise ModelError(f"{directory}: the bundle is damaged ({error}); export or install it again") from None
 
     def _check(self) -> None:
-        """Refuse a filterbank, a frame, decoding weights or results that their users would stumble over."""
+        """Refuse an invalid filterbank, frame length, decoding weights or results."""
         self.front_end  # noqa: B018  # Checks the filterbank.
         if self.frame_samples < 1:
             raise ModelError(

@@ -1,4 +1,4 @@
-"""What a model says of itself: the card that Hugging Face reads, and the description beside an exported graph."""
+"""Descriptions of a model: the card that Hugging Face reads, and the README beside an exported graph."""
 
 import json
 from string import Template
@@ -159,8 +159,8 @@ def onnx_card(bundle: Bundle, precision: Precision) -> str:
 
 
 _ALONE = """
-The scales of int8 are taken over the whole input: give one utterance a call, or its values depend on the others. Needs
-ONNX Runtime, for its operator `com.microsoft.DynamicQuantizeLSTM`.
+The scales of int8 are taken over the whole input: give one utterance per call, or its values depend on the others. The
+graph needs ONNX Runtime, for its operator `com.microsoft.DynamicQuantizeLSTM`.
 """
 
 _ONNX_CARD = Template("""# $name, ONNX, $precision

@@ -121,7 +121,7 @@ def quantise(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Return `graph` with its LSTMs quantised to eight bits.
 
     Each output channel of a weight matrix has a scale of its own. The scale of the inputs is taken over the whole
-    input tensor at each call: an utterance's values depend on what shares its batch, so run one a call.
+    input tensor at each call: an utterance's values depend on what shares its batch, so run one per call.
 
     The output layer stays float32: it has few of the weights, and quantising it adds half as much error again. The
     weights are unsigned because signed ones overflow on x86 processors that lack VNNI.

@@ -1,4 +1,4 @@
-"""What can be said of a model: for people, and for programs that choose among models."""
+"""Facts about a model, for people and for programs that choose among models."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from asr.settings import to_dict
 
 
 def model_facts(bundle: Bundle) -> dict[str, Any]:
-    """Return what a bundle is and holds, as an object for JSON; sizes in bytes, rates in per cent.
+    """Describe a bundle as an object for JSON; sizes in bytes, rates in per cent.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Samples → what the network takes; and what a store holds → the same."""
+"""Samples, or an utterance of a store → the input of the network."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class WaveformConfig:
     sample_rate : int
         In Hz.
     normalise : bool
-        Whether each recording gets zero mean and unit variance, as wav2vec 2.0 has it.
+        Whether each recording is normalised to zero mean and unit variance, as for wav2vec 2.0.
     epsilon : float
         Added to the variance, before it is divided by its root; the default is Hugging Face's.
     """
@@ -53,7 +53,7 @@ FrontEndConfig = LogMelConfig | WaveformConfig | FbankConfig
 
 
 class FrontEnd(Protocol):
-    """What makes of samples, or of a store's utterance, what the network takes.
+    """Turns samples, or a store's utterance, into the input of the network.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class FrontEnd(Protocol):
         ...
 
     def check_store(self, store: Store, owner: str) -> None:
-        """Refuse a store that has not what the network of `owner` takes; raises ``DataError``."""
+        """Refuse a store that does not fit the network of `owner`; raises ``DataError``."""
         ...
 
 
@@ -98,7 +98,7 @@ class _OfWaveforms(ABC):
         if not isinstance(store, AudioStore) or store.config.sample_rate != self.sample_rate:
             raise DataError(
                 f"{store.path}: holds {store.kind} at {store.config.sample_rate} Hz; expected waveforms at "
-                f"{self.sample_rate} Hz, as {owner} takes them: prepare the corpus with --store audio --features "
+                f"{self.sample_rate} Hz, like {owner}: prepare the corpus with --store audio --features "
                 f"sample_rate={self.sample_rate}"
             )
 
@@ -158,9 +158,9 @@ class LogMelFrontEnd:
     mean, std : ndarray, shape (n_mels,), float32, optional
         For "global", in nats.
     fills_dead_air : bool
-        Whether what a store holds becomes as faint as a pause where there is no sound at all (edited or gated audio):
-        transcription puts noise into such samples. The logarithm of nothing is far from that of any room, and would
-        dominate what is normalised by utterance.
+        Whether stretches of digital silence (edited or gated audio) in a store become as loud as a faint pause;
+        transcription adds noise to such samples. The logarithm of zero is far from that of any room, and would
+        dominate a normalisation over the utterance.
     """
 
     def __init__(

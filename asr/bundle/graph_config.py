@@ -1,4 +1,4 @@
-"""What the graph of a network takes and gives: ours, and those that other toolkits wrote."""
+"""The inputs and outputs of a network's graph: ours, and those of other toolkits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class GraphConfig:
     constants : dict of str to int
         Further inputs ``(B,)`` and what they are for every utterance, such as the language's number.
     skip : int
-        Frames before those of the audio in the output, in which some networks say other things, such as the language.
+        Output frames before those of the audio, in which some networks state other things, such as the language.
     receptive, stride : int
         Frames that the first output frame needs, and frames from one output frame to the next. Shorter utterances are
         lengthened by zeros.

@@ -27,7 +27,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class UnreachableError(ModelError):
-    """The Hub cannot be asked: no network, or ``HF_HUB_OFFLINE`` is set."""
+    """The Hub cannot be reached: no network, or ``HF_HUB_OFFLINE`` is set."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class HubName:
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """What the Hub says of a model.
+    """The Hub's description of a model.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class RemoteModel:
         Raises
         ------
         UnreachableError
-            If the connection fails; what had come of a large file is kept, and the next call goes on from there.
+            If the connection fails; the part of a large file already downloaded is kept, and the next call resumes.
         ModelError
-            If a file cannot be had.
+            If a file cannot be downloaded.
         """
         hub = _hub("a model of the Hub")
         for name in (name for name in names if not (folder / name).exists()):
@@ -95,7 +95,7 @@ class RemoteModel:
 
 
 def hub_name(model: object) -> HubName | None:
-    """Return the name of a model on the Hub that `model` can only be; None where it is a path or ships in the package.
+    """Return the name on the Hub that `model` stands for; None if it is a path or a model that ships with the package.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def look_up(name: HubName) -> RemoteModel:
     for file in files:
         if "\\" in file or ":" in file or any(part in ("", ".", "..") for part in file.split("/")):
             raise ModelError(
-                f"model {name}: lists a file {file!r}, which may lie outside of its folder; not downloaded"
+                f"model {name}: lists a file {file!r} that may lie outside its folder; nothing was downloaded"
             )
     card = info.card_data or {}
     licence, language = card.get("license"), card.get("language")
@@ -145,7 +145,7 @@ def look_up(name: HubName) -> RemoteModel:
 
 
 def find_ready(name: HubName) -> Path | None:
-    """Return the folder of a model that was made ready before; None where it was not."""
+    """Return the folder of a model that was prepared before; else None."""
     commit = name.revision
     if not name.is_commit:
         ref = _ref(name)
@@ -156,7 +156,7 @@ def find_ready(name: HubName) -> Path | None:
 
 @contextmanager
 def making_ready(remote: RemoteModel) -> Iterator[Path]:
-    """Yield the folder that a model's bundle is to be in; another process that makes the same is waited for."""
+    """Yield the folder for a model's bundle, after waiting for any other process that makes the same."""
     folder = _folder(remote.repo)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", lambda: None):
@@ -164,7 +164,7 @@ def making_ready(remote: RemoteModel) -> Iterator[Path]:
 
 
 def remember(name: HubName, commit: str) -> None:
-    """Note what a branch or a tag means, so that it is found without asking."""
+    """Note the commit of a branch or a tag, so that it is found without asking the Hub."""
     if not name.is_commit:
         write_text(_ref(name), commit + "\n")
 
@@ -172,7 +172,7 @@ def remember(name: HubName, commit: str) -> None:
 def upload(
     folder: Path, name: HubName, stale: Iterable[str], *, private: bool = False, message: str = "Upload a model"
 ) -> str:
-    """Make a folder a commit of a model on the Hub, which is made where it is not there yet.
+    """Upload a folder as a commit of a model on the Hub, which is created if it does not exist.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def _explained(name: HubName) -> Iterator[None]:
         yield
     except errors.GatedRepoError:
         raise ModelError(
-            f"model {name}: is for those who accepted its terms: do so at {constants.ENDPOINT}/{name.repo}, and {login}"
+            f"model {name}: needs you to accept its terms: do so at {constants.ENDPOINT}/{name.repo}, and {login}"
         ) from None
     except errors.RepositoryNotFoundError:
         raise UsageError(
@@ -274,5 +274,5 @@ def _explained(name: HubName) -> Iterator[None]:
             raise
         raise UnreachableError(
             f"model {name}: {constants.ENDPOINT} cannot be reached, or the connection broke ({first_line(error)}); try "
-            "again: what has come is kept"
+            "again: what was downloaded is kept"
         ) from None

@@ -67,7 +67,7 @@ def export_huggingface(
     force: bool = False,
     streaming: bool = False,
 ) -> None:
-    """Write a folder to be uploaded as it is: a bundle, whose ``README.md`` is a Hugging Face model card.
+    """Write a folder ready for upload: a bundle whose ``README.md`` is a Hugging Face model card.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def check_free(directory: Path, force: bool, data_files: tuple[str, ...] = ()) -
     Raises
     ------
     UsageError
-        If the folder holds what no export has written, or a model and `force` is not given.
+        If the folder holds files that are not part of an export, or a model and `force` is not given.
     """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
@@ -206,6 +206,8 @@ def check_free(directory: Path, force: bool, data_files: tuple[str, ...] = ()) -
         raise UsageError(f"{directory} is a file; expected a folder to write to, new or empty")
     strange = sorted({path.name for path in directory.iterdir()} - {*FILES, *OPTIONAL_FILES, *ONNX_FILES, *data_files})
     if strange:
-        raise UsageError(f"{directory} holds {strange[0]!r}, which no export has written; give a folder of its own")
+        raise UsageError(
+            f"{directory} holds {strange[0]!r}, which is not part of an export; give a new or empty folder"
+        )
     if not force:
         raise UsageError(f"{directory} holds a model already; give another folder, or --force to replace it")

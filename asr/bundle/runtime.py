@@ -1,4 +1,4 @@
-"""Features → log-probabilities: by ONNX Runtime, or by torch where a GPU is asked for."""
+"""Features → log-probabilities: by ONNX Runtime, or by torch on a GPU."""
 
 import os
 import shlex
@@ -23,14 +23,14 @@ LogProbs = NDArray[np.float32]
 
 
 class Runtime(Protocol):
-    """What turns features into log-probabilities. Calls are safe from several threads at a time.
+    """Turns features into log-probabilities. Several threads may call it at a time.
 
     Attributes
     ----------
     name : str
-        What runs, for people: "ONNX Runtime 1.22, int8, on the CPU".
+        A description for people: "ONNX Runtime 1.22, int8, on the CPU".
     batches : bool
-        Whether utterances given together run together, so that it pays to give those of similar length. Where not,
+        Whether utterances given together run as a batch, so that similar lengths pay off; otherwise
         each runs by itself. The values of an utterance are the same either way.
     """
 
@@ -61,7 +61,7 @@ class OnnxRuntime:
     ModelError
         If a graph is missing, cannot be loaded, or is another model's.
     UsageError
-        If the device or the precision cannot be had.
+        If the device or the precision is not available.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "float32", device: str = "cpu") -> None:
@@ -122,14 +122,15 @@ class OnnxRuntime:
         # Of other toolkits' graphs, sizes may be names or absent: they were tried when they were converted.
         if any(isinstance(size, int) and size != wanted for size, wanted in zip(got, expected, strict=True)):
             raise ModelError(
-                f"{self._path}: takes {got[0]} values a frame and gives {got[1]} tokens; config.json and tokens.json "
+                f"{self._path}: takes {got[0]} values per frame and gives {got[1]} tokens; config.json and tokens.json "
                 f"say {expected[0]} and {expected[1]}: export or install the bundle again"
             )
         bundle.check_weights()
         made_of = self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_SHA256, "")
         if made_of and bundle.weights_sha256 and made_of != bundle.weights_sha256:
             raise ModelError(
-                f"{self._path}: is another model's: it was made of the weights {made_of[:12]}…, config.json names "
+                f"{self._path}: belongs to another model: it was made from the weights {made_of[:12]}…, config.json "
+                "names "
                 f"{bundle.weights_sha256[:12]}…; export or install the bundle again"
             )
 
@@ -199,7 +200,7 @@ class TorchRuntime:
 def make_runtime(
     bundle: Bundle, device: str = "cpu", threads: int = 0, precision: str = "float32"
 ) -> OnnxRuntime | TorchRuntime:
-    """Return ONNX Runtime for "cpu", and for "cuda" torch, or onnxruntime-gpu where that is what is installed.
+    """Return ONNX Runtime for "cpu", and for "cuda" torch, or onnxruntime-gpu if that is installed instead.
 
     Parameters
     ----------
@@ -209,17 +210,17 @@ def make_runtime(
     threads : int
         Threads of the CPU; 0 means as many as there are cores.
     precision : {"float32", "int8"}
-        int8 runs on the CPU alone.
+        int8 runs only on the CPU.
 
     Raises
     ------
     UsageError
-        If the precision is unknown, or cannot be had with this model and device; or if `threads`, which are the
-        CPU's, are given for another device.
+        If the precision is unknown, or not available for this model and device; or if `threads`, which are for the
+        CPU, are given for another device.
     """
     checked = check_precision(bundle, precision)
     if threads < 0:
-        raise UsageError(f"threads is {threads}; expected 0, for as many as there are cores, or more")
+        raise UsageError(f"threads is {threads}; expected 0 (one per core) or more")
     if device == "cpu":
         return OnnxRuntime(bundle, threads, checked)
     if threads:
@@ -232,7 +233,7 @@ def make_runtime(
 
 
 def check_precision(bundle: Bundle, precision: str) -> Precision:
-    """Return `precision`; refuse one that is unknown, or that ONNX Runtime cannot give this kind of model.
+    """Return `precision`; refuse one that is unknown, or not available for this kind of model.
 
     Raises
     ------

@@ -21,8 +21,8 @@ def check_files(directory: Path, names: tuple[str, ...], whole: tuple[str, ...])
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         raise ModelError(
-            f"{directory}: is not a whole model bundle: {', '.join(missing)} missing; expected {', '.join(whole)}, "
-            "as a recipe writes them"
+            f"{directory}: is not a complete model bundle: {', '.join(missing)} missing; expected {', '.join(whole)}: "
+            "export or install it again"
         )
 
 
@@ -31,7 +31,7 @@ def front_end_config(section: dict[str, Any]) -> FrontEndConfig:
     kind = section["kind"]
     if kind not in FRONT_ENDS:
         raise ModelError(
-            f"config.json has the front end {kind!r}; this program knows {', '.join(FRONT_ENDS)}: upgrade ctc-asr"
+            f"config.json has the front end {kind!r}; this version reads {', '.join(FRONT_ENDS)}: upgrade ctc-asr"
         )
     values = {name: value for name, value in section.items() if name != "kind"}
     return from_dict(FRONT_ENDS[kind], values, "front_end")
@@ -69,7 +69,7 @@ def check_decoding(directory: Path, decoding: object) -> None:
         name in DECODING_KEYS and isinstance(value, int | float) for name, value in decoding.items()
     ):
         raise ModelError(
-            f"{directory}: config.json has the decoding {decoding!r}; expected numbers by the names "
+            f"{directory}: config.json has the decoding {decoding!r}; expected numbers named "
             f"{', '.join(DECODING_KEYS)}: run asr tune, or export the model again"
         )
 

@@ -39,6 +39,6 @@ def find_bundle(model: str | os.PathLike[str]) -> Path:
 
 
 def list_shipped() -> str:
-    """Return a sentence that lists the bundles in the package, one a line."""
+    """Return a sentence that lists the bundles in the package, one per line."""
     lines = [f"  {name:8} {description}" for name, description in shipped_bundles().items()]
     return "\n".join(["give the directory of a bundle, or one of these:", *lines])

@@ -55,7 +55,7 @@ class OnnxStreamingRuntime:
         except Exception as error:  # ONNX Runtime's exceptions share no base class.
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
         if made_of != bundle.weights_sha256:
-            raise ModelError(f"{path}: is another model's; export or install the bundle again")
+            raise ModelError(f"{path}: belongs to another model; export or install the bundle again")
 
     def __call__(
         self, features: NDArray[np.float32], lengths: NDArray[np.int64], state: NDArray[np.float32], context: int
@@ -86,7 +86,7 @@ def _build(bundle: Bundle) -> bytes:
     try:
         from asr.bundle.streaming_graph import build_streaming_onnx
     except ImportError as error:
-        lacking = f"{bundle.directory}: building its graph for streams, which it lacks"
+        lacking = f"{bundle.directory}: has no graph for streams; building one"
         raise MissingExtraError(error.name or "onnx", "train", lacking) from None
     weights = {name: value.astype(np.float32) for name, value in bundle.weights().items()}
     return bytes(build_streaming_onnx(weights, bundle.described(), bundle.front_end.width).SerializeToString())

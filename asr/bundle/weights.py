@@ -1,4 +1,4 @@
-"""The network's weights as its ONNX graph has them, which is how ``model.safetensors`` keeps them, and as torch does.
+"""Convert the network's weights between ONNX's layout, in which ``model.safetensors`` holds them, and torch's.
 
 Both hold the same numbers: ONNX has the gates of a recurrent layer in another order, its directions in one tensor, and
 the output layer transposed. The graph reads them where they lie in the file, so that they are stored once.
@@ -35,7 +35,7 @@ def read_weights(path: Path, config: ModelConfig) -> Weights:
         return to_torch(_load(path), config)
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(
-            f"{path}: holds other weights than config.json says ({error!r}); export or install the bundle again"
+            f"{path}: its weights do not fit the network in config.json ({error!r}); export or install the bundle again"
         ) from None
 
 

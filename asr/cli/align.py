@@ -23,7 +23,7 @@ def align(
 ) -> None:
     """Find when each word of a known transcript was said.
 
-    Prints a line for each word: start and end in seconds, confidence in 0..1, word; separated by tabs.
+    Prints one line per word: start and end in seconds, confidence from 0 to 1, word; separated by tabs.
     """
     from asr.cli.transcribe import print_json
     from asr.console import printable
@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
     from asr import files
 
     if str(path) == "-" and sys.stdin is None:
-        raise DataError("the standard input is closed, and the text is read from there; give a file")
+        raise DataError("the standard input is closed, so the text cannot be read from it; give a file")
     name = "the standard input" if str(path) == "-" else str(path)
     try:
         return files.read_text(sys.stdin.buffer if str(path) == "-" else path)

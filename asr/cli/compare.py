@@ -20,7 +20,7 @@ def compare(
     show: Annotated[int, typer.Option(min=0, help="How many utterances to show that only one system gets right.")] = 10,
     json_lines: Annotated[bool, typer.Option("--json", help="Print all figures and utterances as JSON.")] = False,
 ) -> None:
-    """Tell whether B is better than A: difference of WER with its interval, significance, who is right where.
+    """Print whether B is better than A: difference of WER with its interval, significance, and where only one is right.
 
     Paired bootstrap over utterances (Bisani & Ney 2004), matched-pairs sentence-segment word error test (Gillick &
     Cox 1989), sign test and McNemar's test on utterances.

@@ -20,17 +20,17 @@ def convert(
     language: Annotated[
         str, typer.Option(help="Code of the language; for MMS, also selects the vocabulary.", show_default="en")
     ] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the weights.", show_default="as the Hub says")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.", show_default="the Hub's")] = "",
     origin: Annotated[str, typer.Option(help="Where the model comes from, such as org/name@revision.")] = "",
     blank: Annotated[int | None, typer.Option(min=0, help="The blank's column, if it cannot be found.")] = None,
     max_seconds: Annotated[
         float, typer.Option(min=0, help="The longest utterance that the model takes; 0: as its files say, or any.")
     ] = 0.0,
-    force: Annotated[bool, typer.Option(help="Replace an older model there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing model.")] = False,
 ) -> None:
     """Make a bundle from a CTC model that another toolkit trained.
 
-    An ONNX file is taken as it is; a folder that transformers saved needs PyTorch: pip install 'ctc-asr[convert]'.
+    An ONNX file is copied unchanged; a folder that transformers saved needs PyTorch: pip install 'ctc-asr[convert]'.
     """
     from asr.convert.convert import convert as convert_model
 

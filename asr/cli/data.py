@@ -52,4 +52,7 @@ def export(
     written = {"nemo": export_nemo, "lhotse": export_lhotse}[format](open_store(store), out, root)
     print(f"{out}: {written.utterances:,} utterances")
     if written.left_out:
-        print(f"left out {written.left_out:,} that are in no recording as they are: --store audio would have kept them")
+        print(
+            f"left out {written.left_out:,} utterances that are not plain parts of a recording: a store prepared with "
+            "--store audio has them"
+        )

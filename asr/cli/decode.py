@@ -19,7 +19,7 @@ def decode(
     log_probs: Annotated[
         list[Path], typer.Argument(help="NumPy files (.npy, .npz) with log-probs (frames, labels); - reads a pipe.")
     ],
-    labels: Annotated[Path, typer.Option(help="A JSON list of labels (as a bundle's tokens.json), or a vocab.json.")],
+    labels: Annotated[Path, typer.Option(help="A JSON list of labels (a bundle's tokens.json), or a vocab.json.")],
     blank: Annotated[int | None, typer.Option(help="The blank's index: 0, or the padding of a vocab.json.")] = None,
     lm: Annotated[Path | None, typer.Option(help="An n-gram model: ARPA, our binary or KenLM's.")] = None,
     lm_level: options.LmLevel = None,
@@ -37,11 +37,11 @@ def decode(
     frame_seconds: Annotated[float, typer.Option(help="Seconds from one frame to the next.")] = 1.0,
     normalise: Annotated[bool, typer.Option(help="The files hold raw logits: apply log-softmax first.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Files decoded at once.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, with words, times, scores.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
 ) -> None:
     """Decode the log-probabilities of any CTC model.
 
-    Prints the text of each file; with --nbest above 1, a line for each hypothesis: total, acoustic and language
+    Prints the text of each file; with --nbest above 1, one line per hypothesis: total, acoustic and language
     model score (natural logarithms) and text, separated by tabs. With several
     arrays, lines begin with the file's name (FILE:ARRAY in a .npz file).
     """
@@ -106,7 +106,7 @@ def _options(lm: Path | None, sizes: dict[str, Any], weights: dict[str, Any]) ->
         raise UsageError(str(error)) from None
     if given and lm is None:
         names = ", ".join(f"--{name}" for name in given)
-        raise UsageError(f"{names} without an n-gram model: give one by --lm")
+        raise UsageError(f"{names} need an n-gram model: give one with --lm")
     return options
 
 
@@ -151,7 +151,9 @@ def _read_arrays(path: Path) -> Iterator[tuple[str, Any]]:
         raise DecodingError(f"cannot read {path}: {error.strerror or error}") from None
     # NumPy evaluates the header of a damaged file, and raises whatever that does.
     except Exception:
-        raise DecodingError(f"{path} is no NumPy array; expected a file that numpy.save or numpy.savez wrote") from None
+        raise DecodingError(
+            f"{path} is not a NumPy array; expected a file that numpy.save or numpy.savez wrote"
+        ) from None
     if isinstance(content, np.ndarray):
         yield str(path), content
         return

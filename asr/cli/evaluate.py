@@ -30,35 +30,39 @@ def evaluate(
     details: Annotated[int, typer.Option(min=0, help="Number of worst utterances shown in detail.")] = 100,
     show: Annotated[bool, typer.Option(help="Also print each utterance's reference and hypothesis.")] = False,
     normalise: Annotated[
-        str, typer.Option(help="Whose convention both texts follow for scoring: none, english, whisper or open-asr.")
+        str, typer.Option(help="How to normalise both texts before scoring: none, english, whisper or open-asr.")
     ] = "none",
     *,
     running: options.Running,
     align_with: Annotated[
-        str, typer.Option(help="With --streaming: the model that tells when words were said.", show_default="--model")
+        str,
+        typer.Option(help="With --streaming: the model that aligns the words in time.", show_default="--model"),
     ] = "",
     cluster: options.Cluster = "",
     decoding: options.Decoding,
 ) -> None:
-    """Recognise a prepared test set: Kaldi's %WER and %CER lines, intervals, sclite's table, errors by length.
+    """Recognise a prepared test set and print its error rates.
 
-    With --output-dir also hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json, and
-    report.html: one file with the errors aligned, searchable, and with spectrogram and sound of the worst utterances.
+    Prints Kaldi's %WER and %CER lines, confidence intervals, sclite's table, and errors by length.
 
-    With --normalise both texts are scored by another convention: lower case without punctuation (english), Whisper's
-    English normaliser, or the Open ASR leaderboard's, which also writes the file that is scored there. The latter
-    two need pip install 'ctc-asr[score]'.
+    With --output-dir it also writes hypotheses.jsonl (NeMo's fields), ref.trn and hyp.trn (sclite's), results.json,
+    and report.html: one searchable file with the errors aligned, and spectrogram and sound of the worst utterances.
 
-    With --streaming each utterance is recognised as a stream, as asr listen does, and the latency is reported.
+    With --normalise both texts are normalised before scoring: to lower case without punctuation (english), by
+    Whisper's English normaliser (whisper), or as on the Open ASR leaderboard (open-asr). With open-asr and
+    --output-dir, it also writes the JSONL file that the leaderboard's scripts score. whisper and open-asr need
+    pip install 'ctc-asr[score]'.
+
+    With --streaming each utterance is recognised as a stream, as in asr listen, and the latency is reported.
     """
     model = options.require_model(model)
     running.check()
     if align_with and not running.streaming:
         raise UsageError("--align-with is for --streaming: give it too, or leave it out")
     if running.streaming and cluster:
-        raise UsageError("--streaming hears one utterance after the other, here: leave out --cluster")
+        raise UsageError("--streaming runs one utterance after the other on this machine: leave out --cluster")
     if audio is not None and output_dir is None:
-        raise UsageError("--audio is for the report, and there is none without --output-dir: give it too")
+        raise UsageError("--audio is for the report, which needs --output-dir: give it too")
     from asr.bundle.runtime import make_runtime
     from asr.cli.progress import counted
     from asr.convert.opening import open_bundle
@@ -71,11 +75,11 @@ def evaluate(
     from asr.transcription.decoding import describe, make_decoder
     from asr.transcription.inputs import make_folder
 
-    normaliser(normalise)  # So that a wrong name is told before the work.
+    normaliser(normalise)  # An unknown name ends the command before the work.
     bundle, store = open_bundle(model), open_store(data)
     wanted, compute = decoding.options(), (running.device, running.threads, running.precision)
     decoder, runtime = make_decoder(bundle, wanted), make_runtime(bundle, *compute)
-    # Before the work: a folder that is not there, or cannot be written to, must not cost a whole evaluation.
+    # Before the work: a folder that is missing, or cannot be written to, must not cost a whole evaluation.
     close_range = Details(store, bundle, runtime, audio)
     if output_dir is not None:
         make_folder(output_dir, "--output-dir")
@@ -88,7 +92,7 @@ def evaluate(
             aligner = open_bundle(align_with) if align_with else bundle
             aligning = make_runtime(aligner, *compute) if align_with else runtime
             result, figures = evaluate_streaming(store, live, aligner, aligning, advance)
-            latency = [*figures.lines(), f"(words were said when {aligner.name} aligns them)"]
+            latency = [*figures.lines(), f"(word times are those of an alignment by {aligner.name})"]
         elif cluster:
             job = ClusterJob(cluster, data, model, wanted, *compute)
             result = evaluate_on_cluster(store, bundle, job, advance)
@@ -127,7 +131,7 @@ def _warn_of_unwritable(store: "Store", bundle: "Bundle") -> None:
         lacking = [text for text in store.texts if bundle.tokenizer.unknown(text)]
         if lacking:
             print(
-                f"asr: {len(lacking)} of {len(store)} references hold words that the model's lexicon lacks, as "
+                f"asr: {len(lacking)} of {len(store)} references hold words that the model's lexicon lacks, such as "
                 f"{', '.join(bundle.tokenizer.unknown(lacking[0])[:10])}; each counts as an error",
                 file=sys.stderr,
             )
@@ -179,8 +183,8 @@ def _write(out: Path, result: "Evaluation", heading: "Heading", close_range: "De
     silent = without_sound(chosen)
     if silent:
         print(
-            f"asr: {silent} of {len(chosen)} utterances in the report have no recording to play; a store prepared "
-            "with --store audio has them, or give --audio DIR",
+            f"asr: {silent} of {len(chosen)} utterances in the report have no recording to play: prepare the store "
+            "with --store audio, or give the folder of recordings with --audio DIR",
             file=sys.stderr,
         )
     size = (out / "report.html").stat().st_size / 1e6

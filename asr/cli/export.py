@@ -17,12 +17,12 @@ def export(
     model: options.ModelArgument = "",
     precision: Annotated[
         Literal["float32", "int8"] | None,
-        typer.Option(help="Not given: float32 for onnx, what there is for huggingface."),
+        typer.Option(help="By default float32 for onnx, and every graph of the bundle for huggingface."),
     ] = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="For huggingface: add the graph for streams, if the bundle has none.")
     ] = False,
-    force: Annotated[bool, typer.Option(help="Replace an older export.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing export.")] = False,
 ) -> None:
     """Write a model for use elsewhere: as an ONNX file with its description, or as a folder for the Hugging Face Hub.
 

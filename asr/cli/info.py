@@ -15,7 +15,7 @@ def info(
         bool, typer.Option("--json", help="One JSON object, or a list of the models that ship.")
     ] = False,
 ) -> None:
-    """Print what a model is, what it knows and how well."""
+    """Print what a model is, what it recognises, and its error rates."""
     from asr.bundle.facts import model_facts
     from asr.bundle.shipped import SHIPPED, shipped_bundles
     from asr.convert.opening import open_bundle

@@ -17,11 +17,11 @@ lexicon_app = typer.Typer(
 )
 
 SOURCE_HELP = "A lexicon: a file, an address, or cmudict, which is downloaded (American English, 126,000 words)."
-LEXICON_HELP = "A lexicon: a word and its phones a line; CMUdict's, Kaldi's and flashlight's are such files."
-TEXT_HELP = "Normalised text, a sentence or a word a line; plain or packed; - for the standard input."
+LEXICON_HELP = "A lexicon, one word and its phones per line, such as those of CMUdict, Kaldi and flashlight."
+TEXT_HELP = "Normalised text, one sentence or word per line; plain or packed; - for the standard input."
 G2P_HELP = "A pronunciation model, as asr lexicon train writes it."
 OUT_HELP = "Where to write the lexicon; compressed if it ends in .gz."
-PROFILE_HELP = "Leave out words that this text profile would change otherwise than in letter case: english, verbatim."
+PROFILE_HELP = "Leave out words in which this text profile changes more than letter case: english, verbatim."
 
 
 @lexicon_app.command()
@@ -29,10 +29,10 @@ def build(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     profile: Annotated[str, typer.Option(help=PROFILE_HELP)] = "verbatim",
-    words: Annotated[Path | None, typer.Option(help="Keep only the words in this file, one a line.")] = None,
+    words: Annotated[Path | None, typer.Option(help="Keep only the words in this file, one per line.")] = None,
     keep_stress: Annotated[bool, typer.Option("--keep-stress", help="Keep CMUdict's stress: AH0, not AH.")] = False,
 ) -> None:
-    """Join lexicons to one, the first source's pronunciations first, in the letter case of the transcripts."""
+    """Join lexicons into one, with the first source's pronunciations first, in the letter case of the transcripts."""
     from asr.lexicon import PronouncingDictionary, write_lexicon
     from asr.lexicon.sources import fit_words, open_lexicon
 
@@ -64,7 +64,7 @@ def only_words(lexicon: "PronouncingDictionary", words: Path) -> "PronouncingDic
 
     wanted = {word for line in read_sentences([words]) for word in line.split()}
     if not wanted.intersection(lexicon):
-        raise DataError(f"{words}: none of its {len(wanted):,} words is in the lexicon; expected a word a line")
+        raise DataError(f"{words}: none of its {len(wanted):,} words is in the lexicon; expected one word per line")
     return PronouncingDictionary([entry for entry in lexicon.entries() if entry.word in wanted])
 
 
@@ -75,7 +75,7 @@ def check(
     lm: Annotated[Path | None, typer.Option(help="An n-gram model whose words the lexicon should cover.")] = None,
     model: Annotated[str, typer.Option(help="A phone model that must have all of the lexicon's phones.")] = "",
 ) -> None:
-    """Print what a lexicon holds, what looks wrong in it, and what it lacks."""
+    """Print a lexicon's size, possible mistakes in it, and what it lacks."""
     from asr.lexicon import read_lexicon
     from asr.lexicon.checking import describe, missing_from_lm, missing_from_text
 
@@ -123,9 +123,9 @@ def extend(
     g2p: Annotated[Path, typer.Option(help=G2P_HELP)],
     out: Annotated[Path, typer.Option(help=OUT_HELP)],
     at_least: Annotated[int, typer.Option(min=1, help="Drop words that occur less often.")] = 1,
-    nbest: Annotated[int, typer.Option(min=1, help="The most pronunciations of each word.")] = 1,
+    nbest: Annotated[int, typer.Option(min=1, help="Pronunciations per word, at most.")] = 1,
 ) -> None:
-    """Add the words of a text (or a list of words) that a lexicon lacks, as a pronunciation model guesses them."""
+    """Add the words of a text (or a list of words) that a lexicon lacks, with guesses by a pronunciation model."""
     from collections import Counter
 
     from asr.decoder.ngram.text import read_sentences
@@ -140,7 +140,7 @@ def extend(
     print(f"asr: added {len(added):,} words{shown(added)}", file=sys.stderr)
     if left_out:
         print(
-            f"asr: left out {len(left_out):,} words with letters, digits or signs that {g2p} has not learned"
+            f"asr: left out {len(left_out):,} words with letters, digits or symbols that {g2p} has not learned"
             f"{shown(left_out)}",
             file=sys.stderr,
         )
@@ -157,7 +157,7 @@ def prefer(
 ) -> None:
     """Weigh each word's pronunciations by how often a model hears them in transcribed speech (forced alignment).
 
-    A recipe that is then trained with the lexicon written takes the pronunciation of the highest weight for each word.
+    A recipe trained with the new lexicon uses each word's pronunciation with the highest weight.
     """
     from collections import Counter
 
@@ -180,7 +180,7 @@ def prefer(
     weighed = weigh(known, counts)
     changed = [word for word in known if known.preferred(word) != weighed.preferred(word)]
     write_lexicon(weighed, out)
-    print(f"asr: another pronunciation is preferred of {len(changed):,} words{shown(changed)}", file=sys.stderr)
+    print(f"asr: {len(changed):,} words have another preferred pronunciation{shown(changed)}", file=sys.stderr)
     say_what(weighed, out)
 
 
@@ -189,18 +189,18 @@ def pronounce(
     words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words; - reads them from the standard input.")],
     lexicon: Annotated[Path | None, typer.Option(help=LEXICON_HELP)] = None,
     g2p: Annotated[Path | None, typer.Option(help=G2P_HELP)] = None,
-    nbest: Annotated[int, typer.Option(min=1, help="The most guesses of each word.")] = 1,
+    nbest: Annotated[int, typer.Option(min=1, help="Guesses per word, at most.")] = 1,
 ) -> None:
-    """Print how words are pronounced: as the lexicon says, else as the pronunciation model guesses.
+    """Print how words are pronounced: from the lexicon, or guessed by the pronunciation model.
 
-    A line for each pronunciation: word, its probability or weight, phones; separated by tabs.
+    Prints one line per pronunciation: word, its probability or weight, phones; separated by tabs.
     """
     import math
 
     from asr.lexicon import G2P, read_lexicon
 
     if lexicon is None and g2p is None:
-        raise UsageError("nothing that knows pronunciations: give --lexicon, --g2p, or both")
+        raise UsageError("no source of pronunciations: give --lexicon, --g2p, or both")
     known = read_lexicon(lexicon) if lexicon else {}
     model = G2P.read(g2p) if g2p else None
     for word in words if words != ["-"] else sys.stdin.read().split():
@@ -209,7 +209,7 @@ def pronounce(
         elif model:
             found = model.pronounce(word, nbest)
             if not found:
-                raise DataError(f"no letter of {word!r} sounds, as {g2p} guesses; add it to a lexicon with its phones")
+                raise DataError(f"{g2p} guesses that {word!r} has no sound; add it to a lexicon with its phones")
         else:
             raise DataError(f"{lexicon} does not list {word!r}; give --g2p, a model that guesses (asr lexicon train)")
         for said in found:

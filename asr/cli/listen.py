@@ -43,7 +43,7 @@ def listen(
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write sound (wav) and transcript (json, srt) of each utterance.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
     pause: options.Pause = options.PAUSE_SECONDS,
     longest: options.Longest = options.LONGEST_SECONDS,
     chunk: options.Chunk = None,
@@ -52,14 +52,14 @@ def listen(
     *,
     decoding: options.Decoding,
 ) -> None:
-    """Print words while they are said, from the microphone or a pipe; Ctrl-C ends it.
+    """Print words while they are spoken, from the microphone or a pipe; stop with Ctrl-C.
 
     asr listen --model exp/digits_streaming/bundle
 
     ffmpeg -loglevel error -i radio.mp3 -f wav - | asr listen - --model exp/digits_streaming/bundle
 
     The microphone needs pip install 'ctc-asr[live]'. On a terminal, words that may still change are dimmed; elsewhere
-    only those are printed that stay. Each utterance is a line.
+    only final words are printed. Each utterance is one line.
     """
     if devices:
         _print_devices()
@@ -72,7 +72,7 @@ def listen(
     if is_piped and device:
         raise UsageError("--device is for the microphone: leave it out, or leave out -")
     if is_piped and rate is None and (format is not None or channels != 1):
-        raise UsageError("--rate is missing: raw samples do not say theirs (and a WAV header says all by itself)")
+        raise UsageError("--rate is missing: raw samples do not state it (only a WAV header does)")
     loaded = options.live_model(model, decoding.options(), chunk, context, pause, longest, threads)
     if is_piped:
         _listen(loaded, _pipe(rate, format or "s16le", channels), save, as_json=as_json)
@@ -80,7 +80,7 @@ def listen(
     from asr.live.microphone import Microphone, find_device
 
     with Microphone(find_device(device)) as microphone:
-        print(f"asr: listening to {microphone.device.name}; Ctrl-C ends", file=sys.stderr)
+        print(f"asr: listening to {microphone.device.name}; stop with Ctrl-C", file=sys.stderr)
         _listen(loaded, microphone, save, as_json=as_json)
 
 
@@ -89,7 +89,7 @@ def _pipe(rate: int | None, format: Literal["s16le", "s32le", "f32le"], channels
     from asr.live.pipe import Layout, Pipe
 
     if sys.stdin is None or is_terminal(sys.stdin):
-        raise UsageError("the standard input is no pipe; expected audio there, as in: ffmpeg … -f wav - | asr listen -")
+        raise UsageError("the standard input is not a pipe; expected audio, as in: ffmpeg … -f wav - | asr listen -")
     return Pipe(sys.stdin.buffer, None if rate is None else Layout(rate, format, channels))
 
 
@@ -113,7 +113,7 @@ def _listen(model: "LiveModel", source: "Microphone | Pipe", folder: Path | None
     from asr.live.saving import UtteranceFiles
 
     if sys.stdout is None:
-        raise UsageError("the standard output is closed, and words are printed there")
+        raise UsageError("the standard output is closed, so words cannot be printed")
     listener = Listener(model, sample_rate=source.sample_rate)
     files = UtteranceFiles(folder, source.sample_rate) if folder else None
     printer: Printer = JsonPrinter() if as_json else TerminalPrinter() if is_terminal(sys.stdout) else PlainPrinter()
@@ -138,7 +138,7 @@ def _warn(source: "Microphone | Pipe", num_samples: int, was_lost: int) -> int:
     if not isinstance(source, Microphone):
         return 0
     if (seconds := num_samples / source.sample_rate) > BEHIND_SECONDS:
-        print(f"asr: {seconds:.1f} s behind; the words come late, and none is lost", file=sys.stderr)
+        print(f"asr: {seconds:.1f} s behind; words come late, but none are lost", file=sys.stderr)
     if source.num_lost > was_lost:
         print("asr: the system has lost some sound: the machine is too busy", file=sys.stderr)
     return source.num_lost

@@ -20,9 +20,9 @@ lm_app = typer.Typer(
     help="Build, mix, prune, convert and judge n-gram language models.", no_args_is_help=True, rich_markup_mode=None
 )
 
-TEXT_HELP = "Normalised text, one sentence a line; plain or packed (gz, bz2, xz, zst); a pipe; - for standard input."
+TEXT_HELP = "Normalised text, one sentence per line; plain or packed (gz, bz2, xz, zst); a pipe; - for standard input."
 LM_HELP = (
-    "An n-gram model: ARPA, plain or packed, or this package's .bin or .npz; to be judged, KenLM's probing binary, too."
+    "An n-gram model: ARPA, plain or packed, or this package's .bin or .npz; for perplexity also KenLM's."
 )
 OUT_HELP = (
     "Where to write the model: *.arpa, packed if .gz, .bz2, .xz or .zst follows, *.bin (this package's binary, "
@@ -48,15 +48,15 @@ def estimate(
 ) -> None:
     """Estimate an interpolated modified Kneser-Ney model from text.
 
-    The text is taken as it stands: normalise it as the acoustic model's transcripts were.
+    The text is not normalised: give it the form of the acoustic model's transcripts first.
     """
     require_out(out)
     from asr.decoder import ngram
     from asr.decoder.ngram.text import read_sentences, spell
 
     if characters and tokens_of:
-        raise UsageError("--characters and --tokens-of: expected one of them")
-    thresholds = _numbers("--cutoffs", cutoffs, int, "whole numbers, one an order, for instance 0,0,1")
+        raise UsageError("got --characters and --tokens-of; expected only one of them")
+    thresholds = _numbers("--cutoffs", cutoffs, int, "whole numbers, one per order, for instance 0,0,1")
     sentences = read_sentences(texts)
     with warnings_on_stderr():
         if tokens_of:
@@ -75,7 +75,7 @@ def prune(
         float, typer.Option(min=0.0, help="Drop n-grams whose loss raises perplexity by at most this share.")
     ] = 1e-8,
     vocabulary: Annotated[
-        Path | None, typer.Option(help="First drop every n-gram with a word that is not in this file, one a line.")
+        Path | None, typer.Option(help="First drop every n-gram with a word that is not in this file, one per line.")
     ] = None,
 ) -> None:
     """Make a model smaller by entropy pruning (Stolcke 1998), and by a vocabulary."""
@@ -96,22 +96,22 @@ def interpolate(
     heldout: Annotated[
         list[Path] | None, typer.Option(help="Held-out text to find the weights on; repeatable.")
     ] = None,
-    weights: Annotated[str, typer.Option(help="Fixed weights instead, one a model: 0.7,0.3.")] = "",
+    weights: Annotated[str, typer.Option(help="Fixed weights instead, one per model: 0.7,0.3.")] = "",
 ) -> None:
-    """Mix models into one: every n-gram of any of them, at the mixture's probability.
+    """Mix models into one, with every n-gram that any of them has, at the mixture's probability.
 
-    The weights are those that predict the held-out text best (by expectation maximisation): take text of the kind that
-    will be recognised, and none that a model was estimated from.
+    The weights are those that predict the held-out text best (by expectation maximisation). The held-out text should
+    resemble what will be recognised, and must not be part of any model's text.
     """
     require_out(out)
     if bool(heldout) == bool(weights):
-        raise UsageError("give --heldout TEXT, by which the weights are found, or --weights 0.7,0.3, and not both")
+        raise UsageError("give either --heldout TEXT, to find the weights, or --weights 0.7,0.3")
     from asr.decoder import ngram
     from asr.decoder.ngram.text import read_sentences
 
     models = [ngram.NGramModel.read(lm) for lm in lms]
     if weights:
-        shares = _numbers("--weights", weights, float, "numbers, one a model, for instance 0.7,0.3")
+        shares = _numbers("--weights", weights, float, "numbers, one per model, for instance 0.7,0.3")
         mixed = ngram.interpolate(models, shares)
     else:
         sentences = list(read_sentences(heldout or []))
@@ -121,7 +121,7 @@ def interpolate(
         mixed = ngram.interpolate(models, found.weights)
         print(
             f"perplexity of the mixture {found.perplexity:.2f}, of the model written "
-            f"{mixed.perplexity(sentences).without_oov:.2f}, without {found.num_oov} words that no model knows"
+            f"{mixed.perplexity(sentences).without_oov:.2f}, without {found.num_oov} words unknown to all models"
         )
     write_model(mixed, out)
 
@@ -131,7 +131,7 @@ def convert(
     lm: Annotated[Path, typer.Argument(help=LM_HELP)],
     out: Annotated[Path, typer.Argument(help=OUT_HELP)],
 ) -> None:
-    """Write a model in another format: ARPA to binary, which loads at once, or back."""
+    """Write a model in another format: ARPA to binary, which loads instantly, or back."""
     require_out(out)
     from asr.decoder.ngram import NGramModel
 
@@ -143,7 +143,7 @@ def perplexity(
     lm: Annotated[Path, typer.Argument(help=LM_HELP)],
     texts: Annotated[list[Path], typer.Argument(metavar="TEXT", help=TEXT_HELP)],
 ) -> None:
-    """Print how well a model predicts a text; lower is better, and comparable for equal vocabularies only."""
+    """Print a model's perplexity on a text: lower is better, and comparable only between equal vocabularies."""
     from asr.decoder.ngram import NGramModel
     from asr.decoder.ngram.text import read_sentences
 

@@ -1,4 +1,4 @@
-"""The options that commands share, so that one name means one thing; and what is made of them."""
+"""The options that commands share, so that a name means the same everywhere, and what they build."""
 
 import inspect
 from collections.abc import Callable
@@ -20,16 +20,21 @@ OUT = ("--output-dir", "-o", "--out")
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Device = Annotated[str, typer.Option(help='"cpu" (ONNX Runtime), or "cuda" (PyTorch).')]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: one per core.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")]
 Cluster = Annotated[
-    str, typer.Option(metavar="tcp://HOST:PORT", help="A dask scheduler whose workers do the work.", show_default=False)
+    str,
+    typer.Option(metavar="tcp://HOST:PORT", help="A dask scheduler whose workers do the work.", show_default=False),
 ]
 Precision = Annotated[Literal["float32", "int8"], typer.Option(help="int8 is faster on the CPU; LSTMs only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 BeamSize = Annotated[
-    int | None, typer.Option(help="1: greedy. More: beam search, with the model's own n-grams.", show_default="1")
+    int | None,
+    typer.Option(
+        help="1: greedy. More: beam search, with the model's own n-grams.",
+        show_default="1; models of phones: their own",
+    ),
 ]
 Lm = Annotated[str, typer.Option(help="The n-gram model of the beam search: a file (ARPA or binary), own, or none.")]
 Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram model.")]
@@ -39,20 +44,20 @@ Oov = Annotated[
 ]
 LmLevel = Annotated[
     Literal["word", "token"] | None,
-    typer.Option(help="The units of the n-gram model; by default tokens if it lists nothing else.", show_default=False),
+    typer.Option(help="Units of the n-gram model; by default tokens if all its words are.", show_default=False),
 ]
 Hotword = Annotated[list[str] | None, typer.Option(help="An expected phrase, or PHRASE=WEIGHT; repeatable.")]
 Unlisted = Annotated[
     Literal["forbid", "spell"] | None,
-    typer.Option(help="Words that the lexicon lacks: never said, or spelled as <S-IH-NG>.", show_default=False),
+    typer.Option(help="Words that the lexicon lacks: never output, or spelled as <S-IH-NG>.", show_default=False),
 ]
-Lexicon = Annotated[str, typer.Option(help="The only words allowed: a file, WORD or WORD SPELLING a line.")]
+Lexicon = Annotated[str, typer.Option(help="File of the only words allowed, each line WORD or WORD SPELLING.")]
 
 Streaming = Annotated[bool, typer.Option("--streaming", help="Recognise as asr listen does, and report the latency.")]
 Chunk = Annotated[
     float | None,
     typer.Option(
-        help="Seconds of audio that go through the network at once.", show_default="0.16; of bidirectional models 0.32"
+        help="Seconds of audio that go through the network at once.", show_default="0.16; bidirectional models 0.32"
     ),
 ]
 Context = Annotated[float, typer.Option(help="Seconds of audio after a chunk that a bidirectional model also sees.")]
@@ -76,7 +81,7 @@ class Decoding:
     unlisted: Unlisted = None
 
     def options(self, nbest: int = 1) -> "DecodingOptions":
-        """Return what they describe.
+        """Return the decoding that the options describe.
 
         Raises
         ------
@@ -111,7 +116,7 @@ class Running:
     precision: Precision = "float32"
 
     def check(self) -> None:
-        """Refuse options of streams without ``--streaming``, and with it those that streams do not have.
+        """Refuse options for streams without ``--streaming``, and with it the options that streams do not have.
 
         Raises
         ------
@@ -125,7 +130,7 @@ class Running:
             )
 
     def live_model(self, model: str, decoding: "DecodingOptions") -> "LiveModel":
-        """Return a model that hears streams as these options say."""
+        """Return a model for streams with these options."""
         return live_model(model, decoding, self.chunk, self.context, threads=self.threads or 1)
 
 
@@ -152,7 +157,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def require_model(model: str, option: str = "--model") -> str:
-    """Return `model`, or refuse to guess one; `option` is how it is given.
+    """Return `model`, or refuse if it is empty; `option` is the name of its option in messages.
 
     Raises
     ------
@@ -199,7 +204,7 @@ def live_model(
     longest: float = LONGEST_SECONDS,
     threads: int = 1,
 ) -> "LiveModel":
-    """Return a model that hears streams as the options say.
+    """Return a model for streams with these options.
 
     Raises
     ------

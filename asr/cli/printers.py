@@ -23,7 +23,7 @@ class Printer(Protocol):
 
 
 class PlainPrinter:
-    """Stable words as they come, an utterance a line."""
+    """Stable words as they come, one utterance per line."""
 
     def __init__(self) -> None:
         self._is_within_line = False
@@ -89,7 +89,7 @@ class TerminalPrinter:
 
 
 class JsonPrinter:
-    """One JSON object a line for each event."""
+    """One JSON object per line for each event."""
 
     def __enter__(self) -> "JsonPrinter":
         return self

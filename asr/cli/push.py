@@ -12,14 +12,17 @@ def push(
     model: options.ModelArgument,
     to: Annotated[str, typer.Argument(metavar="ORG/NAME[@BRANCH]", help="Where to, on the Hugging Face Hub.")],
     dataset: Annotated[
-        str, typer.Option(help="The Hub's name of what the results were measured on, for its leaderboard.")
+        str,
+        typer.Option(
+            help="The data set that the results were measured on, by its name on the Hub, for its leaderboard."
+        ),
     ] = "",
-    private: Annotated[bool, typer.Option("--private", help="Only you see the model, if it is new.")] = False,
-    message: Annotated[str, typer.Option(help="What the commit says.")] = "Upload a model",
+    private: Annotated[bool, typer.Option("--private", help="Make a new model private.")] = False,
+    message: Annotated[str, typer.Option(help="The commit message.")] = "Upload a model",
 ) -> None:
     """Upload a model to the Hugging Face Hub, with its card and its results: asr push exp/an4/bundle org/name.
 
-    Log in before, by hf auth login, or set HF_TOKEN. asr transcribe --model org/name takes the model then.
+    Log in first, with hf auth login, or set HF_TOKEN. Then asr transcribe --model org/name uses the model.
     """
     from asr.bundle.hub import HUB_NAME, HubName
     from asr.bundle.publish import push as push_bundle

@@ -28,7 +28,7 @@ def serve(
         int | None, typer.Option(envvar="ASR_WYOMING_PORT", help="A port for Home Assistant; 10300 is usual.")
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(envvar="ASR_API_KEY_FILE", help="A file of keys, one a line; clients give one.")
+        Path | None, typer.Option(envvar="ASR_API_KEY_FILE", help="A file of keys, one per line; clients give one.")
     ] = None,
     no_auth: Annotated[
         bool, typer.Option("--no-auth", envvar="ASR_NO_AUTH", help="Let other machines in without a key.")
@@ -65,7 +65,7 @@ def serve(
         bool, typer.Option("--log-json", envvar="ASR_LOG_JSON", help="Write an access log of JSON lines to stderr.")
     ] = False,
 ) -> None:
-    """Serve a model over HTTP, to clients of OpenAI's API, to programs and to a page in the browser.
+    """Serve a model over HTTP: to clients of OpenAI's API, to other programs, and to a web page.
 
     asr serve
 

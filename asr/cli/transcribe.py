@@ -1,7 +1,9 @@
 """``asr transcribe``."""
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from asr.errors import UsageError
 if TYPE_CHECKING:
     from asr.cli.progress import JobProgress
     from asr.transcription.inputs import Outputs, Recording
+    from asr.transcription.job import Result
     from asr.transcription.transcript import Transcript
 
 
@@ -56,7 +59,7 @@ def transcribe(
         bool, typer.Option("--word-timestamps", help="Print a line for each word: start, end, confidence, word.")
     ] = False,
     json_lines: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a file, with words and times.")
+        bool, typer.Option("--json", help="Print one JSON object per file, with words and times.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
 ) -> None:
@@ -70,12 +73,12 @@ def transcribe(
 
     MODELS
 
-    Recordings may be of any length. wav, flac, ogg, mp3 and sph are read as they are; m4a, webm, films and the like
+    Recordings may be of any length. wav, flac, ogg, mp3 and sph need nothing more; m4a, webm, films and the like
     need pip install 'ctc-asr[media]'. With several recordings, each printed line begins with its file's name; with
     --format or --output-dir, files are written and nothing is printed (in all formats, if none is given).
 
-    A file that cannot be read is named on the error stream, the others are transcribed all the same, and the
-    exit status is 1. Options of beam search, such as --lm and --hotword, switch it on.
+    A file that cannot be read is named on the error stream; the others are still transcribed, and the
+    exit status is 1. Options for beam search, such as --lm and --hotword, switch it on.
     """
     from asr.audio import AudioPart
     from asr.cli.progress import JobProgress
@@ -86,7 +89,7 @@ def transcribe(
     running.check()
     if running.streaming and (jobs != 1 or nbest > 1):
         raise UsageError(
-            "--streaming hears one recording after the other, and gives one reading: leave out --jobs and --nbest"
+            "--streaming runs one recording after the other, and gives one transcript: leave out --jobs and --nbest"
         )
     outputs = _outputs(output_format, output_dir)
     _refuse_contradictions(outputs, skip_existing, {"--word-timestamps": word_timestamps, "--json": json_lines})
@@ -98,7 +101,7 @@ def transcribe(
     part = AudioPart(STANDARD_INPUT, start, end, audio_track=audio_track - 1 if audio_track else None)
     job = JobOptions(model, running.device, running.threads, running.precision, wanted, jobs, part, cluster)
     if sys.stdout is None and not outputs:
-        raise UsageError("the standard output is closed, and transcripts are printed there: give --output-dir")
+        raise UsageError("the standard output is closed, so transcripts cannot be printed: give --output-dir")
     found = find_recordings(inputs, recursive=recursive)
     recordings = by_channel(found.recordings, channel)
     skipped = 0
@@ -106,7 +109,6 @@ def transcribe(
         outputs.prepare(recordings)
         left = [recording for recording in recordings if not (skip_existing and outputs.are_there(recording))]
         skipped, recordings = len(recordings) - len(left), left
-    failed, inputs_failed = 0, len(found.failures)
     # Text that scrolls by on a terminal is progress enough, and a bar would run into it.
     is_bare = quiet or (outputs is None and is_terminal(sys.stdout))
     with JobProgress([recording.num_bytes for recording in recordings], quiet=is_bare) as progress:
@@ -122,29 +124,15 @@ def transcribe(
             results = stream_recordings(live, recordings, part, latency, progress.update)
         else:
             results = run_job(recordings, job, in_order=outputs is None, progress=progress.update)
-        for result in results:
-            recording = recordings[result.index]
-            if result.transcript is None:
-                failed += 1
-                progress.message(f"asr: {result.error}")
-                continue
-            for warning in result.transcript.warnings:
-                progress.message(f"asr: warning: {warning}")
-            if outputs:
-                if message := outputs.write(recording, result.transcript):
-                    failed += 1
-                    progress.message(f"asr: {message}")
-            else:
-                _print(recording, result.transcript, as_json=json_lines, named=len(recordings) > 1)
-                if word_timestamps:
-                    _print_words(result.transcript)
+        show = functools.partial(_print, as_json=json_lines, named=len(recordings) > 1, with_words=word_timestamps)
+        failed = sum(not _deliver(result, recordings[result.index], outputs, show, progress) for result in results)
     if running.streaming and not quiet:
         print("\n".join(f"asr: {line}" for line in latency.lines()), file=sys.stderr)
     if outputs and not quiet:
         _summarise(outputs, progress, {"written": len(recordings) - failed, "skipped": skipped, "failed": failed})
     elif failed and len(recordings) > 1:
         print(f"asr: {failed} of {len(recordings)} files failed", file=sys.stderr)
-    if failed or inputs_failed:
+    if failed or found.failures:
         raise typer.Exit(1)
 
 
@@ -177,11 +165,35 @@ def _refuse_contradictions(outputs: "Outputs | None", skip_existing: bool, print
         raise UsageError("--skip-existing is for files: give --format or --output-dir")
 
 
-def _print(recording: "Recording", transcript: "Transcript", *, as_json: bool, named: bool) -> None:
+def _deliver(
+    result: "Result",
+    recording: "Recording",
+    outputs: "Outputs | None",
+    show: Callable[["Recording", "Transcript"], None],
+    progress: "JobProgress",
+) -> bool:
+    """Write or show a transcript, and name what is wrong; return whether there is a transcript and it was delivered."""
+    if result.transcript is None:
+        progress.message(f"asr: {result.error}")
+        return False
+    for warning in result.transcript.warnings:
+        progress.message(f"asr: warning: {warning}")
+    if outputs is None:
+        show(recording, result.transcript)
+        return True
+    message = outputs.write(recording, result.transcript)
+    if message:
+        progress.message(f"asr: {message}")
+    return not message
+
+
+def _print(recording: "Recording", transcript: "Transcript", *, as_json: bool, named: bool, with_words: bool) -> None:
     if as_json:
         print_json({"file": recording.path, **transcript.to_dict()})
     else:
         print(f"{recording.title}: {transcript.text}" if named else transcript.text, flush=True)
+    if with_words:
+        _print_words(transcript)
 
 
 def print_json(value: dict[str, Any]) -> None:

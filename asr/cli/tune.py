@@ -17,7 +17,7 @@ def tune(
     model: options.Model = "",
     lm: Annotated[str, typer.Option(help="The n-gram model to tune: a file, or the model's own.")] = "own",
     output_dir: Annotated[
-        Path | None, typer.Option(*options.OUT, help="Write a copy of the bundle here, not into the bundle.")
+        Path | None, typer.Option(*options.OUT, help="Write a copy of the bundle here, and leave the bundle unchanged.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the weights; write nothing.")] = False,
     picture: Annotated[
@@ -33,13 +33,13 @@ def tune(
     device: options.Device = "cpu",
     threads: options.Threads = 0,
 ) -> None:
-    """Choose a language model's weight, the word bonus and the beam, and write them into the bundle with the model.
+    """Choose the weight of a language model, the word bonus and the beam size, and write all into the bundle.
 
     For models of phones, and for models with label priors, the score of unknown words, the scale of the blank and the
     weight of the priors are chosen as well, all together.
 
-    The log-probabilities are computed once; each weight in turn is tried at several values, then points around the
-    best. Of those that are as good as the best, within one standard error, the ones nearest to the defaults are taken.
+    The log-probabilities are computed once. Each weight in turn is tried at several values, then points around the
+    best. Of all points within one standard error of the best, the one nearest to the defaults is taken.
     """
     model = options.require_model(model)
     from asr.bundle.bundle import PICTURE
@@ -66,11 +66,11 @@ def tune(
     workers = (threads or num_cores()) if device == "cpu" else 1
     tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers, utterances)
     folder = None if dry_run else target_folder(bundle, output_dir)
-    tuning_decoder(bundle, tuning)  # So that a bad language model is told before the work.
+    tuning_decoder(bundle, tuning)  # A bad language model ends the command before the work.
     if lm == "own":
         print(
-            "asr: the bundle's own language model is weighed; where it was estimated from transcripts of this store "
-            "too, its weight comes out too heavy",
+            "asr: tuning the bundle's own language model; if it was estimated from this store's transcripts too, its "
+            "weight will be too high",
             file=sys.stderr,
         )
     if picture is not None or folder is not None:
@@ -79,7 +79,7 @@ def tune(
         make_folder(picture.absolute().parent, "--picture")
     chosen = tuning.chosen(store)
     if len(chosen) < len(store):
-        print(f"asr: weights are chosen by {len(chosen)} of {len(store)} utterances, drawn by --seed", file=sys.stderr)
+        print(f"asr: tuning on {len(chosen)} of {len(store)} utterances, drawn by --seed", file=sys.stderr)
     with counted(len(chosen), "log-probs") as advance:
         log_probs = cached_log_probs(store, chosen, bundle, make_runtime(bundle, device, threads), advance)
     with counted(tuning.trials(bundle), "decoding") as advance:
@@ -102,7 +102,7 @@ def _sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"got {text!r}; expected numbers with commas between, as 8,32,128") from None
+        raise typer.BadParameter(f"got {text!r}; expected numbers separated by commas, such as 8,32,128") from None
 
 
 def _print(tuned: "TunedBundle") -> None:

@@ -165,8 +165,8 @@ def _token_ids(transcript: str | Sequence[int], labels: Labels) -> npt.NDArray[n
         return ids
     if labels.are_subwords:
         raise DecodingError(
-            "the labels are subwords, and a text can be cut into them in several ways: give the token ids that the "
-            "model's own tokenizer makes of the text"
+            "the labels are subwords, and a text can be cut into them in several ways: give the token ids from the "
+            "model's own tokenizer"
         )
     known = {label: i for i, label in enumerate(labels.texts) if i != labels.blank and not labels.is_special[i]}
     delimiter = next((i for i, is_delimiter in enumerate(labels.is_delimiter) if is_delimiter), None)
@@ -186,7 +186,7 @@ def _token_ids(transcript: str | Sequence[int], labels: Labels) -> npt.NDArray[n
     if missing:
         names = ", ".join(f"{piece!r} (U+{ord(piece[0]):04X})" for piece in sorted(missing)[:8])
         raise DecodingError(
-            f"the transcript has characters that are no labels: {names}; normalise it as the model's training text was"
+            f"the transcript has characters that are not labels: {names}; normalise it as the model's training text was"
         )
     return np.array(tokens, np.int64)
 

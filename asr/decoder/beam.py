@@ -24,7 +24,7 @@ from asr.errors import DecodingError
 
 
 class BeamSearchDecoder:
-    """Finds the most probable labellings, summed over their alignments, with the knowledge that is given.
+    """Finds the most probable labellings, summed over their alignments, with an optional language model and lexicon.
 
     ``score = acoustic_score + alpha * lm_score + beta * words + oov_score * unknown words + empty_score * delimiters
     that end no word + log weights of the pronunciations + hotword_score``
@@ -44,7 +44,7 @@ class BeamSearchDecoder:
     lm_level
         Whether it is one of words, or of tokens (the labels' texts).
     lexicon
-        The only words that may be said: a `Lexicon`, a list of words, or the path of a lexicon.
+        The only words allowed: a `Lexicon`, a list of words, or the path of a lexicon.
     hotwords
         Expected phrases: `Hotwords`, a list of phrases, or phrase → weight.
     label_priors
@@ -110,7 +110,7 @@ class BeamSearchDecoder:
 
     @property
     def options(self) -> BeamOptions:
-        """What is kept, and how it weighs."""
+        """The numbers of the search."""
         return self._setup.options
 
     @property
@@ -135,8 +135,8 @@ class BeamSearchDecoder:
         hotwords
             For this utterance, instead of the decoder's own.
         context
-            What was said before, a text or the hypothesis of the utterance before: the language model goes on from
-            there. (Where sentences run on from one utterance to the next, decode with ``sentence_end=False``.)
+            The text or the hypothesis of the previous utterance, from which the language model
+            continues. (If sentences run on from one utterance to the next, decode with ``sentence_end=False``.)
 
         Returns
         -------
@@ -152,7 +152,7 @@ class BeamSearchDecoder:
         return _decode(self._setup_for(hotwords, context), log_probs)
 
     def decode(self, log_probs: npt.ArrayLike, *, hotwords: HotwordsLike = None) -> str:
-        """Return the best text alone of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
+        """Return only the best text of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
         return self(log_probs, hotwords=hotwords)[0].text
 
     def decode_batch(
@@ -169,7 +169,7 @@ class BeamSearchDecoder:
         return map_on_threads(lambda utterance: _decode(setup, utterance), log_probs, threads)
 
     def stream(self, *, hotwords: HotwordsLike = None, context: str | Hypothesis = "") -> BeamStream:
-        """Return a decoder of one utterance that takes its log-probs in chunks; arguments as of a call."""
+        """Return a decoder for one utterance that takes its log-probs in chunks; arguments as for a call."""
         return BeamStream(self._setup_for(hotwords, context))
 
     def with_options(self, **changes: Any) -> "BeamSearchDecoder":
@@ -197,7 +197,7 @@ class BeamSearchDecoder:
         return result
 
     def add_words(self, words: Lexicon | Iterable[str]) -> None:
-        """Make words known from the next utterance on; a model that does not list them gives them ``<unk>``'s share.
+        """Add words from the next utterance on; a language model without them scores them as ``<unk>``.
 
         Parameters
         ----------

@@ -117,9 +117,7 @@ class _Announcer(event.Listener):  # type: ignore[misc]
     def on_start(self, event: Any) -> None:
         if not self.announced and str(event.data["dispatcher"].py_func.__module__).startswith("asr.decoder"):
             self.announced = True
-            logging.getLogger("asr").warning(
-                "asr: compiling the decoder for this machine, which is done once (some seconds)"
-            )
+            logging.getLogger("asr").warning("asr: compiling the decoder for this machine, once (some seconds)")
 
     def on_end(self, event: Any) -> None:
         pass

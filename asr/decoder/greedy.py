@@ -17,7 +17,7 @@ from asr.errors import DecodingError
 
 
 class GreedyDecoder:
-    """Takes the best path: fast, no language model, NumPy alone.
+    """Takes the best path: fast, without a language model, NumPy only.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class GreedyDecoder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the best path takes the best label of each frame as it is."""
+        """Whether the best path is the best label of each frame, without priors or blank scale."""
         return self._offsets is None and not len(self._never)
 
     def best_path(self, frames: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -119,7 +119,7 @@ class GreedyDecoder:
         return best, frames[np.arange(len(frames)), best].astype(np.float64)
 
     def decode(self, log_probs: npt.ArrayLike) -> str:
-        """Return the text alone of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
+        """Return only the text of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
         return self(log_probs)[0].text
 
     def decode_batch(self, log_probs: Iterable[npt.ArrayLike], threads: int = 1) -> list[list[Hypothesis]]:

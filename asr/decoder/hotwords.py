@@ -24,9 +24,9 @@ HotwordsLike = Union["Hotwords", Iterable[str], Mapping[str, float], None]
 class Hotwords:
     """Phrases with weights.
 
-    Each time that a phrase stands in a hypothesis, as whole words in a row, its weight is added to the score. While
+    Each time that a hypothesis contains a phrase, word for word, the weight is added to the score. While
     a phrase is unfinished, a part of its weight helps the hypothesis to stay in the beam; if the phrase breaks off,
-    nothing of it remains. A phrase is said as one: its words by themselves get nothing.
+    that part is removed. The words of a phrase get nothing by themselves.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a decoder says: a text with its words, times, confidences and scores."""
+"""The result of a decoder: a text with its words, times, confidences and scores."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ class Word:
         transcript, from the start of the audio.
     confidence
         In 0..1: the geometric mean of its tokens' posteriors, each the geometric mean over the token's frames.
-        Language model and hotwords have no part in it.
+        Language model and hotwords do not affect it.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One reading of an utterance.
+    """One possible transcript of an utterance.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Hypothesis:
     hotword_score
         The weights of the hotwords that the text holds.
     score
-        What the decoder ranked by: the acoustic score, plus the others with their weights.
+        The score by which hypotheses are ranked: the acoustic score, plus the others with their weights.
     """
 
     text: str

@@ -126,7 +126,7 @@ class Labels:
         if not blanks:
             raise DecodingError(
                 "the vocabulary has neither '<pad>' nor '[PAD]', which are the blank of Hugging Face's CTC models; if "
-                "yours has another, give Labels(texts, blank=index)"
+                "yours has another blank, use Labels(texts, blank=index)"
             )
         return cls(_without_continuation_marks(texts), blanks[0])
 
@@ -250,7 +250,7 @@ def _by_index(indices: Mapping[str, int]) -> list[str]:
         raise DecodingError("the vocabulary is empty; expected label: index")
     if all(isinstance(value, Mapping) for value in indices.values()):
         raise DecodingError(
-            f"the vocabulary holds one object for each language ({', '.join(list(indices)[:5])}, …): give that of "
+            f"the vocabulary holds one object per language ({', '.join(list(indices)[:5])}, …): give that of "
             "one language, as in vocabulary['eng']"
         )
     wrong = next(((label, value) for label, value in indices.items() if not hasattr(value, "__index__")), None)

@@ -1,4 +1,4 @@
-"""A list of words with their pronunciations or spellings: what is heard, and what is written for it."""
+"""A list of words with their pronunciations or spellings."""
 
 import math
 import os
@@ -26,7 +26,7 @@ class LexiconEntry(NamedTuple):
     word
         As it is written.
     spelling
-        The sequence of labels by which it is heard, ``("S", "IH", "NG")``; or letters, ``"sing"``, which labels may
+        Its sequence of labels, such as ``("S", "IH", "NG")``; or letters, such as ``"sing"``, which labels may
         divide in any way.
     log_weight
         Added to the score each time, in nats: the natural logarithm of the pronunciation's probability, or 0.
@@ -38,10 +38,10 @@ class LexiconEntry(NamedTuple):
 
 
 class Lexicon:
-    """The only words that a search may say.
+    """The only words that a search may output.
 
-    A word is written as it stands, and heard as its spellings: ``{"mr": ["mister", "mr"]}`` of letters, or
-    ``{"sing": [("S", "IH", "NG")]}`` of labels. Words may share a spelling (``{"to": ["to"], "two": ["to"]}``): the
+    Spellings say how a word sounds: in letters, ``{"mr": ["mister", "mr"]}``, or in labels,
+    ``{"sing": [("S", "IH", "NG")]}``. Words may share a spelling (``{"to": ["to"], "two": ["to"]}``): the
     language model then chooses.
 
     Parameters
@@ -129,7 +129,7 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Lexicon":
-        """Read a text file with a word a line, alone or followed by white space and a spelling.
+        """Read a text file with one word per line, alone or followed by white space and a spelling.
 
         A spelling is letters together (``mr mister``), or labels one by one, with or without a final ``|``: the
         lexicons of flashlight and wav2letter (``hello<TAB>h e l l o |``) are such files. A word with several

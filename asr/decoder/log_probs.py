@@ -41,7 +41,7 @@ def check_log_probs(
     num_labels
         V.
     normalise
-        Whether raw logits are meant: `log_softmax` is applied to them first.
+        Whether the values are raw logits, to which `log_softmax` is applied first.
     min_frames
         The least T.
 
@@ -73,7 +73,7 @@ def check_log_probs(
     if lowest >= 0 and num_labels > 1 and (np.abs(frames.sum(axis=1) - 1) <= TOTAL_TOLERANCE).all():
         raise DecodingError(
             f"the values lie between {lowest:g} and {highest.max():g} and each frame sums to 1: these are "
-            "probabilities; expected log-probabilities: take np.log of them"
+            "probabilities; expected log-probabilities: use np.log"
         )
     if normalise:
         return log_softmax(frames)
@@ -117,7 +117,7 @@ def label_offsets(
     if label_priors is not None:
         priors = np.asarray(_floats(label_priors), np.float64)
         if priors.shape != offsets.shape:
-            raise DecodingError(f"the label priors have shape {priors.shape}; expected ({len(labels)},): one a label")
+            raise DecodingError(f"the label priors have shape {priors.shape}; expected ({len(labels)},), one per label")
         if not np.isfinite(priors).all() or abs(np.exp(priors).sum() - 1) > TOTAL_TOLERANCE:
             raise DecodingError(
                 f"the label priors lie between {priors.min():g} and {priors.max():g}, and their exponentials sum to "
@@ -133,7 +133,7 @@ def _floats(log_probs: npt.ArrayLike) -> npt.NDArray[Any]:
         values = np.asarray(log_probs)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DecodingError(
-            f"the log-probs are {type(log_probs).__name__}, which is no array ({error}); expected (frames, labels)"
+            f"the log-probs are {type(log_probs).__name__}, which is not an array ({error}); expected (frames, labels)"
         ) from error
     if values.dtype.kind != "f":
         raise DecodingError(f"the log-probs are of type {values.dtype}; expected float16, float32 or float64")

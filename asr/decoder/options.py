@@ -1,4 +1,4 @@
-"""What a beam search keeps and how it weighs: all of its numbers in one place."""
+"""The numbers of a beam search, all in one place."""
 
 import math
 from collections.abc import Mapping
@@ -33,32 +33,32 @@ class BeamOptions:
     beta
         Bonus for each word (for each token, if the model is one of tokens). Without a model it does not count.
     oov
-        What becomes of words that the language model does not know: they take the probability of ``<unk>`` ("allow"),
-        and `oov_score` is added ("penalise"), or they are never said ("forbid").
+        How to treat words that the language model does not know: score them as ``<unk>`` ("allow"),
+        add `oov_score` to that ("penalise"), or never output them ("forbid").
     oov_score
         In nats, at most 0. (The default is a compromise: models that know all words are 1 to 2 % better at -10, models
         that lack a third of them have less than half of the errors at -4; docs/decoder.md has the table.)
     empty_score
-        In nats, at most 0: for each delimiter that ends no word, for it follows another one or comes first. Without
-        it a hypothesis could skip a word between two delimiters and spare the language model's cost. It counts with a
-        model of words only.
+        In nats, at most 0: for each delimiter that ends no word, because it follows another one or comes first.
+        Without it a hypothesis could skip a word between two delimiters and avoid the language model's cost. It only
+        counts with a model of words.
     unlisted
-        What becomes of words that a lexicon does not list: they are never said ("forbid"), or spelled from their
-        labels and written as ``<S-IH-NG>`` ("spell"), each at the cost of `oov_score`.
+        How to treat words that a lexicon does not list: never output them ("forbid"), or spell them by their
+        labels, as ``<S-IH-NG>`` ("spell"), each at the cost of `oov_score`.
     prior_weight
         Each label's log prior (see the decoder's `label_priors`), times this, is subtracted from its
         log-probabilities.
     blank_scale
-        The blank's probabilities are multiplied by this; below 1, more labels are said.
+        The blank's probabilities are multiplied by this; below 1, more labels are output.
     recombine
-        Whether of hypotheses with the same future (the same unfinished word, language model's state, hotwords' state
-        and last token) only the best goes on, as in decoders of graphs. The beam then holds more that differs, which
-        long words and large vocabularies need; but an n-best list lacks what differs only in the words before.
+        Whether to keep only the best of hypotheses with the same future (the same unfinished word, state of the
+        language model, state of the hotwords and last token), as decoders of graphs do. The beam is then more diverse,
+        which long words and large vocabularies need; but n-best lists lack texts that differ only in earlier words.
     sentence_end
         Whether the language model scores the end of the utterance as the end of a sentence.
     horizon_frames
-        What was said longer ago than this is decided by the best hypothesis, and others that differ there are
-        dropped; looked at every 64 frames. It bounds the memory and the delay of a stream.
+        Words older than this are fixed to those of the best hypothesis, and hypotheses that differ there are
+        dropped; checked every 64 frames. It bounds the memory and the delay of a stream.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Beam search in chunks: push log-probs as they come, read what is decided and what is likely, finish."""
+"""Beam search in chunks: push log-probs as they come, read stable and likely words, finish."""
 
 import functools
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def compile_search() -> None:
 class BeamStream:
     """One utterance (or an endless one), decoded in chunks of any size; made by `BeamSearchDecoder.stream`.
 
-    The result does not depend on where chunks are cut. Memory does not grow with time if what is stable is taken
+    The result does not depend on where chunks are cut. Memory does not grow with time if stable words are taken
     with `take_stable`: hypotheses that differ in what was said before the horizon (see `BeamOptions`) are dropped.
     """
 
@@ -136,7 +136,7 @@ class BeamStream:
 
     @property
     def stable_words(self) -> tuple[Word, ...]:
-        """The words that nothing to come can change, and that `take_stable` has not taken yet."""
+        """The words that can no longer change, and that `take_stable` has not taken yet."""
         return self._stable()[0]
 
     @property
@@ -146,7 +146,7 @@ class BeamStream:
 
     @property
     def partial_text(self) -> str:
-        """What the best hypothesis says after the stable words; it may still change.
+        """The best hypothesis after the stable words; it may still change.
 
         With a lexicon of phones, the last word is there as soon as its phones are those of a word.
         """

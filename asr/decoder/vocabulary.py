@@ -125,14 +125,14 @@ class Alphabet:
         more = f", … ({len(wrong)} in all)" if len(wrong) > 5 else ""
         if self.by_label and not self._is_of_characters:
             raise DecodingError(
-                f"{what} are spelled with what is no label: {shown}{more}; expected labels, such as "
+                f"{what} are spelled with symbols that are not labels: {shown}{more}; expected labels, such as "
                 f"{' '.join(list(self._ids)[:8])}: give words with their spellings, "
                 "{'word': [('LABEL', 'LABEL', …)]}"
             )
         raise DecodingError(
-            f"{what} hold characters that no label writes: {shown}{more}; expected only "
-            f"{whole_characters(''.join(self.characters))!r}: normalise them, letter case included, as the model's "
-            "transcripts were"
+            f"{what} have characters that no label contains: {shown}{more}; expected only "
+            f"{whole_characters(''.join(self.characters))!r}: normalise them like the model's transcripts, letter case "
+            "included"
         )
 
     @property
@@ -300,8 +300,8 @@ def _writable(model: NGramModel, alphabet: Alphabet) -> Lexicon | None:
         shown = ", ".join(f"{word!r} ({', '.join(map(repr, alphabet.missing(text)))})" for word, text in misses)
         hint = "each label is a word here" if alphabet.by_label else "does the letter case differ?"
         warnings.warn(
-            f"the labels can write {len(result):,} of the language model's {len(words):,} words: no label writes the "
-            f"letters of {shown}; the labels hold {whole_characters(''.join(alphabet.characters))!r}: {hint}",
+            f"the labels can write {len(result):,} of the language model's {len(words):,} words: no label contains the "
+            f"letters of {shown}; the labels have {whole_characters(''.join(alphabet.characters))!r}: {hint}",
             stacklevel=2,
         )
     return Lexicon.from_entries(result) if result else None

@@ -1,4 +1,4 @@
-"""References beside hypotheses, word by word: what was heard right, instead of what, too much, or not at all."""
+"""Align references with hypotheses, word by word: correct, substituted, inserted and deleted words."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

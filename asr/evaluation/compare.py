@@ -1,4 +1,4 @@
-"""Two sets of hypotheses on the same references: which is better, by how much, and how surely."""
+"""Compare two sets of hypotheses on the same references: which is better, by how much, and how significantly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from asr.wer import ErrorCounts
 
 
 class Pair(NamedTuple):
-    """One utterance as two systems heard it."""
+    """One utterance as recognised by two systems."""
 
     a: UtteranceResult
     b: UtteranceResult
@@ -105,7 +105,7 @@ class Comparison:
         return sign_test((int(a.words.errors > 0), int(b.words.errors > 0)) for a, b in self.pairs)
 
     def only_right(self) -> tuple[list[Pair], list[Pair]]:
-        """Return the utterances that A alone has right, and those that B alone has right."""
+        """Return the utterances that only A has right, and those that only B has right."""
         right_a = [pair for pair in self.pairs if pair.b.words.errors and not pair.a.words.errors]
         right_b = [pair for pair in self.pairs if pair.a.words.errors and not pair.b.words.errors]
         return right_a, right_b
@@ -169,14 +169,14 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
     extra = [name for name in theirs if name not in ours]
     if missing or extra:
         raise DataError(
-            f"the two sets have different utterances: of those of A, B has {describe_difference(missing, extra)}; "
+            f"the two sets have different utterances: compared with A, B has {describe_difference(missing, extra)}; "
             "expected hypotheses on one test set"
         )
     for name, utterance in ours.items():
         if utterance.reference.split() != theirs[name].reference.split():
             raise DataError(
                 f"utterance {name} has two references, {utterance.reference!r} in A and {theirs[name].reference!r} in "
-                "B; expected one test set, its texts normalised in one way"
+                "B; expected one test set, normalised in one way"
             )
     return Comparison(tuple(Pair(utterance, theirs[name]) for name, utterance in ours.items()))
 

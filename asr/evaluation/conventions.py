@@ -1,4 +1,4 @@
-"""Scoring by other people's conventions: references and hypotheses are normalised alike before errors are counted."""
+"""Scoring by other conventions: references and hypotheses are normalised in the same way before errors are counted."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ PRONOUNS = "it|he|she|what|that|who|here|there|how|when|where|why|this"
 
 
 def normaliser(convention: str) -> Callable[[str], str]:
-    """Return what texts pass through before they are compared.
+    """Return the function that normalises texts before they are compared.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def normaliser(convention: str) -> Callable[[str], str]:
     """
     if convention not in CONVENTIONS:
         raise UsageError(
-            f"the convention of scoring is {convention!r}; expected {', '.join(CONVENTIONS)}"
+            f"the scoring convention is {convention!r}; expected {', '.join(CONVENTIONS)}"
             f"{did_you_mean(convention, CONVENTIONS)}"
         )
     if convention == "none":

@@ -1,4 +1,4 @@
-"""What a report shows of single utterances: features as a picture, when the reference was said, and the sound."""
+"""What a report shows of single utterances: a picture of the features, the times of the words, and the sound."""
 
 import io
 from collections.abc import Sequence
@@ -134,8 +134,8 @@ class Recordings:
     def find(self, id: str, source: str) -> tuple[Path, float] | None:
         """Return the file of an utterance and where in it the utterance begins, in seconds; None if there is none.
 
-        Looked for are, in this order, the store's `source` below the folder, a file of its stem anywhere below, and
-        a file that has `id` for its stem and holds the utterance alone. Joined recordings and those at another speed
+        It looks, in this order, for the store's `source` below the folder, for a file of its stem anywhere below, and
+        for a file whose stem is `id` and which holds only this utterance. Joined recordings and those at another speed
         are not found.
         """
         parsed = Source.parse(source)

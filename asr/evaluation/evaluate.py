@@ -59,7 +59,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What the workers of a cluster need to know; they open store, model and what decoding needs under these paths.
+    """What the workers of a cluster need to know; they open store, model, language model and lexicon under these paths.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def evaluate_on_cluster(
     DataError
         As `evaluate`; or if no scheduler answers, or the cluster fails.
     AsrError
-        If a worker has not the package, the model and the store that are here: the message names it.
+        If a worker lacks this version of the package, the model or the store: the message names the worker.
     """
     bundle.front_end.check_store(store, f"model {bundle.name}")
     everywhere = replace(
@@ -181,8 +181,8 @@ def _work(task: tuple[ClusterJob, str, str, list[int]]) -> _Recognised:
 def _open(job: ClusterJob, model_sha256: str, identity: str) -> tuple[Store, Bundle, Runtime, Decoder]:
     if not job.data.is_dir():
         raise DataError(
-            f"{job.data}: is not there, but is where the command was started; expected the same store under the same "
-            "path on every machine"
+            f"{job.data}: does not exist here, unlike where the command was started; expected the same store under the "
+            "same path on every machine"
         )
     store, bundle = open_store(job.data), Bundle.load(job.model)
     if digest(store.identity) != identity:

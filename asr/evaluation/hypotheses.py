@@ -1,8 +1,8 @@
-"""Hypotheses on the disk: JSON lines as NeMo has them, and sclite's trn files.
+"""Hypotheses on the disk: JSON lines as in NeMo, and sclite's trn files.
 
-hypotheses.jsonl    an utterance a line: ``audio_filepath``, ``duration``, ``text`` and ``pred_text`` as in NeMo's
+hypotheses.jsonl    one utterance per line: ``audio_filepath``, ``duration``, ``text`` and ``pred_text`` as in NeMo's
                     evaluation manifests; ``id``, ``speaker``, ``errors`` and ``words`` besides
-ref.trn, hyp.trn    an utterance a line: its words, then ``(speaker-utterance)``, as NIST's sclite reads them
+ref.trn, hyp.trn    one utterance per line: its words, then ``(speaker-utterance)``, as NIST's sclite reads them
 """
 
 import json
@@ -83,7 +83,7 @@ def read_evaluation(path: Path, references: Path | None = None) -> Evaluation:
     UsageError
         If there is no such file, or its kind is unknown.
     DataError
-        If a line is not as expected, an id comes twice, or a hypothesis lacks its reference.
+        If a line is invalid, an id occurs twice, or a hypothesis lacks its reference.
     """
     if path.is_dir():
         found = [path / name for name in (HYPOTHESES, HYPOTHESIS_TRN) if (path / name).is_file()]
@@ -99,9 +99,9 @@ def read_evaluation(path: Path, references: Path | None = None) -> Evaluation:
     elif path.suffix in (".jsonl", ".json"):
         utterances = _unique((_parse_row(line, where) for where, line in _numbered(path)), path)
     else:
-        raise UsageError(f"{path}: of unknown kind; expected a name that ends in .jsonl or .trn, or a folder")
+        raise UsageError(f"{path}: is of an unknown kind; expected a name that ends in .jsonl or .trn, or a folder")
     if not utterances:
-        raise DataError(f"{path}: holds no hypothesis; expected one a line")
+        raise DataError(f"{path}: holds no hypothesis; expected one per line")
     return Evaluation(tuple(utterances))
 
 
@@ -120,7 +120,7 @@ def _parse_row(line: str, where: str) -> UtteranceResult:
         raise DataError(f"{where}: got {got}; expected text (the reference) and pred_text (the hypothesis)")
     name = row.get("id") or row.get("audio_filepath")
     if not name:
-        raise DataError(f"{where}: has neither id nor audio_filepath; expected one, to tell utterances apart")
+        raise DataError(f"{where}: has neither id nor audio_filepath; expected one of them, to tell utterances apart")
     try:
         return replace(
             UtteranceResult.scored(str(name), row["text"], row["pred_text"]),
@@ -134,14 +134,14 @@ def _parse_row(line: str, where: str) -> UtteranceResult:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{where}: duration or words are not as expected ({error!r}); expected a number of seconds, and for each "
+            f"{where}: invalid duration or words ({error!r}); expected a number of seconds, and for each "
             "word: word, start, end, probability"
         ) from None
 
 
 def _pair_trn(path: Path, references: Path) -> list[UtteranceResult]:
     if not references.is_file():
-        raise UsageError(f"{references}: no such file; {path} needs references: give them by --references FILE.trn")
+        raise UsageError(f"{references}: no such file; {path} needs references: give them with --references FILE.trn")
     expected, got = (_read_trn(file) for file in (references, path))
     missing = [name for name in expected if name not in got]
     extra = [name for name in got if name not in expected]
@@ -160,7 +160,7 @@ def _read_trn(path: Path) -> dict[str, str]:
         if not match:
             raise DataError(f"{where}: got {line[:80]!r}; expected words, then (speaker-utterance)")
         if match["id"] in texts:
-            raise DataError(f"{where}: the id {match['id']} comes twice; expected each once")
+            raise DataError(f"{where}: the id {match['id']} occurs twice; expected each once")
         texts[match["id"]] = match["text"].strip()
     return texts
 
@@ -169,7 +169,7 @@ def _unique(utterances: Iterable[UtteranceResult], path: Path) -> list[Utterance
     found: dict[str, UtteranceResult] = {}
     for utterance in utterances:
         if utterance.id in found:
-            raise DataError(f"{path}: the id {utterance.id} comes twice; expected each once")
+            raise DataError(f"{path}: the id {utterance.id} occurs twice; expected each once")
         found[utterance.id] = utterance
     return list(found.values())
 

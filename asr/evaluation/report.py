@@ -1,4 +1,4 @@
-"""``report.html``: one file, with all that is needed to see what a model gets wrong; it asks nothing of any network."""
+"""``report.html``: one file that shows what a model gets wrong, and loads nothing else."""
 
 import base64
 import html

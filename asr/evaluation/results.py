@@ -1,4 +1,4 @@
-"""What an evaluation found: utterances with their errors, and any grouping of them."""
+"""The results of an evaluation: utterances with their errors, and any grouping of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ COLUMNS = ("Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 
 
 def sclite_table(evaluation: Evaluation, most_speakers: int | None = None) -> str:
-    """Return the table, a line a speaker, as sclite's ``.sys`` file has it.
+    """Return the table, one line per speaker, as in sclite's ``.sys`` file.
 
     Parameters
     ----------

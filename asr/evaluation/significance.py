@@ -1,4 +1,4 @@
-"""How far a result is luck: intervals by resampling, and tests on matched pairs of two systems.
+"""How far a result is due to chance: intervals by resampling, and tests on matched pairs of two systems.
 
 Intervals: Bisani & Ney, *Bootstrap estimates for confidence intervals in ASR*, ICASSP 2004.
 """
@@ -76,10 +76,10 @@ class MatchedPairs:
     segments : int
         Segments in which at least one of the systems errs.
     mean_difference : float
-        Errors of B minus errors of A, a segment.
+        Errors of B minus errors of A, per segment.
     statistic : float or None
-        The mean over its standard error: standard normal if there is no difference. None where it is not defined,
-        for there is no spread: one segment alone, or the same difference in all.
+        The mean over its standard error: standard normal if there is no difference. None if there is no spread:
+        only one segment, or the same difference in all.
     p_value : float or None
         Two-sided. The normal distribution is an approximation for, say, 50 segments and more.
     """

@@ -1,4 +1,4 @@
-"""A model that streams, and a store → error counts by the path of what is said now, and how late words come."""
+"""Evaluate a model on a store as live streams: error counts, and the delay of words."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,15 +25,14 @@ def evaluate_streaming(
     runtime: Runtime,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> tuple[Evaluation, Latency]:
-    """Hear every utterance of `store` as a stream, count errors, and how late words that are right came.
+    """Recognise every utterance of `store` as a stream; count errors, and measure the delay of correct words.
 
     Parameters
     ----------
     store : FeatureStore or AudioStore
     model : LiveModel
     aligner : Bundle
-        By whose forced alignment it is known when words were said: of one direction, a model says itself to have heard
-        them late.
+        Its forced alignment says when words ended; a model of one direction would place them late itself.
     runtime : Runtime
         The aligner's.
     advance : callable, optional

@@ -1,4 +1,4 @@
-"""A picture of what tuning tried: WER over the weights, WER and time over the beam."""
+"""A picture of the trials of tuning: WER over the weights, WER and time over the beam."""
 
 import importlib.util
 from pathlib import Path
@@ -12,7 +12,7 @@ from asr.files import atomic_path
 
 
 def require_matplotlib() -> None:
-    """Say before the work, and not after it, that no picture can be drawn.
+    """Raise an error before the work, not after it, if no picture can be drawn.
 
     Raises
     ------

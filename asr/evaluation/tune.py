@@ -24,7 +24,7 @@ DECIMALS = 2
 
 @dataclass(frozen=True)
 class Knob:
-    """A weight of the decoder, and where it is looked for.
+    """A weight of the decoder, and the values to try.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ BLANK_SCALE = Knob("blank_scale", (0.25, 0.5, 1.0, 2.0), DEFAULTS.blank_scale, l
 
 @dataclass(frozen=True)
 class Search:
-    """Where weights are looked for.
+    """The search for weights.
 
     Parameters
     ----------
     knobs : tuple of Knob
-        What is turned, in this order.
+        The weights to tune, in this order.
     rounds, candidates : int
         After the sweeps, so many times, so many points around the best one so far, in all knobs at once: normally
         distributed, with half a step for their deviation, halved after each round.
@@ -109,8 +109,8 @@ class Search:
     def __post_init__(self) -> None:
         if not self.knobs or self.rounds < 0 or self.candidates < 1:
             raise UsageError(
-                f"{len(self.knobs)} knobs, rounds are {self.rounds} of {self.candidates}; expected 1 knob or more, 0 "
-                "rounds or more, of 1 or more"
+                f"got {len(self.knobs)} knobs and {self.rounds} rounds of {self.candidates} points; expected at least "
+                "1 knob, 0 rounds, and 1 point per round"
             )
 
     @property

@@ -78,7 +78,7 @@ class TuningOptions:
 
 @dataclass(frozen=True)
 class TunedBundle:
-    """What tuning found.
+    """The result of tuning.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class TunedBundle:
 
     @property
     def decoding(self) -> dict[str, float]:
-        """What a bundle keeps of it."""
+        """The decoding settings for the bundle."""
         return {**self.kept, **self.weights.weights, "beam_size": self.beam.beam_size}
 
     @property
@@ -132,7 +132,7 @@ class TunedBundle:
 
 
 def refuse_test_set(store: Store) -> None:
-    """Refuse a store whose split is, by its name, one to report and not to tune on.
+    """Refuse a store whose split is called a test set, which is for reporting and not for tuning.
 
     Raises
     ------
@@ -140,8 +140,8 @@ def refuse_test_set(store: Store) -> None:
     """
     if {"test", "eval", "evaluation"} & set(re.split(r"[^a-z]+", store.split.lower())):
         raise UsageError(
-            f"{store.path}: its split is {store.split!r}, by its name a test set: weights tuned on it would flatter "
-            "every result on it. Tune on a held-out part of the training data, as dev"
+            f"{store.path}: its split is called {store.split!r}, a test set: weights tuned on it would flatter every "
+            "result on it. Tune on a held-out part of the training data, such as dev"
         )
 
 
@@ -156,7 +156,7 @@ def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
         If it cannot be read.
     """
     if options.lm == OWN and bundle.language_model is None:
-        raise UsageError(f"model {bundle.name} has no language model of its own: give one by --lm FILE.arpa")
+        raise UsageError(f"model {bundle.name} has no language model: give one with --lm FILE.arpa")
     prior_weight = PRIOR_WEIGHT.default if bundle.label_priors() is not None else None
     decoding = DecodingOptions(beam_size=options.beam_size, lm=options.lm, prior_weight=prior_weight)
     decoder = make_decoder(bundle, decoding)
@@ -165,7 +165,7 @@ def tuning_decoder(bundle: Bundle, options: TuningOptions) -> BeamSearchDecoder:
 
 
 def fitted(search: Search, bundle: Bundle) -> Search:
-    """Return a search that also turns what counts for models of phones, and for those with label priors."""
+    """Return a search that also tunes the weights of models of phones, and of those with label priors."""
     has_priors, is_closed = bundle.label_priors() is not None, bundle.tokenizer.kind == "phones"
     more = [*[PRIOR_WEIGHT] * has_priors, *[OOV_SCORE, BLANK_SCALE] * (has_priors or is_closed)]
     return dataclasses.replace(search, knobs=(*search.knobs, *more))
@@ -200,7 +200,7 @@ def tune_bundle(
     options: TuningOptions,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> TunedBundle:
-    """Search weights, then the beam that serves them.
+    """Find the best weights, then the smallest beam that serves them.
 
     Parameters
     ----------
@@ -253,18 +253,18 @@ def target_folder(bundle: Bundle, out: Path | None) -> Path:
     Raises
     ------
     UsageError
-        If the bundle ships in the package or is the Hub's, which are not changed; or if `out` is there already.
+        If the bundle ships with the package or is in the Hub's cache, which must not change; or if `out` exists.
     """
     if out is None:
         if bundle.directory.parent == SHIPPED or is_of_hub(bundle.directory):
             where = "ships in the package" if bundle.directory.parent == SHIPPED else "is in the Hub's cache"
             raise UsageError(
-                f"model {bundle.name} {where}, and is not changed: give --output-dir for a copy that has "
-                "the weights, or --dry-run"
+                f"model {bundle.name} {where} and cannot be changed: give --output-dir for a copy with the weights, or "
+                "--dry-run"
             )
         return bundle.directory
     if out.exists():
-        raise UsageError(f"{out}: is there already; expected a new folder, for a copy of the bundle")
+        raise UsageError(f"{out}: already exists; expected a new folder, for a copy of the bundle")
     return out
 
 
@@ -276,12 +276,12 @@ def install(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     bundle : Bundle
     tuned : TunedBundle
     folder : Path
-        See `target_folder`. In place, a ``README.md`` that was edited by hand is left as it is.
+        See `target_folder`. In place, a ``README.md`` that was edited by hand is left unchanged.
 
     Returns
     -------
     list of str
-        What the user should know: results that the new weights put out of date were removed.
+        Notes for the user, such as that results measured with other weights were removed.
     """
     if folder != bundle.directory:
         with atomic_directory(folder) as new:
@@ -304,7 +304,9 @@ def _update(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
     if folder != bundle.directory or readme.read_text(encoding="utf-8") == model_card(bundle):
         write_text(readme, model_card(new))
     elif notes:
-        notes.append("README.md was left as it is, for it is not as it was generated; results in it may be out of date")
+        notes.append(
+            "README.md was left unchanged, because it was edited after it was generated; its results may be out of date"
+        )
     if tuned.lm != OWN:
         copy_as_binary(tuned.lm, folder / LANGUAGE_MODEL)
         (folder / ARPA).unlink(missing_ok=True)

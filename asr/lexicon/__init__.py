@@ -1,4 +1,4 @@
-"""How words are pronounced: lexicons of phones, and guesses for what they lack.
+"""How words are pronounced: lexicons of phones, and guesses for words that they lack.
 
     dictionary.py   word → pronunciations, with weights
     formats.py      CMUdict's, Kaldi's and flashlight's files

@@ -76,7 +76,7 @@ class Spellings:
 def align_spellings(
     spellings: Spellings, iterations: int = ITERATIONS
 ) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
-    """Return the most likely units of each entry, one a letter.
+    """Return the most likely units of each entry, one per letter.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def align_spellings(
     if size > LARGEST_TABLE:
         raise DataError(
             f"{len(spellings.letters):,} letters and {len(spellings.phones):,} phones make too many pairs to learn "
-            "from a lexicon; expected an alphabet, not a script of thousands of signs"
+            "from a lexicon; expected an alphabet, not a script with thousands of characters"
         )
     arrays = (spellings.letter_ids, spellings.phone_ids, spellings.letter_begins, spellings.phone_begins)
     num_phones = len(spellings.phones)
@@ -105,8 +105,8 @@ def align_spellings(
         log_likelihoods[iteration] = _expect(arrays, num_phones, probs, expected)
         if not expected.any():
             raise DataError(
-                "no word of the lexicon can be aligned with its phones; expected words of letters that stand for "
-                f"{MOST_PHONES} phones each at most"
+                "no word of the lexicon can be aligned with its phones; expected letters that stand for at most "
+                f"{MOST_PHONES} phones each"
             )
         probs = expected / expected.sum()
     units = np.zeros(len(spellings.letter_ids), np.int64)

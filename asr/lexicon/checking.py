@@ -1,4 +1,4 @@
-"""What a lexicon holds, what looks wrong in it, and what it lacks."""
+"""A lexicon's size, possible mistakes in it, and what it lacks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ def describe(lexicon: PronouncingDictionary) -> list[str]:
     lines = [
         f"{len(lexicon):,} words, {len(entries):,} pronunciations{', weighted' if lexicon.is_weighted else ''}",
         f"{len(uses)} phones: {' '.join(lexicon.phones)}",
-        f"{sum(count > 1 for count in shared.values()):,} pronunciations are those of several words, which a language "
-        "model tells apart",
+        f"{sum(count > 1 for count in shared.values()):,} pronunciations belong to several words, which only a "
+        "language model can tell apart",
     ]
     if any(STRESSED.search(phone) for phone in uses):
-        lines.append("vowels are marked with their stress (AH0); asr lexicon build leaves it out")
+        lines.append("vowels are marked with stress (AH0); asr lexicon build removes it")
     rare = sorted(
         (phone for phone, count in uses.items() if count <= FEW_ENTRIES), key=lambda phone: (uses[phone], phone)
     )
@@ -32,7 +32,7 @@ def describe(lexicon: PronouncingDictionary) -> list[str]:
     many = [word for word in lexicon if len(lexicon[word]) > MANY_PRONUNCIATIONS]
     for problem, found in (
         (f"phones in {FEW_ENTRIES} entries or fewer", [f"{phone} (in {first[phone]!r})" for phone in rare]),
-        ("entries with more than two phones a letter", long),
+        ("entries with more than two phones per letter", long),
         (f"words with more than {MANY_PRONUNCIATIONS} pronunciations", many),
     ):
         if found:
@@ -49,7 +49,7 @@ def missing_from_text(lexicon: PronouncingDictionary, sentences: Iterable[str]) 
     most = sorted(missing, key=lambda word: (-missing[word], word))
     return (
         f"{len(missing):,} of the text's {len(counts):,} words are not in the lexicon, "
-        f"{100 * sum(missing.values()) / counts.total():.2f} % of what it says: "
+        f"{100 * sum(missing.values()) / counts.total():.2f} % of all that it says: "
         f"{_shown([f'{word} ({missing[word]:,})' for word in most])}"
     )
 

@@ -1,4 +1,4 @@
-"""Which of its pronunciations each word of a known transcript had: forced alignment over alternatives."""
+"""The pronunciation of each word in a known transcript: forced alignment over alternatives."""
 
 from collections.abc import Sequence
 from typing import Any

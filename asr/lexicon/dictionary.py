@@ -26,7 +26,7 @@ class Pronunciation(NamedTuple):
     phones
         In order, at least one.
     log_weight
-        Natural logarithm of its weight beside the word's other pronunciations, at most 0, which says nothing.
+        Natural logarithm of its weight relative to the word's other pronunciations, at most 0, which is neutral.
     """
 
     phones: tuple[str, ...]
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
     """Word → its pronunciations, the preferred one first.
 
-    Preferred is the one of the highest weight, and of equals the one that was listed first. A pronunciation that is
+    The preferred one has the highest weight, or, of equals, was listed first. A pronunciation that is
     listed twice keeps its first place and its higher weight.
 
     Parameters
@@ -77,8 +77,8 @@ class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
             is_number = -math.inf < log_weight <= 0.0
             if not joined or joined.split() != list(phones) or word.split() != [word] or not is_number:
                 raise DataError(
-                    f"lexicon: word {word!r} with phones {phones!r:.80} and log-weight {log_weight:g}; expected a word "
-                    "and a list of one phone or more, none empty or with white space, and a log-weight of at most 0"
+                    f"lexicon: word {word!r} with phones {phones!r:.80} and log-weight {log_weight:g}; expected a "
+                    "word, a list of one or more phones, none empty or with white space, and a log-weight of at most 0"
                 )
             known = spoken.setdefault(word, {})
             known[joined] = max(known.get(joined, -math.inf), log_weight)
@@ -212,7 +212,7 @@ class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
     def without_stress(self) -> "PronouncingDictionary":
         """Return the dictionary with CMUdict's vowels without their stress: ``AH0`` becomes ``AH``.
 
-        Pronunciations that differed in stress alone become one.
+        Pronunciations that differ only in stress become one.
         """
         spoken: dict[str, dict[str, float]] = {}
         for word, joined, log_weight in zip(self._words, self._sounds, self._log_weights.tolist(), strict=True):
@@ -239,7 +239,7 @@ class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
         )
 
     def only(self, words: Iterable[str]) -> "PronouncingDictionary":
-        """Return the dictionary of those of its words that are among `words`, in its own order.
+        """Return a dictionary with only those of its words that are in `words`, in its own order.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
         words = {phone: entry.word for entry in self.entries() for phone in entry.phones}
         shown = ", ".join(f"{phone!r} (in {words[phone]!r})" for phone in unknown[:10])
         hint = (
-            "; are they written with stress, as AH0?"
+            "; do they have stress marks, such as AH0?"
             if {STRESSED.sub("", phone) for phone in unknown} & set(known)
             else ""
         )

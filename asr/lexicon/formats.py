@@ -26,12 +26,12 @@ LEAST_WEIGHT = 1e-30
 
 
 def read_lexicon(path: str | os.PathLike[str]) -> PronouncingDictionary:
-    """Read a lexicon: a pronunciation a line, the word first, then its phones, apart by white space; plain or gzip.
+    """Read a lexicon, plain or gzip: one pronunciation per line, the word and its phones, separated by white space.
 
     - Lines that start with ``;;;`` or ``# ``, and what follows `` # `` on a line, are comments.
     - ``tomato(2)`` is a further pronunciation of ``tomato``, as in CMUdict.
     - A decimal in 0..1 after the word is the weight of the pronunciation, as in Kaldi's ``lexiconp.txt``.
-    - A final ``|`` is left out, as flashlight's lexicons have it: where words are apart is not the lexicon's to say.
+    - A final ``|``, as in flashlight's lexicons, is dropped: word boundaries are not the lexicon's business.
 
     Raises
     ------
@@ -41,10 +41,13 @@ def read_lexicon(path: str | os.PathLike[str]) -> PronouncingDictionary:
     try:
         text = read_text(path)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the lexicon is not UTF-8 (byte {error.start}); convert it, as with iconv") from None
+        raise DataError(
+            f"{path}: the lexicon is not UTF-8 (byte {error.start}); convert it, for instance with iconv"
+        ) from None
     except OSError as error:
         raise DataError(
-            f"cannot read the lexicon {path}: {error.strerror or error}; expected a file, a word and its phones a line"
+            f"cannot read the lexicon {path}: {error.strerror or error}; expected a file with one word and its phones "
+            "per line"
         ) from None
     return parse_lexicon(text, str(path))
 
@@ -122,14 +125,14 @@ def _entries(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Entry]:
         shown = ", ".join(f"{word!r} (line {number})" for number, word in empty[:10])
         raise DataError(
             f"{name}: {len(empty)} words have no phones: {shown}{', …' if len(empty) > 10 else ''}; expected a word "
-            "and its phones a line, apart by white space"
+            "and its phones per line, separated by white space"
         )
     if not found:
-        raise DataError(f"{name}: the lexicon has no entries; expected a word and its phones a line")
+        raise DataError(f"{name}: the lexicon has no entries; expected one word and its phones per line")
 
 
 def format_lexicon(lexicon: PronouncingDictionary) -> str:
-    """Return the text of a lexicon: ``WORD<TAB>PHONES`` a line, with the weight between where it is not 1."""
+    """Return the text of a lexicon: lines ``WORD<TAB>PHONES``, with the weight between them unless it is 1."""
     lines = []
     for word, phones, log_weight in lexicon.entries():
         weight = f"{_weight(log_weight)}\t" if log_weight else ""
@@ -143,5 +146,5 @@ def _weight(log_weight: float) -> str:
 
 
 def write_lexicon(lexicon: PronouncingDictionary, path: str | os.PathLike[str]) -> None:
-    """Write a lexicon, compressed where the name ends in ``.gz``, as `read_lexicon` reads it."""
+    """Write a lexicon for `read_lexicon`, compressed if the name ends in ``.gz``."""
     write_text(path, format_lexicon(lexicon))

@@ -1,4 +1,4 @@
-"""The pronunciation of words that no lexicon lists, learned from one: joint n-grams of letters and phones.
+"""Guess the pronunciation of unlisted words, as learned from a lexicon: joint n-grams of letters and phones.
 
 Bisani & Ney (2008), "Joint-sequence models for grapheme-to-phoneme conversion", Speech Communication 50: a word and its
 phones are one sequence of units, each a letter with its phones, and an n-gram model says how likely it is. The model
@@ -56,12 +56,12 @@ class G2P:
 
     @classmethod
     def train(cls, lexicon: PronouncingDictionary, order: int = ORDER, cutoffs: Sequence[int] = ()) -> "G2P":
-        """Learn from a lexicon; CMUdict takes some ten seconds of one core.
+        """Learn from a lexicon; CMUdict takes some ten seconds on one core.
 
         Parameters
         ----------
         lexicon : PronouncingDictionary
-            Words with more than two phones a letter, as abbreviations have them, are left out.
+            Words with more than two phones per letter, such as abbreviations, are left out.
         order, cutoffs
             Of the n-gram model, see `asr.decoder.ngram.estimate`.
 
@@ -91,13 +91,13 @@ class G2P:
         nbest : int
             The most pronunciations to return.
         beam_size, beam_width
-            The most readings kept after each letter, and how many nats they may be below the best.
+            The most hypotheses kept after each letter, and how many nats they may be below the best.
 
         Returns
         -------
         list of Pronunciation
-            Log-weights are natural logarithms of P(phones | word), as far as the beam has kept them: over all that are
-            found the probabilities add up to one. Empty where no letter of the word sounds.
+            Log-weights are natural logarithms of P(phones | word), normalised over the pronunciations found, so that
+            the probabilities add up to one. Empty if no letter of the word has a sound.
 
         Raises
         ------
@@ -131,8 +131,9 @@ class G2P:
             fitting = next((form for form in forms if form and all(part in self._letter_ids for part in form)), None)
             if fitting is None:
                 raise DataError(
-                    f"cannot guess how {word!r} is pronounced: {letter!r} (U+{ord(letter):04X}) is no letter that the "
-                    f"pronunciation model has learned; expected {''.join(self.letters)!r}: write it otherwise, or add "
+                    f"cannot guess how {word!r} is pronounced: {letter!r} (U+{ord(letter):04X}) is not a letter that "
+                    "the "
+                    f"pronunciation model knows; expected {''.join(self.letters)!r}: spell it differently, or add "
                     "the word to the lexicon"
                 )
             known.append(fitting)
@@ -165,12 +166,12 @@ class G2P:
         Raises
         ------
         DataError
-            If it is missing, damaged, or no such file.
+            If it is missing, damaged, or another kind of file.
         """
         try:
             with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 if str(file["format"]) != FORMAT:
-                    raise DataError(f"{path}: is {file['format']}; this program reads {FORMAT!r}: train it again")
+                    raise DataError(f"{path}: is {file['format']}; this version reads {FORMAT!r}: train it again")
                 named = [str(unit).split(" ") for unit in file["units"]]
                 levels = unpack_levels(file, len(named) + 3)
         except DataError:
@@ -181,7 +182,7 @@ class G2P:
             ) from None
         # What zipfile, zlib and NumPy raise on damaged files has no common base class.
         except Exception as error:
-            raise DataError(f"{path}: is no pronunciation model, or damaged ({error}); train it again") from None
+            raise DataError(f"{path}: is damaged, or not a pronunciation model ({error}); train it again") from None
         words = ["<unk>", "<s>", "</s>", *map(str, range(len(named)))]
         return cls([(letter, tuple(said)) for letter, *said in named], NGramModel.from_levels(words, levels))
 
@@ -197,7 +198,7 @@ def extend(
         The log-weights of guesses are below the most likely one's, which has 0, where there are several.
     added : list of str
     left_out : list of str
-        Words with letters that the model does not know, or of which no letter sounds.
+        Words with letters that the model does not know, or without any sound.
     """
     missing = lexicon.missing(words)
     added = [word for word in missing if model.can_pronounce(word)]

@@ -38,7 +38,7 @@ def open_lexicon(source: str) -> PronouncingDictionary:
     Raises
     ------
     DataError
-        If it cannot be had, or is no lexicon; see `read_lexicon`.
+        If it cannot be downloaded or read, or is not a lexicon; see `read_lexicon`.
     """
     if source == CMUDICT and not Path(source).exists():
         return _download(CMUDICT_URL, CMUDICT_SHA256)
@@ -78,7 +78,7 @@ def fit_words(lexicon: PronouncingDictionary, profile: TextProfile) -> tuple[Pro
     left_out = [word for word in words if word not in kept]
     if not kept:
         raise DataError(
-            f"text profile {profile.name!r} leaves none of the lexicon's {len(words)} words as they are "
+            f"text profile {profile.name!r} leaves none of the lexicon's {len(words)} words unchanged "
             f"({', '.join(left_out[:10])}, …); choose another"
         )
     entries = [(kept[word], phones, log_weight) for word, phones, log_weight in lexicon.entries() if word in kept]

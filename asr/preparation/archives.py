@@ -1,4 +1,4 @@
-"""The folders of a corpus: given, or out of archives that are at hand or fetched."""
+"""The folders of a corpus: given, or extracted from local or downloaded archives."""
 
 import logging
 import os
@@ -26,14 +26,14 @@ OnBytes = Callable[[int, int], None]
 def find_roots(
     corpus: Corpus, out: Path, options: PrepareOptions, progress: ProgressBar, warn: Callable[[str], None]
 ) -> tuple[Path, ...]:
-    """Return the folders of the corpus, after fetching and extracting what must be.
+    """Return the folders of the corpus, after downloading and extracting archives as needed.
 
     Raises
     ------
     DataError
-        If an archive cannot be had, or a folder is not the corpus.
+        If an archive is not available, or a folder is not the corpus.
     UsageError
-        If there is nothing to look in.
+        If there is no folder or archive to look in.
     """
     if options.source is not None:
         return (find_root(options.source, corpus.markers),)
@@ -42,14 +42,14 @@ def find_roots(
         folder = corpus.embedded if corpus.embedded.is_dir() else extract(corpus.embedded, cache, warn)
         return (find_root(folder, corpus.markers),)
     if not corpus.archives:
-        raise UsageError(f"{corpus.name}: has no archive to fetch; expected --source FOLDER")
+        raise UsageError(f"{corpus.name}: has no archive to download; expected --source FOLDER")
     # An archive of several parts is found under the name of each: one file, extracted once.
     paths = dict.fromkeys(_archive_paths(corpus, cache, options, progress))
     return tuple(find_root(extract(path, cache, warn), corpus.markers) for path in paths)
 
 
 def _archive_paths(corpus: Corpus, cache: Path, options: PrepareOptions, progress: ProgressBar) -> list[Path]:
-    """Return the files of the archives that the wanted splits are in; what is not at hand is fetched."""
+    """Return the files of the archives with the wanted splits; missing ones are downloaded."""
     found = {a: path for a in corpus.archives if (path := find_archive(a, options.archive)) is not None}
     at_hand = sorted({path.name for path in found.values()})
     paths = []
@@ -59,7 +59,7 @@ def _archive_paths(corpus: Corpus, cache: Path, options: PrepareOptions, progres
         elif archive.url or options.splits or not found:
             looked = searched(archive, options.archive)
             if at_hand:
-                looked += f"; at hand are {', '.join(at_hand)}: ask with --splits for what is in them"
+                looked += f"; found {', '.join(at_hand)}: choose the splits in them with --splits"
             with progress.task(f"{corpus.name}: fetching {archive.stem}", unit="MB", scale=1 << 20) as task:
                 paths.append(download(archive, cache, task, looked))
     return paths
@@ -81,7 +81,7 @@ def find_archive(archive: Archive, given: Path | None) -> Path | None:
     Raises
     ------
     UsageError
-        If `given` is not there.
+        If `given` does not exist.
     """
     if given is not None and given.is_file():
         return given
@@ -100,7 +100,7 @@ def find_archive(archive: Archive, given: Path | None) -> Path | None:
 
 
 def searched(archive: Archive, given: Path | None) -> str:
-    """Return for a message where `find_archive` looked in vain; empty if nowhere."""
+    """Return, for a message, where `find_archive` looked without success; empty if nowhere."""
     named = f"--archive {given}" if given is not None else f"{ARCHIVES_VARIABLE}={os.environ.get(ARCHIVES_VARIABLE)}"
     if given is None and ARCHIVES_VARIABLE not in os.environ:
         return ""
@@ -109,9 +109,9 @@ def searched(archive: Archive, given: Path | None) -> str:
 
 
 def download(archive: Archive, cache: Path, progress: OnBytes, looked: str = "") -> Path:
-    """Fetch an archive into `cache`, verify it, and only then give it its name.
+    """Download an archive into `cache`, verify it, and only then give it its name.
 
-    What a broken connection left stays in `cache`, and the next call fetches the rest.
+    A partial download stays in `cache`, and the next call downloads the rest.
 
     Parameters
     ----------
@@ -123,13 +123,13 @@ def download(archive: Archive, cache: Path, progress: OnBytes, looked: str = "")
     Raises
     ------
     DataError
-        If it cannot be fetched, is cut off, or its checksum is not the publisher's.
+        If it cannot be downloaded, is cut off, or its checksum is not the publisher's.
     MissingExtraError
         If pooch is not installed.
     """
     if not archive.url:
         raise DataError(
-            f"{archive.stem}: has no public address: {archive.how_to_get}, then give it with --archive FILE{looked}"
+            f"{archive.stem}: cannot be downloaded: {archive.how_to_get}, then give it with --archive FILE{looked}"
         )
     name = archive.stem + archive.file_name[len(strip_suffix(archive.file_name)) :]
     if (cache / name).exists():
@@ -146,12 +146,13 @@ def download(archive: Archive, cache: Path, progress: OnBytes, looked: str = "")
             return Path(pooch.retrieve(archive.url, archive.checksum or None, name, cache, downloader=fetch))
     except requests.RequestException as error:
         raise DataError(
-            f"{archive.url}: cannot be fetched ({first_line(error)}): run the command again, it goes on where it was; "
-            f"or fetch it by other means and give it with --archive FILE or {ARCHIVES_VARIABLE}=FOLDER{looked}"
+            f"{archive.url}: cannot be downloaded ({first_line(error)}): run the command again, which resumes the "
+            "download; or download it by other means and give it with --archive FILE or "
+            f"{ARCHIVES_VARIABLE}=FOLDER{looked}"
         ) from None
     except ValueError as error:
         raise DataError(
-            f"{archive.url}: is not what the publisher gives ({first_line(error)}): the download is damaged or the "
+            f"{archive.url}: its checksum is not the publisher's ({first_line(error)}): the download is damaged or the "
             "file was changed; try again, or give a file that you trust with --archive FILE"
         ) from None
 
@@ -245,5 +246,5 @@ def find_root(start: Path, markers: tuple[str, ...]) -> Path:
             return parent
     raise DataError(
         f"{start}: is not this corpus: looked for {' or '.join(markers)} in it, two levels below it, and in "
-        f"{' and '.join(map(str, above_it))}: is the archive wholly extracted?"
+        f"{' and '.join(map(str, above_it))}: is the archive completely extracted?"
     )

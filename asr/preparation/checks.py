@@ -1,4 +1,4 @@
-"""What can be wrong with an utterance: measured while its samples are at hand, judged against limits."""
+"""What can be wrong with an utterance: measured on its samples, and compared with limits."""
 
 import math
 from dataclasses import dataclass

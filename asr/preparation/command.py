@@ -59,9 +59,14 @@ def manifest_main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser = _parser("Prepare your own data.", Path("data", "mine"))
     add = parser.add_argument
     add("sources", nargs="+", metavar="[SPLIT=]PATH", help="NeMo manifest, Kaldi directory, CSV, TSV, folder of audio")
-    add("--name", default="mine", help="what the data are called [%(default)s]")
+    add("--name", default="mine", help="a name for the data [%(default)s]")
     add("--columns", nargs="+", default=[], metavar="KEY=NAME", help="audio=file text=said speaker=who …")
-    add("--hold-out", default="", metavar="KEY", help="share out what has no SPLIT by speaker, text or id: 90, 5, 5 %%")
+    add(
+        "--hold-out",
+        default="",
+        metavar="KEY",
+        help="without SPLIT=, divide into train, dev and test (90, 5, 5 %%) by speaker, text or id",
+    )
     raise SystemExit(_run(parser, _manifest, arguments))
 
 
@@ -86,7 +91,7 @@ def _run(
         if corpus is not None:
             prepare(corpus, parsed.out, options_from(parsed, corpus))
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept: run the same command again, it goes on there", file=sys.stderr)
+        print("stopped; finished work is kept: run the same command again to resume", file=sys.stderr)
         return INTERRUPTED
     except AsrError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -144,17 +149,24 @@ def _parser(description: str, out: Path) -> argparse.ArgumentParser:
     add("--source", type=Path, help="the extracted corpus, instead of an archive")
     add("--cache", type=Path, help="where archives are kept and extracted [downloads beside --out]")
     add("--splits", nargs="+", metavar="SPLIT", help="only these splits")
-    add("--jobs", type=int, default=0, help="processes; 0: one a core [%(default)s]")
+    add("--jobs", type=int, default=0, help="processes; 0: one per core [%(default)s]")
     add("--cluster", default="", metavar="tcp://HOST:PORT", help="a dask scheduler, instead of processes here")
-    add("--store", choices=("features", "audio"), help="what is stored [features]")
+    add("--store", choices=("features", "audio"), help="what to store [features]")
     add("--features", nargs="+", default=[], metavar="KEY=VALUE", help="n_mels=64 hop_seconds=0.01 …")
-    add("--speeds", nargs="+", type=float, default=[], metavar="FACTOR", help="copies of the training part: 0.9 1.1")
+    add(
+        "--speeds",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="FACTOR",
+        help="add copies of the training part at these speeds: 0.9 1.1",
+    )
     add("--profile", choices=sorted(PROFILES), help="how transcripts are normalised [the corpus's own]")
-    add("--unknown", choices=POLICIES, help="what becomes of characters outside the alphabet [the profile's: refuse]")
+    add("--unknown", choices=POLICIES, help="what to do with characters outside the alphabet [the profile's: refuse]")
     add("--limits", nargs="+", default=[], metavar="KEY=VALUE", help="max_seconds=30 min_level_db=-60 …")
-    add("--shard-utterances", type=int, default=200, help="utterances a shard [%(default)s]")
-    add("--allow-missing", action="store_true", help="go on without recordings that are not there")
-    add("--force", action="store_true", help="prepare again what is there")
+    add("--shard-utterances", type=int, default=200, help="utterances per shard [%(default)s]")
+    add("--allow-missing", action="store_true", help="continue without missing recordings")
+    add("--force", action="store_true", help="prepare existing stores again")
     add("--quiet", action="store_true", help="no progress bar, no summary")
     return result
 

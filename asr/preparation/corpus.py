@@ -1,4 +1,4 @@
-"""What there is to know about a corpus: where it comes from, what it holds, and what its parser yields."""
+"""The facts about a corpus: where it comes from, what it holds, and what its parser yields."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,15 +24,15 @@ class Archive:
     Parameters
     ----------
     url : str
-        Empty: it cannot be fetched without an account or a form; `how_to_get` tells the user what to do.
+        Empty: it cannot be downloaded without an account or a form; `how_to_get` tells the user what to do.
     checksum : str
         ``"sha256:…"`` or ``"md5:…"`` as the publisher gives it, else empty.
     splits : tuple of str
         The splits that it serves; empty: all.
     name : str
-        Its name without suffix, where the address does not give it.
+        Its name without suffix, if it is not that of the address.
     stems : tuple of str
-        Further names, without suffix, by which it may lie in an archive folder.
+        Other names, without suffix, that it may have in a folder of archives.
     how_to_get : str
     """
 
@@ -63,25 +63,25 @@ class RawUtterance:
     id : str
         Unique in its split.
     audio : Path or tuple of Path
-        The recording; of several, one is played after the other.
+        The recording, or several to be joined.
     text : str
         The transcript as the corpus has it; empty for noise and impulse responses.
     speaker : str
         Empty if unknown.
     split : str
     start_seconds, end_seconds : float
-        The part of the recording that is meant; an end of None is the end of the file.
+        The part of the recording; an end of None is the end of the file.
     gaps_seconds : tuple of float
         Silence between consecutive files of `audio`; empty: none.
     speed : float
         1.1 plays faster and higher, 0.9 slower and lower.
     channels : tuple of int
-        Of the recording, counted from 0: those that are averaged; empty: all.
+        The channels to average, counted from 0; empty: all.
     disagreement : float
-        Of a transcript written by machines: how much they differ, such as the word error rate of one against another.
-        0 for transcripts by people. Training leaves out what is above its `max_disagreement`.
+        How much machines that wrote the transcript differ, such as the word error rate of one against another;
+        0 for transcripts by people. Training leaves out utterances above its `max_disagreement`.
     stated_seconds : float
-        How long the corpus says that the recording is; 0 if it does not. One that differs is another recording.
+        The recording's duration by the corpus; 0 if not stated. If it differs, the recording is the wrong one.
     """
 
     id: str
@@ -105,7 +105,7 @@ class RawUtterance:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What there is to know about a corpus.
+    """The facts about a corpus, and its parser.
 
     Parameters
     ----------
@@ -118,29 +118,28 @@ class Corpus:
     parse : callable
         Folder of the extracted corpus → its utterances.
     markers : tuple of str
-        Glob patterns, relative to the corpus's folder, any of which tells it from other folders.
+        Glob patterns, relative to the corpus's folder; any match identifies the folder.
     splits : tuple of str
-        That `parse` may yield, in the order in which they are prepared.
+        The splits that `parse` may yield, in the order in which they are prepared.
     on_request : tuple of str
-        Those of `splits` that are prepared only if they are asked for.
+        Those of `splits` that are only prepared if asked for.
     at_hand : tuple of str
-        Of `on_request`, those that are made of whichever of their archives are at hand; of other splits all archives
-        are needed.
+        Those of `on_request` that are made from whichever of their archives exist; other splits need all of theirs.
     complete : bool
-        Whether it is an error if one of the splits is not there, unless the user allows for what is missing.
+        Whether a missing split is an error, unless the user allows it.
     train_splits : tuple of str
-        Of `splits`, those that speed-perturbed copies are made of.
+        Those of `splits` that get speed-perturbed copies.
     archives : tuple of Archive
         Empty: the user's own data.
     embedded : Path, optional
-        The corpus, an archive or a folder, where it need not be fetched: beside its script, or the user's own.
+        The corpus, an archive or a folder, if it needs no download: beside its script, or the user's own.
     features : LogMelConfig
     profile : TextProfile or None
         None: recordings without transcripts.
     kind : {"features", "audio"}
-        What is stored unless the user says otherwise.
+        What to store by default.
     limits : Limits
-        Outside which utterances are left out, unless the user says otherwise.
+        Default limits; utterances outside them are left out.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Who runs the tasks: this process, a pool of processes, or a dask cluster, all through one interface."""
+"""Run tasks in this process, in a pool of processes, or on a dask cluster, through one interface."""
 
 import multiprocessing
 import signal
@@ -21,7 +21,7 @@ def run_tasks(
     Raises
     ------
     DataError
-        If a task fails, a worker process dies, or the cluster is not to be had.
+        If a task fails, a worker process dies, or the cluster is not available.
     """
     if not cluster and jobs == 1:
         for task in tasks:
@@ -35,8 +35,8 @@ def run_tasks(
                 on_done(futures.pop(future), future.result())
         except BrokenProcessPool:
             raise DataError(
-                "a worker process died (killed, or out of memory): what it finished is kept; run the same command "
-                "again, with fewer --jobs if memory was short"
+                "a worker process died (killed, or out of memory): finished work is kept; run the same command again, "
+                "with fewer --jobs if memory was short"
             ) from None
         finally:
             for future in futures:
@@ -47,7 +47,7 @@ def run_tasks(
 def _executor(jobs: int, cluster: str) -> Iterator[Executor]:
     if cluster:
         # Shards are written atomically and are the same whoever writes them: a task may run twice.
-        with connected(cluster, "preparing on a cluster", "run the same command again, it goes on there") as executor:
+        with connected(cluster, "preparing on a cluster", "run the same command again to resume") as executor:
             yield executor
         return
     # Ctrl-C is left to the parent. Not fork: this process has threads (the progress bar, BLAS).

@@ -23,7 +23,7 @@ MARK = ".extracted.json"
 
 
 def extract(path: Path, cache: Path, warn: Warn) -> Path:
-    """Extract an archive into a folder of `cache` and return it; what was extracted before is taken as it is.
+    """Extract an archive into a folder of `cache` and return it, unless it was extracted before.
 
     The folder has its name only when the whole archive is in it.
 
@@ -31,7 +31,7 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
     ------
     DataError
         If the archive is truncated, damaged, encrypted, not an archive, or a member would be written outside the
-        folder; or if a folder of its name is there that was not extracted by this function.
+        folder; or if a folder of its name exists that this function did not extract.
     """
     folder = cache / strip_suffix(path.name)
     origin = json.dumps({"archive": path.name, "bytes": path.stat().st_size})
@@ -39,7 +39,7 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        waited = f"{cache}: another run extracts the same archive: waited for it"
+        waited = f"{cache}: waited for another run that extracted the same archive"
         with locked(cache / f".{folder.name}.lock", lambda: warn(waited)):
             for left_over in _left_over(folder):
                 shutil.rmtree(left_over, ignore_errors=True)
@@ -55,14 +55,14 @@ def extract(path: Path, cache: Path, warn: Warn) -> Path:
     ) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(
-                f"{path}: cannot be extracted into {cache} ({error.strerror}): mend that or choose another --cache, "
+                f"{path}: cannot be extracted into {cache} ({error.strerror}): correct that or choose another --cache, "
                 "then run the same command again"
             ) from None
         # What tarfile says of a file that it does not know is a list, a line for each format.
         reason = first_line(error).rstrip(":")
         raise DataError(
             f"{path}: is truncated, damaged, encrypted or not an archive ({reason}); expected one of "
-            f"{', '.join(SUFFIXES)}: fetch it again"
+            f"{', '.join(SUFFIXES)}: download it again"
         ) from None
     return folder
 
@@ -71,8 +71,8 @@ def _is_extracted(folder: Path, path: Path, origin: str) -> bool:
     mark = folder / MARK
     if folder.exists() and not mark.exists():
         raise DataError(
-            f"{folder}: is there already and was not extracted from {path}, so it is left as it is; expected a folder "
-            "of extracted archives: choose another --cache, or give the folder itself with --source"
+            f"{folder}: already exists and was not extracted from {path}, so it is left alone; expected a folder of "
+            "extracted archives: choose another --cache, or give the folder itself with --source"
         )
     return mark.exists() and mark.read_text(encoding="utf-8") == origin
 
@@ -123,8 +123,8 @@ def _write_members(path: Path, folder: Path, warn: Warn) -> None:
             tar.extractall(folder, filter=allowed)
         except tarfile.FilterError as error:
             raise DataError(
-                f"{path}: {first_line(error)}: expected files within the folder that it is extracted into: nothing "
-                "was extracted, do not trust this archive"
+                f"{path}: {first_line(error)}: the archive has a file outside its own folder: nothing was extracted; "
+                "do not trust this archive"
             ) from None
     if odd:
         warn(f"{path}: left out {len(odd)} members whose names are not UTF-8, such as {odd[0]}")

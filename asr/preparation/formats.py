@@ -33,14 +33,14 @@ AUDIOFOLDER = ("metadata.jsonl", "metadata.csv")
 
 
 def read_source(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield rows with the keys of `COLUMNS` out of any format that is known; it is told by name and content.
+    """Yield rows with the keys of `COLUMNS` from any known format, recognised by name and content.
 
     Raises
     ------
     UsageError
-        If the format is not known, or a column is not there.
+        If the format is unknown, or a column is missing.
     DataError
-        If a line is not as the format wants it.
+        If a line is invalid.
     """
     if (path / "wav.scp").exists():
         return kaldi_directory(path)
@@ -55,7 +55,7 @@ def read_source(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, An
     if path.suffix.lower() in (".csv", ".tsv"):
         return table(path, columns)
     raise UsageError(
-        f"{path}: is of no known kind; expected a NeMo manifest (.json, .jsonl), a table (.csv, .tsv), a Kaldi "
+        f"{path}: is of an unknown kind; expected a NeMo manifest (.json, .jsonl), a table (.csv, .tsv), a Kaldi "
         "directory (with wav.scp), a folder that datasets.save_to_disk wrote, or a folder of audio with "
         "metadata.csv in it or .txt beside each file"
     )
@@ -68,9 +68,9 @@ def nemo_manifest(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, 
         try:
             row = json.loads(line)
         except ValueError:
-            raise DataError(f"{path}, line {number}: is not JSON; expected one object a line, as NeMo has it") from None
+            raise DataError(f"{path}, line {number}: is not JSON; expected one object per line, as in NeMo") from None
         if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: is {type(row).__name__}; expected an object, as NeMo has it")
+            raise DataError(f"{path}, line {number}: is {type(row).__name__}; expected an object, as in NeMo")
         names = _columns(path, row, columns, f"line {number}: ")
         values = {wanted: row[name] for wanted, name in names.items()}
         if values.get("duration") and "start" not in values:
@@ -105,7 +105,7 @@ def table(path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(
-                    f"{path}, line {place}: has another number of fields than the header's {len(reader.fieldnames)}"
+                    f"{path}, line {place}: the number of fields is not the header's {len(reader.fieldnames)}"
                 )
             values = {wanted: row[name] for wanted, name in names.items()}
             if "start" not in values and "duration" in values:
@@ -175,7 +175,7 @@ def _audio_of(value: Any, folder: Path, part: str, number: int) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, dict) or not (value.get("bytes") or value.get("path")):
-        raise DataError(f"{folder}: row {number} has {str(value)[:60]!r} for its audio; expected bytes or a path")
+        raise DataError(f"{folder}: row {number} has the audio {str(value)[:60]!r}; expected bytes or a path")
     if not value.get("bytes"):
         return str(value["path"])
     suffix = Path(str(value.get("path") or "")).suffix or ".wav"
@@ -204,8 +204,7 @@ def _columns(path: Path, present: Iterable[str], columns: Mapping[str, str], pla
                 names[wanted] = found[0]
     if "audio" not in names:
         raise UsageError(
-            f"{path}: {place}none of its columns ({', '.join(present)}) names the audio; say which: "
-            "--columns audio=NAME"
+            f"{path}: {place}none of its columns ({', '.join(present)}) names the audio; name it: --columns audio=NAME"
         )
     return names
 

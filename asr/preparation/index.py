@@ -1,4 +1,4 @@
-"""From finished shards to a store: the index, what was rejected, and last of all the header."""
+"""From finished shards to a store: the index, the rejected utterances, and last the header."""
 
 import json
 import shutil

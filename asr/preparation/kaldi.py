@@ -95,12 +95,12 @@ def kaldi_command(text: str) -> dict[str, Any] | str:
             elif word in KALDI_LEVELS and program == "sox":
                 words = [value for value in words if not re.fullmatch(r"-?[\d.]+[kK]?|-[a-zA-Z]+", value)]
             elif word.startswith("-") and word != "-":
-                return f"with the option {word} of {program}, which changes what is heard"
+                return f"with the option {word} of {program}, which changes the audio"
             else:
                 files.append(word)
         inputs = [file for file in files if file not in ("-", "pipe:", "pipe:1", "pipe:0", "/dev/stdin", "/dev/stdout")]
         if len(inputs) > 1 or (inputs and "audio" in found):
-            return f"with {inputs[min(1, len(inputs) - 1)]!r}, which changes what is heard"
+            return f"with {inputs[min(1, len(inputs) - 1)]!r}, which changes the audio"
         if inputs:
             found["audio"] = inputs[0]
     return found if "audio" in found else "that names no file"

@@ -43,8 +43,8 @@ def lhotse_corpus(name: str, source: Path) -> Corpus:
     if not usable:
         held = f"keys {sorted(map(str, manifests))}" if isinstance(manifests, Mapping) else type(manifests).__name__
         raise DataError(
-            f"lhotse's prepare_{name} gave {held}; expected recordings and supervisions, by split: this recipe makes "
-            "no transcribed recordings"
+            f"lhotse's prepare_{name} returned {held}; expected recordings and supervisions, by split: this recipe "
+            "makes no transcribed recordings"
         )
 
     def parse(_root: Path) -> Iterator[RawUtterance]:
@@ -84,8 +84,8 @@ def _utterances(split: str, recordings: Any, supervisions: Iterable[Any]) -> Ite
             recording = recordings[segment.recording_id]
         except (KeyError, StopIteration):  # what lhotse raises changes with how its set is stored
             raise DataError(
-                f"lhotse's segment {segment.id} is of the recording {segment.recording_id!r}, which its recipe does "
-                "not name: is the corpus wholly extracted?"
+                f"lhotse's segment {segment.id} belongs to the recording {segment.recording_id!r}, which its recipe "
+                "does not name: is the corpus completely extracted?"
             ) from None
         audio, channels = _source(recording, segment)
         whole = segment.start == 0 and abs(segment.duration - recording.duration) < 0.05

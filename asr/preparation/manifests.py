@@ -1,4 +1,4 @@
-"""Users' own data as a corpus: which split each row is of, and which part of a recording it means."""
+"""Users' own data as a corpus: the split of each row, and its part of a recording."""
 
 import math
 import os
@@ -30,7 +30,7 @@ class ManifestOptions:
         a part of the recording, in seconds), "split" and "disagreement" (see `RawUtterance`); those of `COLUMNS` by
         default.
     hold_out : str
-        By which of speaker, text and id dev and test are held out of what has no split; empty: all of it is "train".
+        Whether to hold out dev and test by speaker, text or id, for rows without a split; empty: these are all "train".
     profile : TextProfile
     features : LogMelConfig
     """
@@ -55,14 +55,14 @@ def manifest_corpus(name: str, sources: Mapping[str, Path], options: ManifestOpt
     ----------
     name : str
     sources : mapping of str to Path
-        Split → manifest, table or folder. Of the source of split ``""`` each row is of the split that its own column
-        says; what has none is shared out as `ManifestOptions.hold_out` says, or all "train".
+        Split → manifest, table or folder. In the source of split ``""``, each row's own column names its split; rows
+        without one are divided as `ManifestOptions.hold_out` says, or are all "train".
     options : ManifestOptions, optional
 
     Raises
     ------
     UsageError
-        If a source is absent or of no known kind.
+        If a source is missing or of an unknown kind.
     DataError
         If a split that a row names cannot be a folder's name.
     """
@@ -111,7 +111,7 @@ def _splits_of(path: Path, columns: Mapping[str, str]) -> list[str]:
     splits = list(dict.fromkeys(_split(row) for row in read_source(path, columns)))
     for split in splits:
         if split.startswith(".") or "/" in split or "\\" in split:
-            raise DataError(f"{path}: a row is of the split {split!r}; expected a name that a folder can have")
+            raise DataError(f"{path}: a row has the split {split!r}; expected a valid folder name")
     return splits or [""]
 
 
@@ -171,9 +171,9 @@ def _utterance(
     row: dict[str, Any], split: str, origin: Path, options: ManifestOptions, chosen: Mapping[str, str]
 ) -> RawUtterance:
     if not isinstance(row["audio"], str | Path) or not str(row["audio"]):
-        raise DataError(f"{origin}: a row has {row['audio']!r} for its audio; expected the name of a file")
+        raise DataError(f"{origin}: a row has the audio {row['audio']!r}; expected the name of a file")
     if not isinstance(row.get("text") or "", str | int | float):
-        raise DataError(f"{origin}: {row['audio']}: has {row['text']!r} for its text; expected the words in a string")
+        raise DataError(f"{origin}: {row['audiof']}: has the text {row['text']!r}; expected a string")
     start, end = _part(row, origin)
     audio = _placed(row["audio"], _folder(origin))
     name = str(row.get("id") or audio.stem)
@@ -216,7 +216,7 @@ def _disagreement(row: dict[str, Any], origin: Path) -> float:
         value = math.nan
     if not 0 <= value < math.inf:
         raise DataError(
-            f"{origin}: {row['audio']}: has the disagreement {row['disagreement']!r}; expected a number from 0 on, "
+            f"{origin}: {row['audio']}: has the disagreement {row['disagreement']!r}; expected a number of 0 or more, "
             "such as 0.12"
         )
     return value
@@ -231,5 +231,7 @@ def _part(row: dict[str, Any], origin: Path) -> tuple[float, float | None]:
         start = end = math.nan
     if not 0 <= start < (math.inf if end is None else end) or end == math.inf:
         said = ", ".join(f"{name} {row[name]!r}" for name in ("start", "duration", "end") if row.get(name) is not None)
-        raise DataError(f"{origin}: {row['audio']}: got {said}; expected seconds from 0 on, and an end after the start")
+        raise DataError(
+            f"{origin}: {row['audio']}: got {said}; expected seconds of 0 or more, and an end after the start"
+        )
     return start, end

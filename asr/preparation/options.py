@@ -1,4 +1,4 @@
-"""What a user may choose about a preparation."""
+"""The user's choices for a preparation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,9 @@ class PrepareOptions:
     ----------
     features : LogMelConfig, optional
     kind : {"features", "audio"}, optional
-        What is stored: log-mel features, or waveforms for augmentation on the fly.
+        What to store: log-mel features, or waveforms for augmentation on the fly.
     splits : tuple of str, optional
-        None: all that are there.
+        None: all that exist.
     speeds : tuple of float
         Speed-perturbed copies of the training utterances, such as (0.9, 1.1).
     profile : TextProfile, optional
@@ -34,15 +34,15 @@ class PrepareOptions:
     cache : Path, optional
         Where archives are downloaded to and extracted; default: ``downloads`` beside the output.
     jobs : int
-        Processes; 0: one a core.
+        Processes; 0: one per core.
     cluster : str
         Address of a dask scheduler, instead of processes here; its workers must see the same files.
     shard_utterances : int
-        Utterances a shard, the unit of work.
+        Utterances per shard, the unit of work.
     force : bool
-        Prepare again what is there already.
+        Prepare existing stores again.
     allow_missing : bool
-        Go on even if many of the audio files that the transcripts name are not there.
+        Continue even if many of the audio files named in the transcripts are missing.
     quiet : bool
         No progress bar and no summary.
     """
@@ -68,7 +68,7 @@ class PrepareOptions:
         if self.kind not in (None, "features", "audio"):
             raise UsageError(f"store: got {self.kind!r}; expected features or audio")
         if self.jobs < 0:
-            raise UsageError(f"jobs: got {self.jobs}; expected a number of processes, or 0 for one a core")
+            raise UsageError(f"jobs: got {self.jobs}; expected a number of processes, or 0 for one per core")
         if self.shard_utterances < 1:
             raise UsageError(f"shard-utterances: got {self.shard_utterances}; expected at least 1")
         for speed in self.speeds:

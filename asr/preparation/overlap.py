@@ -1,4 +1,4 @@
-"""What texts share: runs of eight words, kept as hashes, so that what must not be trained on need not be published."""
+"""Find what texts share: runs of eight words, kept as hashes, so that excluded texts need not be published."""
 
 import hashlib
 import re
@@ -33,7 +33,7 @@ def shares_a_run(text: str, excluded: frozenset[str]) -> bool:
 
 
 def read_runs(path: Path) -> frozenset[str]:
-    """Return the runs of a file with one a line.
+    """Return the runs of a file with one per line.
 
     Raises
     ------

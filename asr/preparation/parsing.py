@@ -1,4 +1,4 @@
-"""What corpus parsers are made of: lines of text files, audio files by their stems, splits by hashes."""
+"""Parts of corpus parsers: lines of text files, audio files by their stems, splits by hashes."""
 
 import codecs
 import functools
@@ -26,7 +26,7 @@ def find_audio(folder: Path, stem: str) -> Path:
     found = _stems(str(folder)).get(stem, ())
     if len(found) > 1:
         raise DataError(
-            f"{folder}: {' and '.join(found)} have one stem; expected one audio file for {stem!r}: remove one"
+            f"{folder}: {' and '.join(found)} have the same stem; expected one audio file for {stem!r}: remove one"
         )
     return folder / (found[0] if found else stem)
 
@@ -109,4 +109,4 @@ def _from_utf16(path: Path, content: bytes) -> list[bytes]:
     try:
         return content.decode("utf-16").encode().splitlines(keepends=True)
     except UnicodeError as error:
-        raise DataError(f"{path}: begins as UTF-16 and is none ({error}); expected UTF-8 or UTF-16 text") from None
+        raise DataError(f"{path}: begins like UTF-16 but is not ({error}); expected UTF-8 or UTF-16 text") from None

@@ -1,7 +1,7 @@
 """From a corpus's utterances to units of work: slices of the utterance list, spooled to the disk.
 
-Everything that needs no audio is decided here: splits, ids, transcripts, files that are not there. A slice says
-all that its shard depends on beside the settings, so its digest tells whether a shard that exists is the right one.
+Everything that needs no audio is decided here: splits, ids, transcripts, missing files. Its slice and the settings
+determine a shard, so the slice's digest shows whether an existing shard is the right one.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ MAX_MISSING = 0.02
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """What planning depends on.
+    """The settings of planning.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class PlannedUtterance:
 
 @dataclass(frozen=True)
 class Rejection:
-    """An utterance that is left out: its id, the kind of reason, and what exactly."""
+    """An utterance that is left out: its id, the kind of reason, and details."""
 
     id: str
     reason: str
@@ -160,7 +160,7 @@ class SplitPlan:
         """Add a planned utterance; a slice that is full is written."""
         key = hashlib.blake2b(row.id.encode(), digest_size=8).digest()
         if key in self._ids:
-            self.reject(row.id, "duplicate id", "an utterance with this id came before; expected each id once")
+            self.reject(row.id, "duplicate id", "an earlier utterance has this id; expected each id once")
             return
         self._ids.add(key)
         self._rows.append(row)
@@ -301,7 +301,7 @@ def _outside_alphabet(unknown: dict[str, str], plans: dict[str, SplitPlan], prof
     ]
     return DataError(
         f"{len(unknown)} characters in the transcripts are outside the alphabet of profile {profile.name!r}, "
-        f"{profile.alphabet!r}:\n" + "\n".join(lines) + "\nchoose what becomes of them: --unknown map (é → e), drop "
+        f"{profile.alphabet!r}:\n" + "\n".join(lines) + "\nchoose what to do with them: --unknown map (é → e), drop "
         "(the character) or reject (the utterance); or another --profile"
     )
 
@@ -311,8 +311,8 @@ def _check_missing(name: str, split: SplitPlan, allow_missing: bool) -> None:
     total = split.utterances + len(split.rejected)
     if not allow_missing and len(missing) > max(MAX_MISSING * total, 1):
         raise DataError(
-            f"split {name}: {len(missing)} of {total} recordings are not there, such as {missing[0].detail}: is the "
-            "archive wholly extracted? --allow-missing goes on without them"
+            f"split {name}: {len(missing)} of {total} recordings are missing, such as {missing[0].detail}: is the "
+            "archive completely extracted? --allow-missing continues without them"
         )
 
 

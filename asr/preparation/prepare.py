@@ -26,7 +26,7 @@ from asr.text import TextProfile
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What became of a split.
+    """The result for a split.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a preparation did.
+    """The result of a preparation.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ class Summary:
 
 
 def prepare(corpus: Corpus, out: str | Path, options: PrepareOptions | None = None) -> Summary:
-    """Turn a corpus into one store a split, below `out`; what is done already is left as it is.
+    """Turn a corpus into one store per split, below `out`; finished stores are kept.
 
-    A run that was stopped, however rudely, goes on where it was when it is called again.
+    After a run that was stopped or killed, call it again with the same arguments to resume.
 
     Raises
     ------
     DataError
-        If the corpus cannot be had or is not as it should be, or `out` holds something else.
+        If the corpus is missing or invalid, or `out` holds something else.
     UsageError
         If an option does not fit the corpus.
     """
@@ -83,8 +83,8 @@ def prepare(corpus: Corpus, out: str | Path, options: PrepareOptions | None = No
         return _prepare(corpus, Path(out), options or PrepareOptions())
     except OSError as error:
         raise DataError(
-            f"{error.filename or out}: cannot be read or written ({error.strerror or error}): mend that and run the "
-            "same command again, it goes on where it was"
+            f"{error.filename or out}: cannot be read or written ({error.strerror or error}): correct that and run the "
+            "same command again to resume"
         ) from None
 
 
@@ -99,7 +99,7 @@ def _prepare(corpus: Corpus, out: Path, options: PrepareOptions) -> Summary:
             try:
                 plans = _plan(corpus, roots, {split: out / split for split in headers}, options, progress)
                 absent = [split for split in headers if split not in plans]
-                warnings += [f"{corpus.name}: the split {split} is not there" for split in absent]
+                warnings += [f"{corpus.name}: the split {split} is missing" for split in absent]
                 _make_stores(corpus, plans, headers, roots, options, progress)
             finally:
                 remove_leftovers(out)
@@ -116,9 +116,7 @@ def _headers(corpus: Corpus, options: PrepareOptions) -> dict[str, StoreHeader]:
     """Return for each wanted split what its header says of where the store comes from and how it is made."""
     wanted = _wanted_splits(corpus, options)
     if corpus.profile is None and (options.profile or options.unknown):
-        raise UsageError(
-            f"{corpus.name} has no transcripts, so --profile and --unknown would do nothing; expected neither of them"
-        )
+        raise UsageError(f"{corpus.name} has no transcripts, so --profile and --unknown have no effect: leave them out")
     if options.speeds and not set(wanted) & set(corpus.train_splits):
         raise UsageError(
             f"speeds: got {', '.join(f'{speed:g}' for speed in options.speeds)}, but none of {', '.join(wanted)} is "
@@ -182,7 +180,7 @@ def _plan(
     if absent and plans and corpus.complete and not options.allow_missing:
         raise DataError(
             f"{corpus.name}: {', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not in "
-            f"{', '.join(map(str, roots))}; expected all of {', '.join(folders)}: --allow-missing goes on without"
+            f"{', f'.join(map(str, roots))}; expected all of {', '.join(folders)}: --allow-missing continues without"
         )
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")
@@ -204,8 +202,9 @@ def _parsed(corpus: Corpus, root: Path, present: dict[str, None]) -> Iterator[Ra
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(
-            f"{root}: a file is not as {corpus.name} has it, {place} ({error!r}): is the archive wholly extracted, and "
-            "nothing else in the folder?"
+            f"{root}: a file is not in the format of {corpus.name}, {place} ({error!r}): is the archive completely "
+            "extracted, "
+            "with nothing else in the folder?"
         ) from error
 
 

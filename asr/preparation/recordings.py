@@ -65,18 +65,18 @@ def _check_duration(path: Path, heard: float, planned: PlannedUtterance) -> None
     """Refuse audio that is not as long as the corpus says: the transcript is of another, or of more."""
     if planned.end_seconds is not None and planned.end_seconds - planned.start_seconds - heard > MAX_DIFFERENCE_SECONDS:
         end = planned.start_seconds + heard
-        raise DurationError(f"{path}: the part ends at {planned.end_seconds:g} s, but the audio at {end:.2f} s")
+        raise DurationError(f"{path}: the part ends at {planned.end_seconds:g} s, but the audio ends at {end:.2f} s")
     # Some tables state milliseconds.
     differences = [abs(stated - heard) for stated in (planned.stated_seconds, planned.stated_seconds / 1000)]
     if planned.stated_seconds and min(differences) > MAX_DIFFERENCE_SECONDS:
-        raise DurationError(f"{path}: lasts {heard:.2f} s, but {planned.stated_seconds:g} s are stated")
+        raise DurationError(f"{path}: lasts {heard:.2f} s, but the corpus states {planned.stated_seconds:g} s")
 
 
 def _check_unchanged(path: Path, size: int) -> None:
     try:
         now = path.stat().st_size
     except OSError as error:
-        raise DataError(f"{path}: is gone since the preparation began ({error.strerror}): run it again") from None
+        raise DataError(f"{path}: disappeared during the preparation ({error.strerror}): run it again") from None
     if now != size:
         raise DataError(
             f"{path}: changed during the preparation ({size} bytes at first, now {now}): let nothing write to the "

@@ -1,4 +1,4 @@
-"""What is in the output folder already: is it this preparation's, is it done, is somebody else writing."""
+"""The state of the output folder: whether it is from this preparation, is finished, or is being written to."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ IDENTITY = ("kind", "corpus", "version", "split", "features", "profile", "speeds
 
 
 def is_done(folder: Path, header: StoreHeader) -> bool:
-    """Return whether a complete store is in `folder` that was made as `header` says; the corpus need not be at hand.
+    """Return whether `folder` holds a complete store made as `header` says; the corpus itself is not needed.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def is_done(folder: Path, header: StoreHeader) -> bool:
 
 
 def keep_existing(planned: SplitPlan, header: StoreHeader, *, force: bool) -> bool:
-    """Return whether the store that was planned is there already; with `force`, remove its header instead.
+    """Return whether the planned store already exists; with `force`, remove its header instead.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _refuse_other(folder: Path, found: StoreHeader, wanted: StoreHeader, names: 
             different.append(f"{name}{_change(before, now)}")
     if different:
         raise DataError(
-            f"{folder}: was prepared otherwise: {'; '.join(different)}: choose another folder (--out; of a "
+            f"{folder}: was prepared with other settings: {'; '.join(different)}: choose another folder (--out; of a "
             "recipe: --data), or replace it (--force of the data_prep script)"
         )
 
@@ -92,7 +92,7 @@ def only_writer(out: Path) -> Iterator[None]:
     """
 
     def busy() -> None:
-        raise DataError(f"{out}: another preparation writes to it: wait for it, or choose another --out")
+        raise DataError(f"{out}: another preparation is writing to it: wait for it, or choose another --out")
 
     with ExitStack() as stack:
         try:

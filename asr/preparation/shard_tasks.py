@@ -106,7 +106,7 @@ class Measures(NamedTuple):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a slice, written after its shard.
+    """The result for a slice, written after its shard.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class Receipt:
 
 
 def finished(task: ShardTask) -> Receipt | None:
-    """Return the receipt of a shard that is there, whole, and made from the same slice and settings; else None."""
+    """Return the receipt of a complete shard that was made from the same slice and settings; else None."""
     try:
         receipt = Receipt.read(task.done)
         if receipt.task != task.digest() or file_checksum(task.shard) != receipt.sha256:
@@ -172,7 +172,7 @@ def prepare_shard(task: ShardTask) -> Receipt:
     rejected: list[Rejection] = []
     layout = schema(settings.kind, settings.features.n_mels, settings.metadata)
     try:
-        # One thread a process: more would only get in each other's way.
+        # One thread per process: more would only get in each other's way.
         with _one_thread(), atomic_path(task.shard) as temporary, _arrow_file(temporary) as file:
             writer = ShardWriter(file, layout)
             for planned in read_slice(task.slice):
@@ -189,7 +189,7 @@ def prepare_shard(task: ShardTask) -> Receipt:
     except OSError as error:
         raise DataError(
             f"{task.shard}: cannot be written ({error.strerror or error}): make room or choose another --out, then run "
-            "the same command again, it goes on where it was"
+            "the same command again to resume"
         ) from None
     return receipt
 

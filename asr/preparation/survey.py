@@ -42,7 +42,7 @@ class SplitIndex:
 
 
 def survey(out: Path) -> dict[str, Any]:
-    """Return what there is to say about all splits below `out`, ready for JSON."""
+    """Return the facts of the report for all splits below `out`, ready for JSON."""
     indexes = {path.parent.name: SplitIndex(path.parent) for path in sorted(out.glob(f"*/{HEADER}"))}
     splits = {name: _describe(index) for name, index in indexes.items()}
     between = [

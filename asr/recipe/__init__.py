@@ -27,9 +27,11 @@ def main(recipe: Recipe) -> None:
             Path | None, typer.Option("--output-dir", "-o", "--out", help="Results; by default exp/<name>.")
         ] = None,
         archive: Annotated[Path | None, typer.Option(help="The corpus's archive, instead of a download.")] = None,
-        jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one a core.")] = 0,
-        seeds: Annotated[str, typer.Option(help="Train once with each, as in 1,2,3, and keep the best on dev.")] = "",
-        allow_changes: Annotated[bool, typer.Option(help="Go on in a folder whose run had other settings.")] = False,
+        jobs: Annotated[int, typer.Option(min=0, help="Processes for preparation; 0: one per core.")] = 0,
+        seeds: Annotated[
+            str, typer.Option(help="Train once with each seed, for instance 1,2,3, and keep the best on dev.")
+        ] = "",
+        allow_changes: Annotated[bool, typer.Option(help="Resume in a folder whose run had other settings.")] = False,
     ) -> None:
         for name in stage or ():
             if name not in STAGES:
@@ -39,7 +41,7 @@ def main(recipe: Recipe) -> None:
         run = Run(changed, data, out, jobs, archive, allow_changes)
         if seeds:
             if stage or any(text.replace(" ", "").startswith("training.seed=") for text in setting or ()):
-                raise UsageError("--seeds runs all stages with each seed: --stage and training.seed do not go with it")
+                raise UsageError("--seeds runs all stages with each seed: leave out --stage and training.seed")
             run_seeds(run, parse_seeds(seeds))
         else:
             run_stages(run, tuple(stage or STAGES))
@@ -47,4 +49,4 @@ def main(recipe: Recipe) -> None:
     command.__doc__ = f"Recipe {recipe.name}: {recipe.description}"
     application = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     application.command()(command)
-    run_application(application, Path(sys.argv[0]).name, "interrupted: run the same command again to go on")
+    run_application(application, Path(sys.argv[0]).name, "interrupted: run the same command again to resume")

@@ -1,4 +1,4 @@
-"""What would spoil a run, found before its hours are spent."""
+"""Checks before a run, so that no hours are spent on one that would fail."""
 
 import importlib.util
 from collections.abc import Iterable
@@ -28,24 +28,24 @@ Found = dict[str, tuple[int, str]]
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse an output folder that cannot be made or written to.
+    """Refuse an output folder that cannot be created or written to.
 
     Raises
     ------
     UsageError
-        Naming the folder and what the system says.
+        Naming the folder and the system's reason.
     """
     try:
         probe_folder(folder)
     except OSError as error:
         raise UsageError(
-            f"{folder}: cannot write there ({error.strerror or error}); expected a folder that can be made or written "
-            "to: choose another with --out"
+            f"{folder}: cannot be written to ({error.strerror or error}); expected a folder that can be created or "
+            "written to: choose another with --out"
         ) from None
 
 
 def check_machine(run: Run) -> None:
-    """Refuse packages, a device or a language model's file that are not there, and a precision the device lacks.
+    """Refuse missing packages, devices or language models, and a precision that the device lacks.
 
     Raises
     ------
@@ -66,16 +66,16 @@ def check_machine(run: Run) -> None:
     check_ranks(config)
     computes_in_bfloat16(config.precision, choose_device(config.device))
     if run.recipe.lm.file and not Path(run.recipe.lm.file).is_file():
-        raise UsageError(f"lm.file={run.recipe.lm.file}: no such file; expected a language model, as asr lm writes it")
+        raise UsageError(f"lm.file={run.recipe.lm.file}: no such file; expected a language model that asr lm wrote")
 
 
 def check_origin(run: Run) -> "Bundle | None":
-    """Return the model to start from, if any, once its features and shape are known to be the recipe's.
+    """Return the model to start from, if any, after checking that its features and shape are the recipe's.
 
     Raises
     ------
     UsageError
-        Naming the settings that differ, as the options that make them the same.
+        Naming the settings that differ, as options that would make them equal.
     """
     origin = run.origin
     if origin is None:
@@ -89,33 +89,33 @@ def check_origin(run: Run) -> "Bundle | None":
                 different.append(f"{section}.{field.name} is {got!r:.40}, expected {expected!r:.40}")
     if different:
         raise UsageError(
-            f"init={run.recipe.init}: the recipe's features or model are not those of {origin.name}: "
+            f"init={run.recipe.init}: the recipe's features or model differ from those of {origin.name}: "
             f"{'; '.join(different)}: give the recipe these values (--set), or start from another model"
         )
     return origin
 
 
 def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
-    """Look whether stores that the recipe's corpus does not make are there, whole, and as it expects them.
+    """Check that stores that the recipe does not prepare itself exist, are complete, and fit the recipe.
 
     Raises
     ------
     DataError
-        Naming those that are not there, or what differs.
+        Naming the missing ones, or what differs.
     """
     recipe = run.recipe
     missing = [split for split in splits if not (run.data / split).is_dir()]
     if missing:
         raise DataError(
             f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}, which recipe "
-            f"{recipe.name} does not make: make them first (python data_prep/manifest.py … --out {run.data}), "
+            f"{recipe.name} does not prepare: prepare them first (python data_prep/manifest.py … --out {run.data}), "
             'or name others (--set train=…, --set dev=…, --set "test=()")'
         )
     for split in splits:
         copies = list(run.store(split).header.speeds)
         if split in recipe.train_weights and copies != list(recipe.speeds):
             raise DataError(
-                f"{run.data / split}: was prepared with copies at the speeds {copies}; expected those of the recipe, "
+                f"{run.data / split}: was prepared with the speeds {copies}; expected the recipe's, "
                 f"{list(recipe.speeds)}"
             )
 
@@ -123,7 +123,7 @@ def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
 def check_splits(run: Run) -> tuple["Store", list["Store"]]:
     """Return the store to train on and those to choose by.
 
-    Those to test on, where they are there, must have the same features.
+    Stores to test on, if they exist, must have the same features.
 
     Raises
     ------
@@ -145,8 +145,8 @@ def check_splits(run: Run) -> tuple["Store", list["Store"]]:
     for dev in devs:
         if not any(text.split() for text in dev.texts):
             raise DataError(
-                f"{dev.path}: no transcript has words; expected some, for training chooses its best epoch by the word "
-                "errors there"
+                f"{dev.path}: no transcript has words; expected some, because training chooses its best epoch by their "
+                "word errors"
             )
     return train, devs
 
@@ -160,14 +160,14 @@ def _utterances(folder: Path) -> int:
 def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreement: float | None = None) -> None:
     """Refuse transcripts with characters, or for phones words, that `tokenizer` cannot encode.
 
-    Of the first of `stores`, that of training, utterances with a larger disagreement than `max_disagreement` are passed
-    over: they are not trained on. Of the others, those of development, characters are refused only if every utterance
-    has some: else `can_write` tells which utterances to leave out.
+    In the first of `stores`, the training store, utterances whose disagreement exceeds `max_disagreement` are skipped:
+    they are not trained on. In the others, the dev stores, characters are refused only if every utterance
+    has some; otherwise `can_write` says which utterances to leave out.
 
     Raises
     ------
     DataError
-        Listing each, how often it occurs in each store, and the id of the first utterance; of words the first ten.
+        Listing each (only the first ten words), how often it occurs in each store, and the id of the first utterance.
     """
     limits = chain([max_disagreement], repeat(None))
     found_in = [(store, _unknown(tokenizer, store, limit)) for store, limit in zip(stores, limits, strict=False)]
@@ -186,7 +186,7 @@ def check_letters(tokenizer: Tokenizer, stores: Iterable["Store"], max_disagreem
         raise DataError(
             f"the tokens cannot write these characters of the transcripts; they know "
             f"{''.join(sorted(tokenizer.alphabet))!r}:\n" + "\n".join(lines) + "\nprepare the corpus with a text "
-            "profile that maps or drops them, or choose tokens that have them (tokenizer.kind)"
+            "profile that maps or drops them, or choose tokens that can write them (tokenizer.kind)"
         )
 
 
@@ -219,5 +219,5 @@ def _check_words(found_in: "list[tuple[Store, Found]]") -> None:
     if told:
         raise DataError(
             "the lexicon has no pronunciation of " + "\nand of ".join(told) + "\nadd them to it (asr lexicon extend "
-            "guesses them), or prepare the corpus with a text profile that writes numbers and signs as words"
+            "guesses them), or prepare the corpus with a text profile that writes numbers and symbols as words"
         )

@@ -23,10 +23,10 @@ LEFT_OUT = {"left_out": True}
 
 
 def lm(run: Run) -> None:
-    """Training transcripts → n-gram model, where the recipe asks for one and names no file.
+    """Training transcripts → n-gram model, if the recipe asks for one and names no file.
 
-    Of the training transcripts alone: the dev set, which the weights are then tuned on, must be as new to it as a
-    test set, or they would come out too heavy.
+    It uses only the training transcripts: the dev set, on which the weights are tuned, must be as new to it as a
+    test set, or its weight would come out too large.
     """
     from asr.bundle.bundle import LANGUAGE_MODEL
     from asr.decoder.ngram import NGramModel, copy_as_binary
@@ -43,8 +43,8 @@ def lm(run: Run) -> None:
         if not _has_sentences(texts):
             path.unlink(missing_ok=True)
             print(
-                "language model: left out, for hardly any transcript has two words: the words of a language without "
-                "spaces, and of single commands, do not follow one another",
+                "language model: left out, because hardly any transcript has two words, as with single commands and "
+                "languages without spaces",
                 file=sys.stderr,
             )
             write_stamp(run.out, "lm", LEFT_OUT)
@@ -93,7 +93,8 @@ def _checksum(path: Path) -> str:
 def tune(run: Run) -> None:
     """Bundle, n-gram model and dev store → weights of the model and of the word bonus; both are put into the bundle.
 
-    Where there is none to be made, one that the bundle has from before is taken out, with what was measured with it.
+    If the recipe asks for none, a model left in the bundle by an earlier run is removed, with the results measured
+    with it.
     """
     from asr.bundle.bundle import ARPA, LANGUAGE_MODEL, TRIALS, Bundle
     from asr.bundle.card import model_card

@@ -1,7 +1,7 @@
-"""The processes that train one model: those that torchrun starts, or those that a recipe starts by itself.
+"""The processes that train one model: started by torchrun, or by the recipe itself.
 
-Of torchrun's, the first prepares and evaluates, and all of them train. A recipe that was started alone starts ranks for
-the stage ``train`` only, one a core or GPU, and waits for them; they end when it does.
+With torchrun, the first process prepares and evaluates, and all of them train. A recipe that was started alone starts
+ranks only for the stage ``train``, one per core or GPU, and waits for them; they end when it does.
 """
 
 import math
@@ -65,12 +65,12 @@ def _ranks() -> "Ranks":
 
 
 def check_ranks(config: TrainingConfig) -> None:
-    """Refuse a number of ranks that is not torchrun's.
+    """Refuse a number of ranks that differs from torchrun's.
 
     Raises
     ------
     UsageError
-        Then.
+        If they differ.
     """
     started = os.environ.get("WORLD_SIZE")
     if started and config.ranks not in (0, int(started)):
@@ -106,7 +106,7 @@ def ranks_to_start(config: TrainingConfig, hours: float) -> int:
 
 
 def _wanted_threads() -> int:
-    """Return how many threads the user wants a process to have; 0 where nothing says so."""
+    """Return how many threads the user wants per process; 0 if not set."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return int(text) if text.isdecimal() else 0
 
@@ -126,7 +126,7 @@ def in_ranks(work: Callable[[Run], None], run: Run, count: int) -> None:
     Raises
     ------
     AsrError
-        What a rank has raised, once; or if one has died.
+        The error that a rank raised, once; or if a rank died.
     """
     # Not fork: this process has threads.
     context = multiprocessing.get_context("spawn")
@@ -186,7 +186,7 @@ def _environments(count: int) -> list[dict[str, str]]:
 
 
 def _rank(end: Connection, environment: dict[str, str], work: Callable[[Run], None], run: Run) -> None:
-    """Be a rank; an error that is explained goes to the process that started it."""
+    """Run as a rank; an `AsrError` goes to the process that started it."""
     # Ctrl-C is left to that process.
     start_worker(signal.SIG_IGN)
     # Before torch is imported, which reads some of it then.
@@ -213,7 +213,7 @@ def _failure(processes: list[BaseProcess], ends: list[Connection]) -> AsrError:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
             return AsrError(
                 f"rank {rank} of {len(processes)} {how}{' (out of memory?)' if code == -signal.SIGKILL else ''}: run "
-                "the same command again, it goes on from the last checkpoint; training.ranks=1 takes the least memory"
+                "the same command again to resume from the last checkpoint; training.ranks=1 takes the least memory"
             )
     return AsrError(next(error.message for error in told if error))
 

@@ -1,4 +1,4 @@
-"""What a recipe is, and where it reads and writes."""
+"""A recipe, and the folders that it reads and writes."""
 
 import math
 from collections.abc import Iterable
@@ -22,24 +22,24 @@ TokenizerKind = Literal["characters", "unigram", "bpe", "phones", "init", "same"
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """What the model's outputs stand for, learned from the training transcripts.
+    """The model's tokens, learned from the training transcripts.
 
     Parameters
     ----------
     kind : {"characters", "unigram", "bpe", "phones", "init", "same"}
-        Their characters, subwords of SentencePiece (Kudo & Richardson 2018), the phones that a lexicon gives their
-        words, or the tokens of the model that training starts from (`Recipe.init`). "same" is for
-        `Recipe.intermediate_tokenizer` alone: those of the model's output.
+        The transcripts' characters, subwords of SentencePiece (Kudo & Richardson 2018), the phones of their words
+        by a lexicon, or the tokens of the model that training starts from (`Recipe.init`). "same" is only for
+        `Recipe.intermediate_tokenizer`: the tokens of the model's output.
     vocab_size : int
         Number of subwords, the blank among them; 0 for the other kinds.
     lexicon : str
         For phones: a file of words and their phones, as `asr.lexicon.read_lexicon` reads it. All its words can be
-        recognised; it may grow after training, as long as the training words' phones stay.
+        recognised; it may grow after training, as long as the phones of the training words stay the same.
     g2p : str
-        For phones: a pronunciation model (``asr lexicon train``), which guesses the phones of the transcripts' words
-        that the lexicon lacks, and goes into the bundle to guess those of hotwords. Empty: they must be in it.
+        For phones: a pronunciation model (``asr lexicon train``), which guesses the phones of transcript words
+        that the lexicon lacks, and goes into the bundle to guess those of hotwords. Empty: the lexicon must have all.
     word_boundary : bool
-        For phones: whether a token of its own stands between words.
+        For phones: whether there is a token between words.
     """
 
     kind: TokenizerKind = "characters"
@@ -54,7 +54,7 @@ class TokenizerConfig:
         if subwords != (self.vocab_size > 0) or self.vocab_size < 0:
             raise UsageError(
                 f"tokenizer: got kind {self.kind!r} and vocab_size {self.vocab_size}; expected a size, such as 500, "
-                "for unigram and bpe, and 0 for the other kinds, which bring their own"
+                "for unigram and bpe, and 0 for the other kinds"
             )
         if (self.kind == "phones") != bool(self.lexicon) or (self.g2p and not self.lexicon):
             raise UsageError(
@@ -65,14 +65,14 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """An n-gram model of words, estimated on the training transcripts or made beforehand.
+    """An n-gram model of words, estimated on the training transcripts or an existing file.
 
     Parameters
     ----------
     order : int
         Length of its longest n-grams; 0 for no language model, or for that of `file`.
     file : str
-        A model made beforehand, as ``asr lm`` writes it, instead of one of the training transcripts.
+        An existing model, written by ``asr lm``, instead of one of the training transcripts.
     beam_size : int
         Of the search that uses it.
     cutoffs : tuple of int
@@ -97,7 +97,7 @@ class LanguageModelConfig:
         if self.file and (self.order or self.cutoffs):
             raise UsageError(
                 f"lm: got the file {self.file!r} and order {self.order}, cutoffs {self.cutoffs}; expected no order and "
-                "no cutoffs for a model made beforehand"
+                "no cutoffs for an existing model"
             )
         if self.tune_utterances < 1:
             raise UsageError(f"lm.tune_utterances is {self.tune_utterances}; expected 1 or more")
@@ -117,34 +117,34 @@ class Recipe:
     name : str
         Of the model; the bundle is written to ``exp/<name>/bundle``.
     corpus : str
-        The corpus script: ``data_prep/<corpus>.py``; empty where the stores are made beforehand, as
-        ``data_prep/manifest.py`` does.
+        The corpus script: ``data_prep/<corpus>.py``; empty if the stores exist already, made for instance by
+        ``data_prep/manifest.py``.
     description : str
-        One sentence for users: what the model knows, and what it does not.
+        One sentence for users: what the model recognises, and what it does not.
     licence, language : str
         Of the model.
     train : str
-        What to train on: a split, or several with commas between, such as ``"clean,pseudo:0.5"``. After a colon stands
-        how often an epoch has each utterance of the split, on average: 2 is twice, 0.5 half of them, drawn anew in each
-        epoch; 1 where nothing stands. What has a slash is the folder of a store made beforehand.
+        The training splits, separated by commas, such as ``"clean,pseudo:0.5"``. The number after a colon, by default
+        1, says how often each utterance of the split occurs in an epoch, on average: 2 means twice, 0.5 half of the
+        utterances, drawn anew in each epoch. A name with a slash is the folder of an existing store.
     dev : str
-        The split to choose the best epoch and the decoder's weights by; or several with commas between: the best epoch
-        is then that of the lowest mean over the sets, each of which counts the same whatever its size.
+        The split to choose the best epoch and the decoder's weights by; or several, separated by commas: the best
+        epoch then has the lowest mean over the sets, each of which counts the same whatever its size.
     test : tuple of str
         Splits to report.
     features : LogMelConfig
     waveforms : bool
-        Whether the stores hold waveforms, which ``training.augment.waveform`` changes, and not features.
+        Whether the stores hold waveforms (which ``training.augment.waveform`` can change) instead of features.
     speeds : tuple of float
         Speed-perturbed copies of the training utterances (Ko et al. 2015), such as (0.9, 1.1).
     tokenizer : TokenizerConfig
     intermediate_tokenizer : TokenizerConfig
-        What the middle layer's outputs stand for in training, where ``training.intermediate_ctc`` is above 0: "same" as
-        the model's own, through the same output layer; or others, such as phones below and characters above, through
-        an output layer that the bundle does not have.
+        The tokens of the middle layer in training, if ``training.intermediate_ctc`` is above 0: "same" uses the
+        model's own, through the same output layer; others, such as phones below characters, go through
+        an output layer that is not part of the bundle.
     init : str
         Fine-tuning: the model that training starts from, a bundle's directory or the name of one that ships. Features
-        and the shape of the model must be the same; its outputs for tokens that the new alphabet has too are kept.
+        and the shape of the model must be the same; its outputs for tokens that both alphabets have are kept.
     model : ModelConfig
     training : TrainingConfig
     lm : LanguageModelConfig
@@ -175,7 +175,8 @@ class Recipe:
         if self.tokenizer.kind == "same" or self.intermediate_tokenizer.kind == "init":
             raise UsageError(
                 f"tokenizer.kind is {self.tokenizer.kind!r} and intermediate_tokenizer.kind "
-                f"{self.intermediate_tokenizer.kind!r}; expected 'same' for the latter alone, and 'init' for the former"
+                f"{self.intermediate_tokenizer.kind!r}; expected 'same' only for the second, and 'init' only for the "
+                "first"
             )
         if self.intermediate_tokenizer.kind != "same" and not self.training.intermediate_ctc:
             raise UsageError(
@@ -184,7 +185,7 @@ class Recipe:
             )
         self.model.check_frozen(self.training.freeze)
         if self.tokenizer.kind == "init" and not self.init:
-            raise UsageError("tokenizer.kind is 'init', but there is no model to start from; expected --set init=MODEL")
+            raise UsageError("tokenizer.kind is 'init', but no model to start from is given; expected --set init=MODEL")
 
     @property
     def train_weights(self) -> dict[str, float]:
@@ -199,8 +200,8 @@ class Recipe:
             name = name if colon else part.strip()
             if not name or name in weights or not 0 < weight < math.inf:
                 raise UsageError(
-                    f"train is {self.train!r}; expected splits, each once, with commas between, and weights above 0 "
-                    'after colons where they are not 1, as in "clean,pseudo:0.5"'
+                    f"train is {self.train!r}; expected splits, each once, separated by commas, with weights above 0 "
+                    'after colons unless they are 1, as in "clean,pseudo:0.5"'
                 )
             weights[name] = weight
         return weights
@@ -211,33 +212,33 @@ class Recipe:
         splits = tuple(part.strip() for part in self.dev.split(","))
         if "" in splits or len(set(splits)) < len(splits):
             raise UsageError(
-                f'dev is {self.dev!r}; expected splits, each once, with commas between, as in "clean,calls"'
+                f'dev is {self.dev!r}; expected splits, each once, separated by commas, as in "clean,calls"'
             )
         return splits
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """All that are trained on, chosen by and reported, each once."""
+        """All splits for training, choosing and reporting, each once."""
         return tuple(dict.fromkeys((*self.train_weights, *self.dev_splits, *self.test)))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe at work.
+    """A recipe with its folders.
 
     Parameters
     ----------
     recipe : Recipe
     data : Path
-        The feature stores, a folder a split.
+        The feature stores, one folder per split.
     out : Path
         Receives checkpoints, the log, and the bundle.
     jobs : int
-        Processes for preparation; 0: one a core.
+        Processes for preparation; 0: one per core.
     archive : Path, optional
         The corpus's archive, instead of a download.
     allow_changes : bool
-        Whether to go on in a folder whose run had other settings.
+        Whether to resume in a folder whose run had other settings.
     """
 
     recipe: Recipe

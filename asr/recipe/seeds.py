@@ -1,4 +1,4 @@
-"""The same recipe with several seeds: how much of a result is luck, and the best model by the dev set."""
+"""The same recipe with several seeds: how much results vary, and the best model by the dev set."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        If these are not whole numbers, two or more, each once.
+        If they are not two or more different whole numbers.
     """
     try:
         seeds = tuple(int(part) for part in text.split(","))
@@ -40,8 +40,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def run_seeds(run: Run, seeds: tuple[int, ...]) -> None:
     """Run all stages with each seed in ``<out>/seed-N``; the bundle with the best dev WER becomes ``<out>/bundle``.
 
-    The dev WER is greedy, for the weights of a language model are fitted to the dev set; equal ones go to the seed
-    that comes first. ``<out>/seeds.json`` holds what the table shows.
+    The dev WER is greedy, because the weights of a language model are fitted to the dev set; of equal ones, the first
+    seed wins. ``<out>/seeds.json`` holds what the table shows.
     """
     runs = {
         seed: replace(

@@ -1,4 +1,4 @@
-"""What was done with what: notes in ``<out>/stages.json``, by which stages know that they are done."""
+"""Notes in ``<out>/stages.json`` of each stage's inputs, by which stages know that they are finished."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ MEANT = ("corpus", "train", "dev", "waveforms", "speeds", "training")
 
 
 def read_stamps(out: Path) -> dict[str, Any]:
-    """Return what each stage that is done was done with; empty where that cannot be told."""
+    """Return the inputs of each finished stage; empty if unknown."""
     try:
         stamps: dict[str, Any] = json.loads((out / STAMPS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -30,17 +30,17 @@ def read_stamps(out: Path) -> dict[str, Any]:
 
 
 def write_stamp(out: Path, stage: str, stamp: dict[str, Any]) -> None:
-    """Note what a stage was done with."""
+    """Note the inputs of a finished stage."""
     write_text(out / STAMPS, json.dumps({**read_stamps(out), stage: stamp}, indent=1) + "\n")
 
 
 def is_current(out: Path, stage: str, stamp: dict[str, Any], *outputs: Path) -> bool:
-    """Return whether `stage` was done with what `stamp` says, and its `outputs` are there."""
+    """Return whether `stage` was finished with the inputs in `stamp`, and its `outputs` exist."""
     return all(path.exists() for path in outputs) and read_stamps(out).get(stage) == stamp
 
 
 def learned_settings(run: Run) -> dict[str, Any]:
-    """Return all settings that decide what is learned, nested as in the recipe."""
+    """Return all settings that affect what is learned, nested as in the recipe."""
     values: dict[str, Any] = json.loads(json.dumps(to_dict(run.recipe)))
     settings = {name: values[name] for name in (*FIXED, *MEANT)}
     # A lexicon may grow while the phones of the training words stay: see `targets_digest`. Runs that began before
@@ -53,12 +53,12 @@ def learned_settings(run: Run) -> dict[str, Any]:
 
 
 def check_settings(run: Run) -> None:
-    """Refuse to go on with other settings than those that training in this folder began with.
+    """Refuse to resume with other settings than those with which training in this folder began.
 
     Raises
     ------
     UsageError
-        Naming the settings; with `Run.allow_changes` only for those that the weights cannot survive.
+        Naming the settings; with `Run.allow_changes` only for those that make the weights invalid.
     """
     try:
         before = json.loads((run.out / SETTINGS).read_text(encoding="utf-8"))
@@ -82,5 +82,5 @@ def check_settings(run: Run) -> None:
 
 
 def write_settings(run: Run) -> None:
-    """Note what training begins with, for `check_settings`."""
+    """Note the settings with which training begins, for `check_settings`."""
     write_text(run.out / SETTINGS, json.dumps(learned_settings(run), indent=1, ensure_ascii=False) + "\n")

@@ -1,8 +1,8 @@
-"""The stages of a recipe. Each skips what is done: a recipe that was killed is simply run again.
+"""The stages of a recipe. Each skips finished work: after a crash, simply run the recipe again.
 
 prepare → tokenizer → train → lm → tune → evaluate
 
-A store knows when it is whole; of the other stages ``<out>/stages.json`` notes what each was done with.
+A store knows when it is complete; for the other stages, ``<out>/stages.json`` notes their inputs.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from asr.recipe.training import train
 
 
 def prepare(run: Run) -> None:
-    """Corpus → feature stores, one a split; where the recipe names no corpus, they must be there."""
+    """Corpus → feature stores, one per split; if the recipe names no corpus, they must exist."""
     from asr.preparation.command import load_corpus
     from asr.preparation.options import PrepareOptions
     from asr.preparation.prepare import prepare as prepare_corpus
@@ -50,12 +50,12 @@ STAGES: dict[str, Callable[[Run], None]] = {
 
 
 def run_stages(run: Run, stages: tuple[str, ...] = tuple(STAGES)) -> None:
-    """Run stages in their order; of several processes under torchrun, only the first does more than train.
+    """Run stages in their order; under torchrun, only the first process does more than train.
 
     Raises
     ------
     AsrError
-        If something cannot work, before the first stage as far as that can be known.
+        If something cannot work; before the first stage where that can be known.
     """
 
     def before_training() -> None:

@@ -57,8 +57,8 @@ def _make_tokenizer(run: Run, name: str, stores: "list[Store]") -> None:
         check_letters(made, stores, run.recipe.training.max_disagreement)
         if (run.out / SETTINGS).is_file() and not _is_same(folder, made, texts):
             raise UsageError(
-                f"{folder}: training in {run.out} began with other tokens than the transcripts of {run.recipe.train!r} "
-                "now give, and its weights do not fit them: choose another --out, or delete the folder"
+                f"{folder}: training in {run.out} began with other tokens than those of {run.recipe.train!r} now, "
+                "which its weights do not fit: choose another --out, or delete the folder"
             )
         with atomic_directory(folder) as new:
             for file, content in made.files().items():
@@ -79,7 +79,7 @@ def _is_same(folder: Path, made: Tokenizer, texts: list[str]) -> bool:
 
 
 def targets_digest(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
-    """Return what stands for the targets of training: further words of a lexicon leave them as they are."""
+    """Return a digest of the training targets, which further words in a lexicon do not change."""
     if not isinstance(tokenizer, PhoneTokenizer):
         return digest(tokenizer.files())
     words = sorted({word for text in texts for word in text.split()})
@@ -105,7 +105,7 @@ def _phones(config: TokenizerConfig, texts: Iterable[str]) -> PhoneTokenizer:
 def transcripts(store: "Store", max_disagreement: float | None = None) -> list[str]:
     """Return the transcripts of a store, those of its speed-perturbed copies and of too large disagreement left out.
 
-    With copies nothing would occur once, and how often something does is what language models are estimated from.
+    With copies, nothing would occur just once, but language models are estimated from such counts.
     """
     limit = math.inf if max_disagreement is None else max_disagreement
     texts = []
@@ -117,12 +117,12 @@ def transcripts(store: "Store", max_disagreement: float | None = None) -> list[s
 
 
 def load_tokenizer(run: Run) -> Tokenizer:
-    """Return the tokenizer that the stage has made.
+    """Return the tokenizer that the stage made.
 
     Raises
     ------
     DataError
-        If there is none.
+        If it does not exist.
     """
     return _read(run, OUTPUT, _made_kind(run, run.recipe.tokenizer))
 

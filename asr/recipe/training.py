@@ -60,7 +60,7 @@ def train(run: Run) -> None:
 
 
 def train_checked(run: Run) -> None:
-    """Train and write the bundle, of stores and tokens that have been checked; or be one of the ranks that do so."""
+    """Train and write the bundle, with stores and tokens that have been checked; or run as one of the ranks."""
     from asr.training.batches import BatchSource
     from asr.training.loop import Trainer
     from asr.training.validation import label_priors
@@ -146,7 +146,7 @@ def _put_words(run: Run, tokenizer: "Tokenizer") -> None:
 def words_to_recognise(run: Run, tokenizer: PhoneTokenizer) -> PronouncingDictionary:
     """Return the words of the recipe's lexicon, and of the training transcripts that people wrote.
 
-    The tokenizer knows the words of the dev sets too, which a model that is judged by them must not be told.
+    The tokenizer also knows the words of the dev sets, which a model that is measured on them must not have.
     """
     words = {word for text in transcripts(run.training_store(), 0.0) for word in text.split()}
     path = run.recipe.tokenizer.lexicon
@@ -200,7 +200,7 @@ def _model(run: Run, store: "Store", weights: Any, tokenizer: "Tokenizer") -> "A
         shared = start_from(run.origin, model, tokenizer)
         if is_first():
             print(
-                f"starting from {run.origin.name}: outputs for {shared} of {len(tokenizer)} tokens are taken over",
+                f"starting from {run.origin.name}: outputs for {shared} of {len(tokenizer)} tokens are kept",
                 file=sys.stderr,
             )
     return model
@@ -209,7 +209,7 @@ def _model(run: Run, store: "Store", weights: Any, tokenizer: "Tokenizer") -> "A
 def start_from(origin: "Bundle", model: "AcousticModel", tokenizer: "Tokenizer") -> int:
     """Give `model` the weights of `origin`, whose shape is the same but for the tokens.
 
-    The output layer's rows for tokens that both have are taken over, the others stay as they are.
+    The output layer's rows for tokens that both have are copied; the others stay unchanged.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def start_from(origin: "Bundle", model: "AcousticModel", tokenizer: "Tokenizer")
     Returns
     -------
     int
-        The number of tokens taken over, the blank among them.
+        The number of tokens copied, including the blank.
 
     Raises
     ------
@@ -269,14 +269,14 @@ def _introduce(run: Run, store: "Store", model: "AcousticModel", source: "BatchS
         )
     if source.too_long:
         print(
-            f"{len(source.too_long)} utterances are longer than training.batch_seconds, each is a batch of its own: "
+            f"{len(source.too_long)} utterances are longer than training.batch_seconds, so each is a batch of its own: "
             f"{', '.join(source.too_long[:5])}{', …' if len(source.too_long) > 5 else ''}",
             file=sys.stderr,
         )
     disagreeing = int((source.weights == 0).sum())
     if disagreeing:
         print(
-            f"left out {disagreeing} of {len(store)} utterances, on whose transcripts machines disagree by more than "
+            f"left out {disagreeing} of {len(store)} utterances whose machine transcripts disagree by more than "
             f"training.max_disagreement={run.recipe.training.max_disagreement:g}",
             file=sys.stderr,
         )

@@ -27,7 +27,7 @@ def check_store(store: Store, features: LogMelConfig, owner: str) -> None:
     if store.config.sample_rate != features.sample_rate:
         raise DataError(
             f"{store.path}: the store's waveforms are sampled at {store.config.sample_rate} Hz; expected "
-            f"{features.sample_rate} Hz, as {owner} takes them: prepare the corpus at that rate"
+            f"{features.sample_rate} Hz, like {owner}: prepare the corpus at that rate"
         )
 
 
@@ -44,7 +44,8 @@ def check_features(store: Store, features: LogMelConfig, owner: str) -> None:
     different = [f"{key}: {got[key]} (expected {expected[key]})" for key in expected if got[key] != expected[key]]
     if different:
         raise DataError(
-            f"{store.path}: the store's features are not those of {owner}: {'; '.join(different)}: prepare the corpus "
+            f"{store.path}: the store's features differ from those of {owner}: {'; '.join(different)}: prepare the "
+            "corpus "
             "with those feature settings, into another folder"
         )
 
@@ -60,7 +61,8 @@ def check_same_features(train: Store, dev: Store) -> None:
     check_features(dev, train.config, f"the training store {train.path}")
     if not np.array_equal(train.filterbank, dev.filterbank):
         raise DataError(
-            f"{dev.path}: its mel filters are not those of the training store {train.path}: prepare both with the same "
+            f"{dev.path}: its mel filters differ from those of the training store {train.path}: prepare both with the "
+            "same "
             "version of librosa"
         )
 

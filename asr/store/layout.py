@@ -1,12 +1,12 @@
 """The layout of a store on the disk, and how its files are written: whole, or not at all.
 
-A store is one folder a split::
+A store is one folder per split::
 
     train/
       shard-00000.arrow …   Arrow IPC files: features or samples, with id, text, speaker, duration and source
-      utterances.index      Arrow IPC file: everything but the features, one record batch a shard
+      utterances.index      Arrow IPC file: everything but the features, one record batch per shard
       filterbank.npy        the mel filters, (n_mels, window_samples // 2 + 1) float32
-      rejected.jsonl        what was left out, and why
+      rejected.jsonl        the utterances left out, and why
       store.json            written last: what is in the store, with the checksum of every shard
 
 Nothing has its final name before it is complete, and ``store.json`` is there only when everything else is.
@@ -43,7 +43,7 @@ BATCH_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class ShardFacts:
-    """What ``store.json`` says of a shard: its file, what is in it, and its size and SHA-256."""
+    """The entry of a shard in ``store.json``: its file, its content, and its size and SHA-256."""
 
     file: str
     utterances: int
@@ -53,7 +53,7 @@ class ShardFacts:
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What ``store.json`` says: where a store comes from, how it was made, and what is in it.
+    """The content of ``store.json``: where a store comes from, how it was made, and what is in it.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def _from_format_1(values: dict[str, Any], path: Path) -> None:
     normalisation, *_ = (values["features"].pop(name, "none") for name in ("normalisation", "mean", "std"))
     if values["kind"] == "features" and normalisation != "none":
         raise DataError(
-            f"{path}: its features are normalised by {normalisation!r}; expected plain ones, for models normalise "
+            f"{path}: its features are normalised ({normalisation!r}); expected plain ones, because models normalise "
             "them: prepare the corpus again with --force"
         )
 
@@ -289,7 +289,7 @@ def _what_instead(folder: Path) -> str:
     if not folder.exists():
         return "no such store: prepare the corpus first (python data_prep/NAME.py --out ...)"
     if any(folder.glob("shard-*.arrow")):
-        return "its preparation is not finished (no store.json yet): run the same preparation again, it goes on"
+        return "its preparation is not finished (no store.json yet): run the same preparation again to resume"
     splits = sorted(path.parent.name for path in folder.glob(f"*/{HEADER}"))
     if splits:
         return f"holds the splits {', '.join(splits)}; expected one of them: {folder / splits[0]}"

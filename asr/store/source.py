@@ -1,4 +1,4 @@
-"""Where a stored utterance was taken from: recordings of the corpus, and what was done to them, as one line of text."""
+"""The origin of a stored utterance as one line of text: recordings of the corpus, and how they were changed."""
 
 import re
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ FRAGMENT = re.compile(rf"#(?P<values>{CHANGE}(?:&{CHANGE})*)$")
 class Source:
     """The origin of an utterance.
 
-    As text, the names of the recordings are joined by `` + ``; then follows, as in W3C's media fragments, what was done
-    to them: ``#t=start,end`` in seconds for a part, ``#channels=1``, ``#speed=0.9``, several with ``&`` between.
+    As text, the names of the recordings are joined by `` + ``; the changes follow, as in W3C's media fragments:
+    ``#t=start,end`` in seconds for a part, ``#channels=1``, ``#speed=0.9``, several with ``&`` between.
 
     Parameters
     ----------

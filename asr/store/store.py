@@ -1,4 +1,4 @@
-"""Reading a store: memory-mapped Arrow shards, opened when an utterance of theirs is first asked for."""
+"""Read a store: memory-mapped Arrow shards, each opened when one of its utterances is first asked for."""
 
 import bisect
 import hashlib
@@ -36,7 +36,7 @@ class StoredUtterance:
         Empty if unknown.
     duration_seconds : float
     source : str
-        The recordings, and what was done to them: see `asr.store.source.Source`.
+        The recordings, and how they were changed: see `asr.store.source.Source`.
     """
 
     id: str
@@ -69,7 +69,7 @@ class StoredAudio:
 
 
 class Strings(Sequence[str]):
-    """A column of strings that stays on the disk until it is asked for."""
+    """A column of strings that is read from the disk on demand."""
 
     def __init__(self, column: Any) -> None:
         self._column = column
@@ -126,7 +126,7 @@ class _Store(Sequence[U], Generic[U]):
         Raises
         ------
         DataError
-            If there is none, it is not complete, its index does not fit, or it holds the other kind of data.
+            If it is missing or incomplete, its index does not fit, or it holds the other kind of data.
         MissingExtraError
             If pyarrow is not installed.
         """
@@ -144,7 +144,7 @@ class _Store(Sequence[U], Generic[U]):
         if len(index) != header.utterances:
             raise DataError(
                 f"{folder / INDEX}: lists {len(index)} utterances; store.json says {header.utterances}: "
-                "the folder is a mixture of two preparations, prepare the corpus again with --force"
+                "the folder mixes two preparations: prepare the corpus again with --force"
             )
         return cls(folder, header, index)
 
@@ -234,7 +234,7 @@ class _Store(Sequence[U], Generic[U]):
 
     @property
     def identity(self) -> list[Any]:
-        """What tells its content from that of other stores, for JSON: feature settings and checksums of the shards."""
+        """What identifies the content, for JSON: feature settings and checksums of the shards."""
         if len(self.parts) > 1:
             return [part.identity for part in self.parts]
         shards: list[Any] = [to_dict(self.config), [asdict(shard) for shard in self.header.shards]]
@@ -260,13 +260,15 @@ class _Store(Sequence[U], Generic[U]):
         Raises
         ------
         DataError
-            If one is missing or its content is not what was written.
+            If one is missing or its content has changed.
         """
         for path, shard in zip(self._files, self.header.shards, strict=True):
             if not path.exists():
                 raise DataError(f"{path}: is missing: run the preparation again with --force")
             if file_checksum(path) != shard.sha256:
-                raise DataError(f"{path}: its checksum is not what was written: run the preparation again with --force")
+                raise DataError(
+                    f"{path}: its checksum has changed since it was written: run the preparation again with --force"
+                )
 
     def _shard(self, number: int) -> tuple[list[Any], list[int]]:
         """Return the record batches of a shard, and the row at which each ends."""

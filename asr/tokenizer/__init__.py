@@ -40,9 +40,9 @@ def read_tokenizer(folder: Path, kind: str) -> Tokenizer:
     Raises
     ------
     UsageError
-        If the kind is unknown, or the tokens are not as they should be.
+        If the kind is unknown, or the tokens are invalid.
     DataError
-        If the lexicon is not as it should be.
+        If the lexicon is invalid.
     OSError, ValueError
         If a file is missing, or is not JSON.
     """

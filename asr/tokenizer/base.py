@@ -80,11 +80,11 @@ class Tokenizer(ABC):
         """Return the text of token `ids` without blanks; repeats are kept (a decoder has collapsed them)."""
 
     def reference(self, text: str) -> str:
-        """Return what a transcript looks like where `decode` makes no mistake: words, or phones as words."""
+        """Return what `decode` gives for a transcript recognised without error: words, or phones as words."""
         return text
 
     def unknown(self, text: str) -> list[str]:
-        """Return what of `text` cannot be encoded, each once: characters, or whole words of a tokenizer of phones."""
+        """Return what cannot be encoded in `text`, each once: characters, or words for a tokenizer of phones."""
         return sorted(set(text) - self.alphabet)
 
     def files(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ BLOCK_TEXTS = 65_536
 
 
 class CharTokenizer(Tokenizer):
-    """One token a character; the space is a token like any other and separates words.
+    """One token per character; the space is a token like any other and separates words.
 
     Parameters
     ----------

@@ -90,5 +90,5 @@ def with_blank_first(tokens: Sequence[str], blank: int, blank_token: str) -> lis
     """
     rest = [token for index, token in enumerate(tokens) if index != blank]
     if blank_token in rest:
-        raise UsageError(f"the vocabulary has {blank_token!r}, and its blank is {tokens[blank]!r}; expected one blank")
+        raise UsageError(f"the vocabulary has {blank_token!r}, but its blank is {tokens[blank]!r}; expected one blank")
     return [blank_token, *rest]

@@ -1,4 +1,4 @@
-"""Tokens are phones: a lexicon says which ones a word has."""
+"""Tokens are phones, which a lexicon gives for each word."""
 
 import json
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ WORD_BOUNDARY = "|"
 class PhoneTokenizer(Tokenizer):
     """The phones of the words' preferred pronunciations, with ``"|"`` between words where the tokens have it.
 
-    Several words may have the same phones, so `decode` gives phones and not words: these come of a search with the
+    Several words may have the same phones, so `decode` gives phones, not words: words need a search with the
     lexicon and a language model.
 
     Parameters
@@ -32,7 +32,7 @@ class PhoneTokenizer(Tokenizer):
     Raises
     ------
     UsageError
-        If the blank is not first, a token stands twice, or the lexicon has phones that are no tokens.
+        If the blank is not first, a token occurs twice, or the lexicon has phones that are not tokens.
     """
 
     kind = "phones"
@@ -106,11 +106,11 @@ class PhoneTokenizer(Tokenizer):
         return np.fromiter((min_frames(self.encode(text)) for text in texts), dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the phones of `ids`, apart by spaces, blanks and word boundaries left out."""
+        """Return the phones of `ids`, separated by spaces, without blanks and word boundaries."""
         return " ".join(self.tokens[index] for index in ids if index != BLANK and self.tokens[index] != WORD_BOUNDARY)
 
     def reference(self, text: str) -> str:
-        """Return the phones of `text`, apart by spaces; see `Tokenizer.reference`."""
+        """Return the phones of `text`, separated by spaces; see `Tokenizer.reference`."""
         return self.decode(self.encode(text))
 
     def unknown(self, text: str) -> list[str]:

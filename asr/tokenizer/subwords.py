@@ -21,21 +21,21 @@ SubwordKind = Literal["unigram", "bpe"]
 class SentencePieceTokenizer(Tokenizer):
     """Pieces of words, ``"▁"`` before the first of each word, cut as the SentencePiece library cuts them.
 
-    The library is needed to train one only. Words are cut one by one, for no piece crosses a space: by the most
+    Only training needs the library. Words are cut one by one, since no piece crosses a space: into the most
     likely sequence of pieces (unigram, Kudo 2018), or by the merges in the order in which they were learned (BPE,
-    Sennrich et al. 2016). Texts have single spaces between words, as `asr.text` leaves them; others count as that.
+    Sennrich et al. 2016). Any white space counts as one space.
 
     Parameters
     ----------
     tokens : sequence of str
         The blank first, then the pieces in the library's order, which is that of merges for BPE.
     scores : sequence of float
-        Natural logarithms of the pieces' probabilities, one a token, that of the blank without meaning; empty for BPE.
+        Natural logarithms of the pieces' probabilities, one per token; the blank's has no meaning. Empty for BPE.
 
     Raises
     ------
     UsageError
-        If the blank is not first, a token stands twice, or the scores are not as many as the tokens.
+        If the blank is not first, a token occurs twice, or the number of scores is not that of the tokens.
     """
 
     def __init__(self, tokens: Sequence[str], scores: Sequence[float] = ()) -> None:
@@ -146,13 +146,13 @@ def _train_pieces(texts: list[str], kind: SubwordKind, vocab_size: int) -> dict[
     import io
 
     if not texts:
-        raise DataError("a tokenizer is trained on transcripts, and all are empty")
+        raise DataError("all transcripts are empty; expected some to train a tokenizer on")
     letters = sorted(set().union(*map(set, texts)) - {" "})
     if vocab_size < len(letters) + 2:
         raise UsageError(
             f"tokenizer.vocab_size is {vocab_size}; expected {len(letters) + 2} or more: the blank, a word's "
             f"start, and each of the transcripts' {len(letters)} characters ({''.join(letters[:50])}"
-            f"{'…' if len(letters) > 50 else ''}); for thousands of characters take tokenizer.kind=characters"
+            f"{'…' if len(letters) > 50 else ''}); for thousands of characters use tokenizer.kind=characters"
         )
     model = io.BytesIO()
     try:

@@ -99,8 +99,8 @@ class BestWeights:
                     temporary.write_bytes(save(model.state_dict()))
             except OSError as error:
                 raise ModelError(
-                    f"{path}: cannot write the weights ({error.strerror}); the last checkpoint is whole: make room and "
-                    "run the same command again to go on"
+                    f"{path}: cannot write the weights ({error.strerror}); the last checkpoint is complete: make room "
+                    "and run the same command again to resume"
                 ) from None
 
     def present(self, scores: Sequence[Score]) -> list[Score]:
@@ -128,7 +128,7 @@ class BestWeights:
             if not path.is_file():
                 raise ModelError(
                     f"{path}: no such file; expected the weights of one of the best epochs: copy it back, or delete "
-                    f"{self.directory / 'checkpoints'} to train anew"
+                    f"{self.directory / 'checkpoints'} to start again"
                 )
         model.load_state_dict(mean_weights(paths))
 

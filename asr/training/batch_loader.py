@@ -68,7 +68,7 @@ def prefetched(
     """Yield an iterator over ``make(item)`` for each item, in order, made on threads.
 
     An exception of `make` is raised where its result would have come. Leaving the context ends the threads, which
-    finish at most the items at hand.
+    finish at most their current items.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class BatchSource:
     augment : AugmentConfig, optional
         None leaves the features as they are.
     weights : ndarray, shape (N,), float64, optional
-        How often an epoch has each utterance, on average: 2.5 is twice or three times, 0 never. By default 1 each.
+        How often each utterance occurs in an epoch, on average: 2.5 is twice or three times, 0 never. By default 1.
     middle : Tokenizer, optional
         Of the targets of the middle layer, where these are other tokens.
     keep_short : bool
@@ -144,7 +144,7 @@ class BatchSource:
         if not len(self._kept):
             raise DataError(
                 f"none of the {len(store)} utterances has enough frames for its transcript at a time reduction of "
-                f"{model.time_reduction}; expected at least one output frame a token"
+                f"{model.time_reduction}; expected at least one output frame per token"
             )
 
     @property

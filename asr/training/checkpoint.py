@@ -21,7 +21,7 @@ from asr.training.config import Measure, TrainingConfig
 
 @dataclass(frozen=True, order=True)
 class Score:
-    """How good an epoch's weights are on the dev set, the better the smaller.
+    """How good an epoch's weights are on the dev set; smaller is better.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Position:
     seconds : float
         Spent on this epoch until now.
     first_loss : float
-        In nats a token, of the run's first steps; 0 before it is known.
+        In nats per token, of the run's first steps; 0 before it is known.
     changed : int
         The epoch at which settings were changed last.
     best : tuple of Score
@@ -76,7 +76,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that decides how a run goes on.
+    """Everything needed to resume a run.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class CheckpointFolder:
         self.warn = warn
 
     def check_writable(self) -> None:
-        """Refuse a directory in which no file can be made, before hours are spent on what goes there.
+        """Refuse a directory in which no file can be created, before hours are spent.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class CheckpointFolder:
         Raises
         ------
         ModelError
-            If it cannot be written, on a full disk for example; those that are there stay.
+            If it cannot be written, on a full disk for example; earlier ones are kept.
         """
         at = checkpoint.position
         path = self.directory / f"epoch_{at.epoch:04d}_step_{at.step:06d}.pt"
@@ -152,8 +152,8 @@ class CheckpointFolder:
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             reason = getattr(cause, "strerror", None) or first_line(cause)
             raise ModelError(
-                f"{path}: cannot write the checkpoint ({reason}); those before it are whole: make room and run the "
-                "same command again to go on"
+                f"{path}: cannot write the checkpoint ({reason}); earlier ones are complete: make room and run the "
+                "same command again to resume"
             ) from None
         self.discard_newer(at)
         for old in self._paths()[self.keep :]:
@@ -175,8 +175,8 @@ class CheckpointFolder:
                 self.warn(f"{path}: is damaged ({first_line(error)}); trying the one before it")
         if paths:
             raise ModelError(
-                f"{self.directory}: no checkpoint of {len(paths)} can be read; expected one that is whole: delete the "
-                "folder to start anew"
+                f"{self.directory}: no checkpoint of {len(paths)} can be read; expected a complete one: delete the "
+                "folder to start again"
             )
         return None
 
@@ -184,7 +184,7 @@ class CheckpointFolder:
         """Return the error of settings that are not those of the checkpoints; `fatal`: the weights do not fit."""
         accept = "" if fatal else "accept the changes (--allow-changes of a recipe), "
         return ModelError(
-            f"{self.directory}: its run had other settings ({changed}); expected the same: go back to them, choose "
+            f"{self.directory}: its run had other settings ({changed}); expected the same: restore them, choose "
             f"another output directory, {accept}or delete the folder"
         )
 
@@ -206,7 +206,7 @@ def _read(path: Path) -> Checkpoint:
     """Read a checkpoint; torch itself does not notice bytes that have changed, the archive's check sums do."""
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"check sum of {damaged}")
+            raise zipfile.BadZipFile(f"checksum of {damaged}")
     values = torch.load(path, map_location="cpu", weights_only=True)
     position = values["position"]
     best = tuple(Score(**score) for score in position["best"])

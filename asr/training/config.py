@@ -27,7 +27,7 @@ FREE_SETTINGS = (
 
 @dataclass(frozen=True)
 class WaveformAugmentConfig:
-    """Random changes to waveforms before their features are computed; for audio stores alone.
+    """Random changes to waveforms before their features are computed; only for audio stores.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ class WaveformAugmentConfig:
     noises : str
         Folder of an audio store of noises; empty: no noise.
     noise_probability : float
-        How often a piece of one of these is added to an utterance, its pauses and its reverberation.
+        How often a piece of one of these is added to an utterance, including its pauses and reverberation.
     min_snr_db, max_snr_db : float
         The ratio of speech to noise is drawn between these.
     gain_db : float
-        Levels are changed by up to this, up or down; what goes beyond full scale is clipped, as a recorder does.
+        Levels are raised or lowered by up to this; samples beyond full scale are clipped, as by a recorder.
     """
 
     speeds: tuple[float, ...] = (1.0,)
@@ -87,25 +87,25 @@ class AugmentConfig:
     Parameters
     ----------
     time_stretch, frequency_stretch : float
-        Time and mel axes are stretched by factors drawn from 1 ± this: as speed perturbation (Ko et al. 2015) and as
-        vocal tract length perturbation (Jaitly & Hinton 2013), each on its own, by interpolation of the features.
+        Time and mel axes are stretched by factors drawn from 1 ± this, by interpolating the features; similar to
+        speed perturbation (Ko et al. 2015) and vocal tract length perturbation (Jaitly & Hinton 2013).
     frequency_masks, frequency_mask_bands : int
         SpecAugment (Park et al. 2019): number of masks, and the most bands that one mask covers.
     time_masks_per_second, time_mask_seconds : float
-        Mean number of time masks for a second of audio, so that it adapts to the length (Park et al. 2020,
+        Mean number of time masks per second of audio, so that it adapts to the length (Park et al. 2020,
         "SpecAugment on large scale datasets"), and the longest mask in seconds.
     time_mask_share : float
-        The largest part of an utterance that all its time masks together cover.
+        The largest part of an utterance that its time masks may cover together.
     pause_probability, pause_seconds : float
-        How often a pause is put before or after an utterance (each on its own), and the longest. It is made of the
-        utterance's quietest frames; of a waveform, of noise with the spectrum of its quietest stretch.
+        How often a pause is added before and after an utterance (drawn separately), and the longest pause. It is made
+        of the utterance's quietest frames; for waveforms, of noise with the spectrum of its quietest stretch.
     noise_probability : float
-        How often a floor of noise is laid under an utterance, as additive noise does to log-mel energies.
+        How often an utterance gets a floor of noise, the effect of additive noise on log-mel energies.
     noise_range : float
-        Its level, drawn between the utterance's faintest frames and this part of the way up to its loudest.
+        Its level is drawn between the utterance's faintest frames and this fraction of the way up to its loudest.
     noise_utterances : float
-        Mean number of utterances of noise with an empty transcript for each real one, so that the model learns to
-        write nothing where nothing is said.
+        Mean number of utterances of noise with an empty transcript per real one, so that the model learns to
+        output nothing where nothing is said.
     waveform : WaveformAugmentConfig
     """
 
@@ -148,65 +148,65 @@ class TrainingConfig:
     optimizer : {"adamw", "sgd", "rmsprop"}
         SGD has Nesterov momentum.
     learning_rate : float
-        The largest, reached at the end of the warm-up.
+        The largest learning rate, reached at the end of the warm-up.
     warmup : float
-        Part of all steps in which the learning rate rises linearly from zero.
+        Fraction of all steps in which the learning rate rises linearly from zero.
     decay : {"cosine", "linear", "constant"}
-        How it falls, to 1 % of the largest at the last step.
+        How it then falls, to 1 % of the largest at the last step.
     momentum, weight_decay : float
         `momentum` is for "sgd" and "rmsprop". Biases and layer norms are not decayed.
     max_gradient_norm : float
-        Gradients are scaled down to this norm (Pascanu et al. 2013); they are those of the mean loss of an utterance.
+        Gradients of the mean loss of an utterance are scaled down to this norm (Pascanu et al. 2013).
     max_disagreement : float or None
-        Utterances whose transcripts machines wrote, and disagree on by more than this, are left out: see
-        `asr.preparation.corpus.RawUtterance`. None: all are trained on.
+        Utterances whose machine transcripts disagree by more than this are left out: see
+        `asr.preparation.corpus.RawUtterance`. None: none are left out.
     batch_seconds : float
         Audio of a batch in seconds, padding included.
     accumulate : int
         Batches whose gradients are summed for one step; the step is shared by all ranks.
     precision : {"float32", "bfloat16", "auto"}
-        Of the network's matrix products; the loss is in float32 always. bfloat16 is faster on GPUs since Ampere and on
-        CPUs with AVX512-BF16 or AMX; "auto" takes it there, and float32 elsewhere.
+        Of the network's matrix products; the loss is always in float32. bfloat16 is faster on GPUs since Ampere and on
+        CPUs with AVX512-BF16 or AMX; "auto" uses it there, and float32 elsewhere.
     compile_front_end : bool
         Whether the convolutions go through ``torch.compile``.
     intermediate_ctc : float
-        Weight of a CTC loss on the middle recurrent layer (Lee & Watanabe 2021), the last layer's has the rest.
+        Weight of a CTC loss on the middle recurrent layer (Lee & Watanabe 2021); the last layer's has the rest.
     consistency : float
         Weight of the divergence between two views of each utterance, which differ in masks and dropout (CR-CTC: Yao et
         al. 2024, arXiv 2410.05101, where it is 0.2); 0: one view. Batches are then twice as large, and take twice as
         long.
     consistency_warmup : float
-        Part of all steps in which that weight rises linearly from zero.
+        Fraction of all steps in which that weight rises linearly from zero.
     ema_decay : float
-        Weights are averaged over steps with this decay (Polyak & Juditsky 1992), and the averages are what is evaluated
-        and kept; 0 for none.
+        Weights are averaged over steps with this decay (Polyak & Juditsky 1992), and the averages are evaluated
+        and kept; 0 for no averages.
     freeze : tuple of str
-        Layers that keep the weights they begin with, by the names that the log has for them, such as "front_end" and
+        Layers that keep their first weights, by their names in the log, such as "front_end" and
         "layers.0": for fine-tuning on little data. See `asr.model_config.ModelConfig.layer_names`.
     average_best : int
-        The final model is the mean of the weights of this many best epochs; 0 or 1: those of the best alone.
+        The final model is the mean of the weights of this many best epochs; 0 or 1: only the best.
     choose_by : {"wer", "cer", "loss"}
-        By which result on the dev set the best epochs are chosen: the rate of word errors or of character errors, both
-        greedy, or the loss; of equal ones the lower loss decides.
+        The dev result by which the best epochs are chosen: the rate of word errors or of character errors, both
+        greedy, or the loss; ties are broken by the loss.
     patience : int
-        Training ends after this many epochs without a better one; 0: never before the last epoch.
+        Training ends after this many epochs without improvement; 0: never before the last epoch.
     max_skipped : int
-        Steps in a row whose loss or gradient is not finite, after which training stops with an error.
+        Training stops with an error after this many steps in a row whose loss or gradient is not finite.
     seed : int
         Of the initial weights, the order of batches, dropout and augmentation.
     device : str
-        "cpu", "cuda", "cuda:1", … or "auto": CUDA where there is one.
+        "cpu", "cuda", "cuda:1", … or "auto": CUDA if available.
     waveforms_on : {"auto", "cpu", "device"}
-        Where the waveforms of an audio store are altered and become features: on the CPU, or on the model's device;
-        "auto": on the device if it is a GPU.
+        Where the waveforms of an audio store are altered and turned into features: on the CPU, or on the model's
+        device; "auto": on the device if it is a GPU.
     ranks : int
-        Processes that train together; 0: one a core or GPU, as far as the batches and the data are worth it.
+        Processes that train together; 0: one per core or GPU, as far as the batches and the data suffice for that.
     checkpoint_minutes : float
         Time between two checkpoints within an epoch; each epoch ends with one.
     keep_checkpoints : int
-        Checkpoints kept: where the last is damaged, the one before is used.
+        Checkpoints kept: if the last is damaged, the one before is used.
     tensorboard : bool
-        Whether to write events for TensorBoard too, where it is installed.
+        Whether to write events for TensorBoard too, if it is installed.
     augment : AugmentConfig
     """
 
@@ -243,7 +243,7 @@ class TrainingConfig:
 
     @property
     def views(self) -> int:
-        """How often a batch has each utterance: see `consistency`."""
+        """How many times a batch holds each utterance: see `consistency`."""
         return 2 if self.consistency else 1
 
     def __post_init__(self) -> None:

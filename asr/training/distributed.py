@@ -137,8 +137,8 @@ class Ranks:
             yield
         except RuntimeError as error:
             raise LostRankError(
-                f"rank {self.rank} of {self.count} has lost another rank ({first_line(error)}): what stopped "
-                "that one is in its own output; start all of them again, and they go on from the last checkpoint"
+                f"rank {self.rank} of {self.count} has lost another rank ({first_line(error)}): see that rank's output "
+                "for the reason; start all of them again to resume from the last checkpoint"
             ) from None
 
 

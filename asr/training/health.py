@@ -1,4 +1,4 @@
-"""Whether a run learns: what is wrong is said in words, and a run that cannot end well is stopped."""
+"""Checks whether a run learns: warns about problems, and stops a run that cannot succeed."""
 
 import json
 import math
@@ -44,7 +44,7 @@ class Health:
         Receives batches that were left out.
     vocab_size : int
     warn : callable
-        Receives what is wrong, in a sentence; each kind of warning once.
+        Receives a sentence for each problem; each kind of warning once.
     """
 
     def __init__(self, config: TrainingConfig, directory: Path, vocab_size: int, warn: Callable[[str], None]) -> None:
@@ -69,7 +69,7 @@ class Health:
             )
 
     def check_loss(self, loss: float, first_loss: float) -> None:
-        """Stop a run whose `loss`, in nats a token, is far above the `first_loss` it began with.
+        """Stop a run whose `loss`, in nats per token, is far above its `first_loss`.
 
         Raises
         ------
@@ -78,10 +78,10 @@ class Health:
         """
         limit = DIVERGED * max(first_loss, self.alike)
         if loss > limit:
-            raise self._diverged(f"the loss is {loss:.3g} nats a token, and {first_loss:.3g} when it began")
+            raise self._diverged(f"the loss is {loss:.3g} nats per token, and {first_loss:.3g} at the start")
 
     def check_epoch(self, rows: Sequence[Row]) -> None:
-        """Look at the log of all epochs until now, of which the last is new: warn, or stop a run that stands still.
+        """Check the log of all epochs so far, of which the last is new: warn, or stop a run that is stuck.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Health:
         if now > (1 - STANDSTILL_FALL) * before:
             raise self._diverged(
                 f"for {window} epochs nothing has been recognised (dev CER {100 * rows[-1]['dev_cer']:.0f} %, mean "
-                f"probability of blank {rows[-1]['blank']:.2f}), and the loss stands still at {now:.3g} nats a token "
+                f"probability of blank {rows[-1]['blank']:.2f}), and the loss is stuck at {now:.3g} nats per token "
                 f"({before:.3g} before)"
             )
 

@@ -1,7 +1,7 @@
 """The training loop: one optimiser step after another, the best model of all epochs kept.
 
-Killed at any moment and started again, it goes on from its last checkpoint and ends with the same weights, bit
-for bit on a CPU, as if it had never been killed. It runs in one process, or in several that torchrun starts.
+Killed at any moment and started again, it resumes from its last checkpoint and ends with the same weights, bit
+for bit on a CPU, as if it had never been killed. It runs in one process, or in several ranks.
 """
 
 import time
@@ -57,9 +57,9 @@ class Trainer:
     model : AcousticModel
     tokenizer : Tokenizer
     train : BatchSource
-        The frame budget is that of a batch, which the ranks share.
+        Its frame budget is that of a batch, which the ranks share.
     dev : mapping of str to BatchSource
-        By name, the sets to choose by: on the mean of their results.
+        The dev sets by name; the best epoch is chosen by the mean of their results.
     config : TrainingConfig
     directory : Path
         Receives ``log.csv``, ``training.html``, ``best.safetensors``, ``checkpoints/``, ``best/``, ``tensorboard/``
@@ -119,18 +119,18 @@ class Trainer:
     def run(self, *, accept_changes: bool = False) -> AcousticModel:
         """Train to the end and return the final model.
 
-        Ctrl-C and SIGTERM end the process once the step at hand is done and a checkpoint written.
+        Ctrl-C and SIGTERM end the process after the current step, with a checkpoint.
 
         Parameters
         ----------
         accept_changes : bool
-            Whether to go on from a checkpoint that was made with other settings, at the start of its epoch. Tokens and
-            the shapes of weights must be the same all the same.
+            Whether to resume from a checkpoint that was made with other settings, at the start of its epoch. Tokens
+            and the shapes of weights must still be the same.
 
         Raises
         ------
         ModelError
-            If there is a checkpoint of a run with other settings, none can be read or written, or training diverges.
+            If a checkpoint is of a run with other settings, none can be read or written, or training diverges.
         UsageError
             If the memory does not suffice.
         AsrError
@@ -285,7 +285,7 @@ class Trainer:
         self._save()
         at = self.position
         self.monitor.say(
-            f"stopped at epoch {at.epoch + 1}, after {at.step} steps of it; run the same command again to go on there"
+            f"stopped at epoch {at.epoch + 1}, after {at.step} of its steps; run the same command again to resume"
         )
         stop.leave()
 
@@ -334,7 +334,7 @@ class Trainer:
             self.checkpoints.discard_newer(checkpoint.position)
         if not self._finished():
             self._check_health()
-            self.monitor.say(f"going on at epoch {self.position.epoch + 1}, after {self.position.step} steps of it")
+            self.monitor.say(f"resuming at epoch {self.position.epoch + 1}, after {self.position.step} of its steps")
 
     def _no_sums(self) -> Tensor:
         return torch.zeros(len(self.stepper.names), dtype=torch.float64, device=self.device)

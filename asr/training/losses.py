@@ -1,4 +1,4 @@
-"""What a batch's losses are: CTC on the last layer, on the middle one, and how far two views of an utterance differ."""
+"""The losses of a batch: CTC on the last layer, on the middle one, and the divergence of two views of an utterance."""
 
 import torch
 from torch import Tensor, nn

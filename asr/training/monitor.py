@@ -1,4 +1,4 @@
-"""What is seen of a run: lines and a progress bar on the terminal, ``log.csv``, and events for TensorBoard."""
+"""How a run is shown: lines and a progress bar on the terminal, ``log.csv``, and events for TensorBoard."""
 
 import importlib.util
 import sys
@@ -26,7 +26,7 @@ Row = Mapping[str, float]
 def log_row(names: Sequence[str], sums: Sequence[float]) -> dict[str, float]:
     """Return the means over an epoch, or over a part of it, from the sums over its steps; see `Stepper.names`.
 
-    Losses are in nats a token; norms and shares are means over steps.
+    Losses are in nats per token; norms and shares are means over steps.
     """
     total = dict(zip(names, sums, strict=True))
     steps, measured = max(1.0, total["steps"]), max(1.0, total["measured"])
@@ -85,7 +85,7 @@ class Monitor:
         self.say(f"warning: {text}")
 
     def end_epoch(self, rows: Sequence[Row], result: DevResult, *, best: bool) -> None:
-        """Write the log of all epochs until now, and show the last one's line with what was heard."""
+        """Write the log of all epochs so far, and show the last one's line with what was recognised."""
         epoch, row = len(rows), rows[-1]
         if self.quiet:
             return

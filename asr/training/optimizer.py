@@ -145,7 +145,7 @@ def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:
         needed = "compute capability 8.0 or higher" if device.type == "cuda" else "AVX512-BF16 or AMX (lscpu)"
         raise UsageError(
             f"training.precision is 'bfloat16', but {device} cannot compute in it (needs {needed}); expected float32, "
-            "or auto, which takes the faster one"
+            "or auto, which chooses the faster one"
         )
     return capable
 

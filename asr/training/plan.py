@@ -1,4 +1,4 @@
-"""What the batches and the steps of an epoch hold, and which part of a step each rank has.
+"""The batches and the steps of an epoch, and the part of each step that a rank gets.
 
 A step has the same utterances whatever the number of ranks, so that a run does not depend on the machine, and one of
 four ranks can go on with two. An epoch of ten million utterances is a few arrays: its batches are cut when they are
@@ -19,7 +19,7 @@ from asr.training.draws import Lengths
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """What a batch will hold.
+    """The content of a batch.
 
     Parameters
     ----------

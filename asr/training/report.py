@@ -1,4 +1,4 @@
-"""``training.html``: a run's curves in one file that asks nothing of any network."""
+"""``training.html``: a run's curves in one file that loads nothing else."""
 
 import html
 import math
@@ -13,7 +13,7 @@ from asr.training.checkpoint import Position
 # Of each chart: title, the columns it draws (a name that ends in a dot: all that begin so), and whether it is
 # logarithmic.
 CHARTS = (
-    ("Loss, nats a token", ("train_loss", "dev_loss"), True),
+    ("Loss, nats per token", ("train_loss", "dev_loss"), True),
     ("Dev WER and CER, %", ("dev_wer", "dev_cer", "dev_wer."), False),
     ("Learning rate", ("learning_rate",), False),
     ("Gradient norm by layer", ("gradient_norm.",), True),
@@ -37,11 +37,11 @@ def write_report(
     ----------
     path : Path
     rows : sequence of mapping
-        The log, an epoch each, at least one.
+        The log, one row per epoch, at least one.
     position : Position
         Its `best` are the best epochs, if any.
     settings : mapping
-        What the run was made with, nested.
+        The settings of the run, nested.
     samples : sequence of (str, str)
         References and hypotheses of some dev utterances.
     """
@@ -59,7 +59,7 @@ def write_report(
         for reference, hypothesis in samples
     )
     body = (
-        f"{draw(rows)}<h2>Heard in the dev set</h2><p>Said, and <span class='heard'>heard</span>.{heard}"
+        f"{draw(rows)}<h2>Recognised in the dev set</h2><p>Reference, and <span class='heard'>recognised</span>.{heard}"
         f"<h2>Settings</h2><table>{table}</table>"
     )
     write_text(path, html_page("Training", body))

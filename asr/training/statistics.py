@@ -40,7 +40,7 @@ def feature_statistics(
     weights = np.ones(len(store)) if weights is None else weights
     chosen = np.flatnonzero(weights)
     if not len(chosen):
-        raise DataError("the training set has no utterance; expected some to measure mean and deviation of")
+        raise DataError("the training set has no utterance; expected some, to measure mean and deviation")
     shares = weights[chosen]
     if len(chosen) > max_utterances:
         places = (np.arange(max_utterances) + 0.5) / max_utterances * shares.sum()

@@ -32,7 +32,7 @@ class Validation:
     words, characters : ErrorCounts
         Where the tokens are phones, each of them counts as a word.
     loss : float
-        In nats a token, of those utterances whose transcripts fit their frames.
+        In nats per token, of those utterances whose transcripts fit their frames.
     samples : tuple of (str, str)
         References and hypotheses of a few utterances, the same ones each time.
     """
@@ -114,8 +114,8 @@ class Validator:
         self.decoder = GreedyDecoder(source.tokenizer.tokens, blank=BLANK)
         if not any(text.split() for text in source.store.texts):
             raise DataError(
-                f"the dev set of {len(source.store)} utterances has no words; expected some: the best model is the one "
-                "with the lowest word error rate there"
+                f"the dev set of {len(source.store)} utterances has no words; expected some, because the best model is "
+                "the one with the lowest word error rate on it"
             )
         references = map(source.tokenizer.reference, source.store.texts)
         self._texts = dict(zip(source.store.ids, references, strict=True))
@@ -124,7 +124,7 @@ class Validator:
 
     @torch.inference_mode()
     def __call__(self) -> Validation:
-        """Return the results of the model as it is.
+        """Return the results of the model with its present weights.
 
         Raises
         ------

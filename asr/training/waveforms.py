@@ -153,7 +153,7 @@ class Waveforms:
         if store.config.sample_rate != self.store.config.sample_rate:
             raise DataError(
                 f"{name}: {folder} is sampled at {store.config.sample_rate} Hz; expected "
-                f"{self.store.config.sample_rate} Hz, as the training store: prepare it with --features "
+                f"{self.store.config.sample_rate} Hz, like the training store: prepare it with --features "
                 f"sample_rate={self.store.config.sample_rate}"
             )
         return store
@@ -178,7 +178,7 @@ def open_waveforms(store: FeatureStore | AudioStore, augment: AugmentConfig | No
     if augment and augment.waveform != WaveformAugmentConfig():
         raise UsageError(
             f"{store.path}: holds features, and training.augment.waveform changes waveforms: prepare the corpus with "
-            "--store audio, or leave training.augment.waveform as it is by default"
+            "--store audio, or leave training.augment.waveform at its defaults"
         )
     return None
 

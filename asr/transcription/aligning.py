@@ -32,15 +32,15 @@ def align_audio(
     source : path, bytes, binary file object, ndarray, or AudioPart
         As `Transcriber.transcribe` takes it.
     text : str
-        What is said, all of it, normalised as the model's training text was.
+        The complete transcript, normalised like the model's training text.
     source_rate : int, optional
         The rate of an array in Hz.
 
     Returns
     -------
     Transcript
-        One segment; times in seconds, monotone, and a confidence in 0..1 for every word. Its warnings tell what is
-        wrong with the audio, and that the text does not fit it.
+        One segment; times in seconds, monotone, and a confidence in 0..1 for every word. Its warnings say what is
+        wrong with the audio, or that the text does not fit it.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def align_audio(
     bundle = transcriber.bundle
     utterances, ending = transcriber.utterances(source, source_rate=source_rate)
     if not utterances:
-        raise AudioError("the recording is silent; expected one in which the text is said")
+        raise AudioError("the recording is silent; expected one that contains the text")
     log_probs = np.concatenate([utterance.log_probs for utterance in utterances])
     # In frames, because every utterance has a grid of frames of its own.
     aligned = align_words(log_probs, text, bundle.tokenizer, frame_seconds=1.0)
@@ -122,6 +122,6 @@ def _doubts(words: Sequence[Word]) -> list[str]:
     shown = ", ".join(f"{word.text!r} at {word.start_seconds:.2f} s" for word in doubtful[:3])
     more = ", …" if len(doubtful) > 3 else ""
     return [
-        f"{len(doubtful)} of {len(words)} words are hardly to be heard where they must be ({shown}{more}): is all "
+        f"{len(doubtful)} of {len(words)} words can hardly be heard where they should be ({shown}{more}): is all "
         "of the text said in the audio, and nothing else?"
     ]

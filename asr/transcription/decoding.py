@@ -1,4 +1,4 @@
-"""Which decoder a bundle is used with: greedy, or a beam with a language model, hotwords, a lexicon."""
+"""The decoder for a bundle: greedy, or a beam search with a language model, hotwords and a lexicon."""
 
 import functools
 import logging
@@ -23,7 +23,7 @@ from asr.transcription.pronouncing import own_lexicon, phone_labels, pronounced
 if TYPE_CHECKING:
     import numpy as np
 
-    from asr.decoder import BeamSearchDecoder, Hotwords, Lexicon, NGramModel
+    from asr.decoder import BeamOptions, BeamSearchDecoder, Hotwords, Lexicon, NGramModel
 
 # From log-probabilities (T, V) to readings, best first.
 Decoder = Callable[[NDArray[Any]], Sequence[Hypothesis]]
@@ -50,34 +50,34 @@ class DecodingOptions:
     Parameters
     ----------
     beam_size : int, optional
-        1 is greedy decoding, more a beam search. None is greedy, or, if another option asks for a beam search or the
-        model's tokens are phones, one of the size that was tuned for the bundle, or of 100. Greedy decoding of phones
+        1 decodes greedily, more by beam search. None decodes greedily, unless another option needs a beam search or
+        the model's tokens are phones: then the size is the one tuned for the bundle, or 100. Greedy decoding of phones
         gives phones, not words.
     lm : path, NGramModel or None
-        An n-gram model for the beam search, or its file (ARPA, or our binary); "own" is that of the bundle, where it
-        has one; None is none.
+        An n-gram model for the beam search, or its file (ARPA, or our binary); "own" is the bundle's, if it
+        has one; None uses none.
     alpha, beta : float, optional
-        Weight of the language model and bonus for a word; None takes those tuned for the bundle's own model, or
+        Weight of the language model and bonus for a word; None uses those tuned for the bundle's own model, or
         the decoder's defaults for another.
     nbest : int
-        Readings of each segment that are kept.
+        Alternatives kept for each segment.
     hotwords : sequence of str, or mapping
-        Expected phrases; or phrase → weight in nats. A model of phones guesses how they are said.
+        Expected phrases, or phrase → weight in nats. A model of phones guesses their pronunciations.
     lexicon : str
-        A file with the only words allowed, one a line, or ``WORD SPELLING``; empty for none, or for that of a model
-        of phones.
+        A file with the only words allowed, one per line, or ``WORD SPELLING``; if empty, a model of phones uses its
+        own, and others none.
     oov : {"allow", "penalise", "forbid"}, optional
-        What becomes of words that the language model does not know; None penalises them.
+        How to treat words that the language model does not know; None penalises them.
     label_priors : sequence of float, optional
         The natural logarithm of each label's share of the frames, V of them; times `prior_weight`, they are subtracted
         from the log-probabilities.
     unlisted : {"forbid", "spell"}, optional
-        What becomes of words that the lexicon lacks: they are never said, or spelled from their labels and written as
-        ``<S-IH-NG>``; None forbids them. Each costs the decoder's `oov_score`.
+        How to treat words that the lexicon lacks: never output them, or spell them by their labels, as
+        ``<S-IH-NG>``, at the cost of the decoder's `oov_score` each; None forbids them.
     prior_weight, blank_scale : float, optional
-        As of `asr.decoder.BeamOptions`, for greedy decoding too; None takes the decoder's defaults.
+        See `asr.decoder.BeamOptions`; for greedy decoding too. None uses the decoder's defaults.
     lm_level : {"word", "token"}, optional
-        Whether the language model is one of words or of the model's tokens; None: of tokens if it lists nothing else.
+        Whether the language model is one of words or of the model's tokens; None: of tokens if all its words are.
 
     Raises
     ------
@@ -105,10 +105,10 @@ class DecodingOptions:
                 raise UsageError(f"the {name} is {value}; expected 1 or more (a beam of 1 is greedy decoding)")
         weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
         if self.lm is None and weighs:
-            raise UsageError(f"{', '.join(weighs)}: for a language model, and lm is none")
+            raise UsageError(f"{', '.join(weighs)}need a language model, but lm is none")
         if self.beam_size == 1 and self.needs_beam:
             raise UsageError(
-                f"{', '.join(self._of_beam_search())} is for beam search, and a beam size of 1 means greedy decoding: "
+                f"{', '.join(self._of_beam_search())} need beam search, but a beam size of 1 means greedy decoding: "
                 "leave one of them out"
             )
 
@@ -118,7 +118,7 @@ class DecodingOptions:
         return bool(self._of_beam_search())
 
     def with_absolute_paths(self) -> "DecodingOptions":
-        """Return the same options for a process with another working folder."""
+        """Return the options with absolute paths, for a process with another working folder."""
         lm = self.lm
         if isinstance(lm, str | os.PathLike) and lm != OWN:
             lm = Path(lm).absolute()
@@ -133,7 +133,7 @@ class DecodingOptions:
         return [name for name, value in values.items() if value is not None and value not in ("", (), [], {})]
 
     def beam_size_for(self, bundle: Bundle) -> int:
-        """Return the beam size that is meant; 1 is greedy decoding."""
+        """Return the beam size to use with a bundle; 1 is greedy decoding."""
         if self.beam_size is not None:
             return self.beam_size
         # Phones become words by a search with the lexicon alone.
@@ -161,7 +161,7 @@ class DecodingKeywords(TypedDict, total=False):
 
 
 def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
-    """Return the decoder of `bundle` that `options` describe.
+    """Return the decoder for `bundle` with these options.
 
     Raises
     ------
@@ -181,32 +181,11 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
             label_priors=priors,
             **scales,  # type: ignore[arg-type]
         )
-    from asr.decoder import BeamOptions, BeamSearchDecoder, NGramModel
+    from asr.decoder import BeamSearchDecoder, NGramModel
 
     path = _language_model(bundle, options)
     tuned = bundle.decoding if path and options.lm == OWN else {}
-    chosen = {"alpha": options.alpha, "beta": options.beta, "oov": options.oov}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    if options.lexicon and not Path(options.lexicon).is_file():
-        raise UsageError(f"{options.lexicon}: no such lexicon; expected a file of words")
-    if given and path is None:
-        raise UsageError(
-            f"{', '.join(given)} without a language model: bundle {bundle.name} has none of its own; give one by lm"
-        )
-    if options.unlisted and not options.lexicon and bundle.tokenizer.kind != "phones":
-        raise UsageError(
-            f"unlisted is {options.unlisted!r}, and model {bundle.name} has no lexicon: give one, or leave it out"
-        )
-    of_model = ("alpha", "beta", "oov_score", "empty_score", "sentence_end")
-    of_lexicon = {"unlisted": options.unlisted} if options.unlisted else {}
-    weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales | of_lexicon
-    try:
-        # A large vocabulary fills the beam with what differs in words long past; alternatives need just that.
-        is_large = isinstance(bundle.tokenizer, PhoneTokenizer) and options.nbest == 1
-        pruning = LARGE_VOCABULARY if is_large else {}
-        beam = BeamOptions(beam_size=beam_size, nbest=options.nbest, **pruning, **weights)  # type: ignore[arg-type]
-    except DecodingError as error:
-        raise UsageError(str(error)) from None
+    beam = _beam_options(bundle, options, path, beam_size, scales)
     lm = NGramModel.read(path) if isinstance(path, Path) else path
     if lm is not None and not tuned.get("sentence_end", True):
         lm = lm.adapted(sentence_start=False)
@@ -233,8 +212,45 @@ def make_decoder(bundle: Bundle, options: DecodingOptions) -> Decoder:
             raise DecodingError(f"{path}: does not fit model {bundle.name}: {warning}") from None
 
 
+def _beam_options(
+    bundle: Bundle, options: DecodingOptions, lm: "Path | NGramModel | None", beam_size: int, scales: dict[str, float]
+) -> "BeamOptions":
+    """Return the options of the beam search: those given, those tuned for the bundle's own model, and defaults.
+
+    Raises
+    ------
+    UsageError
+        If an option is out of its range, or for a language model or a lexicon that is not there.
+    """
+    from asr.decoder import BeamOptions
+
+    tuned = bundle.decoding if lm and options.lm == OWN else {}
+    chosen = {"alpha": options.alpha, "beta": options.beta, "oov": options.oov}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if options.lexicon and not Path(options.lexicon).is_file():
+        raise UsageError(f"{options.lexicon}: no such lexicon; expected a file of words")
+    if given and lm is None:
+        raise UsageError(
+            f"{', '.join(given)} need a language model, but bundle {bundle.name} has none; give one with lm"
+        )
+    if options.unlisted and not options.lexicon and bundle.tokenizer.kind != "phones":
+        raise UsageError(
+            f"unlisted is {options.unlisted!r}, but model {bundle.name} has no lexicon: give one, or leave it out"
+        )
+    of_model = ("alpha", "beta", "oov_score", "empty_score", "sentence_end")
+    of_lexicon = {"unlisted": options.unlisted} if options.unlisted else {}
+    weights = {name: tuned[name] for name in of_model if name in tuned} | given | scales | of_lexicon
+    try:
+        # A large vocabulary fills the beam with what differs in words long past; alternatives need just that.
+        is_large = isinstance(bundle.tokenizer, PhoneTokenizer) and options.nbest == 1
+        pruning = LARGE_VOCABULARY if is_large else {}
+        return BeamOptions(beam_size=beam_size, nbest=options.nbest, **pruning, **weights)  # type: ignore[arg-type]
+    except DecodingError as error:
+        raise UsageError(str(error)) from None
+
+
 def with_hotwords(bundle: Bundle, decoder: "BeamSearchDecoder", options: DecodingOptions) -> "BeamSearchDecoder":
-    """Return `decoder`, which `make_decoder` has made, with the hotwords of `options`; it shares all models.
+    """Return a decoder from `make_decoder` with the hotwords of `options`; the two share all models.
 
     Raises
     ------
@@ -272,10 +288,7 @@ def _label_priors(
         return options.label_priors
     own = bundle.label_priors()
     if own is None:
-        raise UsageError(
-            f"prior_weight is {weight}, and there are no label_priors that it could weigh: bundle {bundle.name} has "
-            "none of its own"
-        )
+        raise UsageError(f"prior_weight is {weight}, but there are no label priors: bundle {bundle.name} has none")
     return own
 
 
@@ -318,7 +331,7 @@ def _hotwords(bundle: Bundle, options: DecodingOptions, labels: Labels) -> "Hotw
 
 
 def _language_model(bundle: Bundle, options: DecodingOptions) -> "Path | NGramModel | None":
-    """Return the model that is meant, or its file; None where there is none.
+    """Return the language model, or its file; None if there is none.
 
     Raises
     ------
@@ -336,7 +349,7 @@ def _language_model(bundle: Bundle, options: DecodingOptions) -> "Path | NGramMo
 
 
 def describe(bundle: Bundle, options: DecodingOptions) -> str:
-    """Return a few words on the decoder, for tables."""
+    """Return a short description of the decoder, for tables."""
     beam_size = options.beam_size_for(bundle)
     if beam_size == 1:
         return "greedy"

@@ -1,4 +1,4 @@
-"""What the command line names → the recordings to transcribe, and where their transcripts go."""
+"""The inputs on the command line → the recordings to transcribe, and the files for their transcripts."""
 
 import errno
 import glob
@@ -32,9 +32,9 @@ class Recording:
     path : str
         The file, or "-" for the standard input.
     folder : str
-        Where it lies below the folder that was given, which its outputs repeat; empty for files that were named.
+        Its folder below the one that was given, which its outputs repeat; empty for files that were named.
     channel : int
-        The only channel to hear, counted from 1; 0 for all of them, mixed.
+        The channel to transcribe, counted from 1; 0 for all of them, mixed.
     is_alone : bool
         Whether that is the only channel of the file that is transcribed.
     """
@@ -81,7 +81,7 @@ class Outputs:
         return all(path.is_file() for path in self.paths(recording).values())
 
     def write(self, recording: Recording, transcript: Transcript) -> str:
-        """Write a recording's files, each whole or not at all; return what is wrong if one cannot be, else "".
+        """Write a recording's files, each whole or not at all; return the error if one cannot be written, else "".
 
         Raises
         ------
@@ -96,12 +96,12 @@ class Outputs:
             except OSError as error:
                 message = f"{recording.path}: {path} cannot be written ({error.strerror or error})"
                 if error.errno in NO_SPACE:
-                    raise AsrError(f"{message}; make room, and go on by --skip-existing") from None
+                    raise AsrError(f"{message}; make room, and resume with --skip-existing") from None
                 return message
         return ""
 
     def prepare(self, recordings: Sequence[Recording]) -> None:
-        """Make the folder, and refuse what would go wrong later; remove what a killed job left.
+        """Create the folder, refuse what would fail later, and remove what a killed job left.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Outputs:
                 if _identity(path) in inputs:
                     raise UsageError(
                         f"{printable(recording.path)}: its transcript would overwrite the input {printable(path)}; "
-                        "give another folder by --output-dir, or other formats by --format"
+                        "give another folder with --output-dir, or other formats with --format"
                     )
 
 
@@ -154,7 +154,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def make_folder(folder: Path, option: str) -> None:
-    """Make the folder that `option` gives, before any work is done for what cannot be written there.
+    """Create the folder that `option` gives, before any work whose result could not be written there.
 
     Raises
     ------
@@ -166,22 +166,22 @@ def make_folder(folder: Path, option: str) -> None:
     except OSError as error:
         reason = "is a file" if isinstance(error, FileExistsError) else error.strerror or error
         raise UsageError(
-            f"the output folder {folder} cannot be written to ({reason}); give another by {option}"
+            f"the output folder {folder} cannot be written to ({reason}); give another with {option}"
         ) from None
 
 
 @dataclass
 class Found:
-    """What inputs name.
+    """The recordings that inputs name.
 
     Parameters
     ----------
     recordings : list of Recording
         Each once, in their order.
     failures : list of str
-        What could not be searched, and why.
+        Inputs that could not be searched, and why.
     notes : list of str
-        What was passed over, and why.
+        Inputs that were skipped, and why.
     """
 
     recordings: list[Recording] = field(default_factory=list)
@@ -238,7 +238,9 @@ def _search(folder: str, recursive: bool, found: Found) -> None:
         visible = sorted(name for name in folders if not name.startswith("."))
         for name in visible if recursive else []:
             if os.path.islink(path := os.path.join(parent, name)):
-                found.notes.append(f"{printable(path)}: is a link to a folder, and was not searched; give it by name")
+                found.notes.append(
+                    f"{printable(path)}: is a link to a folder, and was not searched; name it to search it"
+                )
         folders[:] = visible if recursive else []
         below = os.path.relpath(parent, folder)
         for name in sorted(names):
@@ -248,16 +250,16 @@ def _search(folder: str, recursive: bool, found: Found) -> None:
             path = os.path.join(parent, name)
             if os.path.exists(path) and not os.path.isfile(path):
                 # Reading a pipe that nobody writes to would never end.
-                found.notes.append(f"{printable(path)}: is no regular file, and was passed over; give it by name")
+                found.notes.append(f"{printable(path)}: is not a regular file, and was skipped; name it to read it")
                 continue
             found.recordings.append(Recording(path, "" if below == os.curdir else below))
     if known == (len(found.recordings), len(found.failures), len(found.notes)):
-        hint = "" if recursive else "; --recursive searches the folders below it too"
+        hint = "" if recursive else "; --recursive also searches the folders below it"
         raise UsageError(f"the folder {folder} holds no audio files (*.wav, *.flac, *.mp3, …){hint}")
 
 
 def by_channel(recordings: Iterable[Recording], channel: str) -> list[Recording]:
-    """Return recordings with the one channel that is wanted of each, or each channel of them as a recording.
+    """Return recordings with the channel to transcribe, or each channel as a recording of its own.
 
     Parameters
     ----------

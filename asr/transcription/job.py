@@ -1,4 +1,4 @@
-"""Thousands of recordings: in this process, or in several; what is wrong with one is told, and the rest goes on."""
+"""Transcribe thousands of recordings, in this process or in several; errors are reported, and the others continue."""
 
 import hashlib
 import io
@@ -43,13 +43,13 @@ class JobOptions:
         As for `asr.load`; of several processes, each has its share of the cores if `threads` is 0.
     decoding : DecodingOptions
     jobs : int
-        Number of processes; 0: one a core.
+        Number of processes; 0: one per core.
     cluster : str
         The address of a dask scheduler, whose workers do the work: ``tcp://host:port``. They open the recordings, the
-        model, and what decoding needs, under the same paths as here; each task has one thread unless `threads` says
-        more. Empty: it is done here.
+        model, the language model and the lexicon under the same paths as here; each task has one thread unless
+        `threads` says more. Empty: no cluster.
     part : AudioPart
-        What of each recording is heard; its source and its channels are those of the recordings.
+        The part of each recording to transcribe; source and channels are those of the recordings.
     """
 
     model: str
@@ -62,7 +62,7 @@ class JobOptions:
     cluster: str = ""
 
     def transcriber(self) -> Transcriber:
-        """Return what does the work in one process."""
+        """Return a recogniser with these options."""
         threads = self.threads
         if self.cluster and not threads:
             # A worker runs as many tasks at a time as it has threads.
@@ -76,7 +76,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a recording: its transcript, or else what is wrong with it."""
+    """The result for a recording: its transcript, or its error."""
 
     index: int
     transcript: Transcript | None
@@ -93,7 +93,7 @@ def run_job(
     recordings : sequence of Recording
     options : JobOptions
     in_order : bool
-        Whether results come in the order of the recordings, or as soon as they are there.
+        Whether results come in the order of the recordings, or as soon as they are ready.
     progress : callable
         Called as recordings proceed; with several processes, as they are done.
 
@@ -104,13 +104,13 @@ def run_job(
     ModelError, DecodingError
         If the model, the language model or the lexicon is damaged, or they do not fit each other.
     AsrError
-        If a process dies, the cluster fails, or a worker has not the package, the model and the files that are here.
+        If a process dies, the cluster fails, or a worker lacks this version of the package, the model or the files.
     """
     if options.cluster:
         yield from _on_cluster(recordings, options, in_order, progress)
         return
     if options.jobs < 0:
-        raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more, or 0 for one a core")
+        raise UsageError(f"the number of jobs is {options.jobs}; expected 1 or more, or 0 for one per core")
     options = replace(options, jobs=options.jobs or num_cores())
     if options.jobs == 1 or len(recordings) < 2:
         if recordings:
@@ -119,7 +119,7 @@ def run_job(
         return
     if any(recording.path == STANDARD_INPUT for recording in recordings):
         raise UsageError("the standard input cannot be shared by several processes: leave out - or --jobs")
-    # So that wrong options are told once, before any process is started, and a branch of the Hub means one commit.
+    # Wrong options are reported once, before any process is started, and a branch of the Hub means one commit.
     options = replace(options, model=model_everywhere(options.transcriber().bundle))
     yield from _in_processes(_groups(recordings, options.jobs), options, in_order, progress)
 
@@ -188,8 +188,8 @@ def _in_processes(
                 yield result
     except BrokenProcessPool:
         raise AsrError(
-            "a process ended before its work was done (killed, or out of memory?): give fewer --jobs, and "
-            "--skip-existing to go on from here"
+            "a process ended before its work was done (killed, or out of memory?): use fewer --jobs, and "
+            "--skip-existing to resume"
         ) from None
     finally:
         # After Ctrl-C, nobody waits for what is under way.
@@ -226,12 +226,12 @@ def _on_cluster(
     recordings: Sequence[Recording], options: JobOptions, in_order: bool, progress: OnProgress
 ) -> Iterator[Result]:
     if options.jobs != 1:
-        raise UsageError("--jobs is for processes of this machine, and --cluster has its own: leave one of them out")
+        raise UsageError("--jobs starts processes on this machine, and --cluster has its own: leave one of them out")
     if any(recording.path == STANDARD_INPUT for recording in recordings):
         raise UsageError("the workers of a cluster cannot read the standard input: leave out - or --cluster")
     if not recordings:
         return
-    # So that wrong options are told once, before anything is sent.
+    # Wrong options are reported once, before anything is sent.
     bundle = options.transcriber().bundle
     checksum = model_checksum(bundle)
     options = replace(options, model=model_everywhere(bundle), decoding=options.decoding.with_absolute_paths())
@@ -244,7 +244,7 @@ def _on_cluster(
             seen = [recording.path for _, recording in there if Path(recording.path).is_file()]
             yield _ClusterTask(options, checksum, there, seen)
 
-    advice = "give --skip-existing, with the same command, to go on from here"
+    advice = "add --skip-existing to the same command to resume"
     with connected(options.cluster, "transcribing on a cluster", advice) as executor:
         for done in results(executor, _work_on_cluster, tasks(), in_order=in_order):
             for result in done:
@@ -259,7 +259,7 @@ def model_everywhere(bundle: Bundle) -> str:
 
 
 def model_checksum(bundle: Bundle) -> str:
-    """Return what tells a bundle's files from those of another."""
+    """Return a checksum of a bundle's files."""
     digest = hashlib.sha256()
     for path in bundle.files:
         with path.open("rb") as file:
@@ -285,7 +285,7 @@ def _work_on_cluster(task: _ClusterTask) -> list[Result]:
     lost = [path for path in task.seen if not Path(path).is_file()]
     if lost:
         raise AudioError(
-            f"{lost[0]}: is not there, but is where the command was started ({len(lost)} such files of "
+            f"{lost[0]}: does not exist here, unlike where the command was started ({len(lost)} such files of "
             f"{len(task.seen)}); expected the same files under the same paths on every machine"
         )
     with _opening:

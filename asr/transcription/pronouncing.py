@@ -1,4 +1,4 @@
-"""What a model of phones can say: the words of its lexicon, and any others as its pronunciation model guesses them."""
+"""The words of a model of phones: those of its lexicon, and others with guesses by its pronunciation model."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ def pronounced(bundle: Bundle, words: Iterable[str]) -> list[Entry]:
     Raises
     ------
     UsageError
-        If the bundle has no lexicon; or a word is not in it, and there is no model to guess, or it has not learned
+        If the bundle has no lexicon; or a word is not in it, and there is no model to guess, or that does not know
         one of the letters.
     """
     tokenizer = phones_of(bundle)
@@ -55,7 +55,7 @@ def _guesses(bundle: Bundle, words: list[str]) -> dict[str, list[Entry]]:
         raise UsageError(
             f"model {bundle.name} has no pronunciation of {', '.join(map(repr, words[:10]))}"
             f"{', …' if len(words) > 10 else ''}, and no {G2P_FILE} to guess them; add them to its lexicon with their "
-            "phones, or make one by asr lexicon train"
+            "phones, or make one with asr lexicon train"
         )
     from asr.lexicon import G2P
 
@@ -66,7 +66,7 @@ def _guesses(bundle: Bundle, words: list[str]) -> dict[str, list[Entry]]:
         except DataError as error:
             raise UsageError(str(error)) from None
         if not readings:
-            raise UsageError(f"no letter of {word!r} sounds, as {path} guesses; add it to the lexicon with its phones")
+            raise UsageError(f"{path} guesses that {word!r} has no sound; add it to the lexicon with its phones")
         best, *others = readings
         said = [best, *(other for other in others if other.probability >= LEAST_PROBABILITY)]
         guessed[word] = [Entry(word, phones, log_weight - best.log_weight) for phones, log_weight in said]
@@ -74,7 +74,7 @@ def _guesses(bundle: Bundle, words: list[str]) -> dict[str, list[Entry]]:
 
 
 def own_lexicon(bundle: Bundle, hotwords: Iterable[str] = (), path: str = "") -> Lexicon:
-    """Return the words that a search with a model of phones may say.
+    """Return the words that a search with a model of phones may output.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def own_lexicon(bundle: Bundle, hotwords: Iterable[str] = (), path: str = "") ->
     hotwords : iterable of str
         Words to add to the bundle's.
     path : str
-        A file with the only words, instead of the bundle's: a word a line, with its phones or without.
+        A file with the only words, instead of the bundle's: one word per line, with its phones or without.
 
     Raises
     ------
@@ -101,11 +101,11 @@ def _listed(bundle: Bundle, path: str) -> list[Entry]:
     try:
         lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DecodingError(f"cannot read the lexicon {path}: {error}; expected words, one a line") from None
+        raise DecodingError(f"cannot read the lexicon {path}: {error}; expected words, one per line") from None
     alone = [line.split()[0] for line in lines if len(line.split()) == 1]
     spoken = [line for line in lines if len(line.split()) > 1]
     if not alone and not any(line.strip() for line in lines):
-        raise DecodingError(f"{path}: the lexicon has no words; expected one a line, with its phones or without")
+        raise DecodingError(f"{path}: the lexicon has no words; expected one per line, with its phones or without")
     entries = pronounced(bundle, alone)
     if spoken:
         own = parse_lexicon("\n".join(spoken), path)
@@ -115,7 +115,7 @@ def _listed(bundle: Bundle, path: str) -> list[Entry]:
 
 
 def phone_labels(tokenizer: PhoneTokenizer) -> Labels:
-    """Return labels by which each phone is written as a word of its own: greedy decoding knows no words."""
+    """Return labels that write each phone as a word of its own, for greedy decoding, which finds no words."""
     return Labels(
         [
             token if token == BLANK_TOKEN else "▁" + (token if token != WORD_BOUNDARY else "")

@@ -1,6 +1,6 @@
 """Recordings → log-probabilities of utterances: read, cut, features, network, stitch, in bounded memory.
 
-Many recordings pass through together: pieces of similar length share a batch, whichever recording they are from.
+Many recordings go through together: pieces of similar length share a batch, whichever recording they come from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ class RecognisedPiece:
     total_seconds : float
         An estimate of the whole recording's duration; 0 where there is none.
     is_tone : bool
-        Whether it is one of no speech, whatever the network takes it for.
+        Whether it is a tone and not speech, whatever the network makes of it.
     """
 
     piece: Piece
@@ -66,7 +66,7 @@ Window = list[tuple[Event, list[Utterance]]]
 
 @dataclass(frozen=True)
 class Recogniser:
-    """What stays the same from recording to recording.
+    """Recognises recordings, one after another or several together.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Recogniser:
     frame_samples : int
         Samples from one frame of log-probabilities to the next.
     fills_dead_air : bool
-        Whether noise is put where there is no sound at all, as models need that normalise by utterance.
+        Whether to replace digital silence by noise, as models that normalise by utterance need.
     max_seconds : float
         The longest piece that the network takes; 0: any.
     """

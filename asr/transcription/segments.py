@@ -1,4 +1,4 @@
-"""Audio → the pieces to recognise: without long silences, and no longer than what models are trained on.
+"""Audio → the pieces to recognise: without long silences, and no longer than training utterances.
 
 Long silences are left out: they take time, and would shift the features of models that normalise them over the
 utterance. What stands between two of them, a span, is recognised on its own. A span that is too long for that is cut
@@ -42,7 +42,7 @@ QUIET_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Piece:
-    """Where audio that is recognised at once lies.
+    """The place of a piece of audio that is recognised at once.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Audio → transcript: what is recognised, decoded."""
+"""Audio → transcript."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -39,11 +39,12 @@ class Transcriber:
     threads : int
         Threads of the CPU; 0 means as many as there are cores.
     precision : {"float32", "int8"}
-        int8 is faster on the CPU, and for LSTMs.
+        int8 is faster on the CPU; LSTMs only.
     decoder : callable or DecodingOptions, optional
-        ``(log_probs (T, V)) -> hypotheses, best first``, or what describes one; greedy by default.
+        ``(log_probs (T, V)) -> hypotheses, best first``, or the options to make one; by default greedy, or, for phones,
+        a beam search.
     runtime : Runtime, optional
-        What runs the network, in place of one made of `device`, `threads` and `precision`.
+        Runs the network, instead of one made from `device`, `threads` and `precision`.
 
     Raises
     ------
@@ -89,7 +90,7 @@ class Transcriber:
         )
 
     def with_decoder(self, decoder: Decoder) -> Self:
-        """Return a recogniser that shares this one's network and decodes by `decoder`."""
+        """Return a recogniser with another decoder that shares this one's network."""
         other = copy(self)
         other._decoder = decoder
         other._opened_with = self._opened_with and (*self._opened_with[:-1], decoder)
@@ -101,7 +102,7 @@ class Transcriber:
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what the model was opened with: the copy opens it again."""
+        """Pickle the arguments with which the model was opened: the copy opens it again."""
         if self._opened_with is None:
             raise TypeError("a Transcriber that was given its runtime cannot be pickled: pickle its bundle")
         return _open, self._opened_with
@@ -112,7 +113,7 @@ class Transcriber:
         Parameters
         ----------
         source : path, bytes, binary file object, Waveform, ndarray, or AudioPart
-            As `asr.load_audio` reads it; of an `AudioPart` only the part, the channels or the track that it names.
+            As for `asr.load_audio`; an `AudioPart` selects a part, channels or a track.
         source_rate : int, optional
             The rate of an array in Hz.
 
@@ -136,16 +137,16 @@ class Transcriber:
         progress: OnProgress | None = None,
         on_segment: Callable[[int, Segment], None] | None = None,
     ) -> Iterator[Transcript | AsrError]:
-        """Recognise recordings, in batches across them; each gives its transcript, or the error that it met.
+        """Recognise recordings, batched together; yield for each its transcript, or the error that stopped it.
 
         Parameters
         ----------
         sources : iterable
-            Each as for `transcribe`; read while the results are, some minutes of audio ahead.
+            Each as for `transcribe`. They are read some minutes of audio ahead of the results.
         source_rate : int, optional
             The rate of arrays in Hz.
         progress : callable, optional
-            ``(index of the source, share of it that is done, seconds of audio that are)``.
+            ``(index of the source, fraction of it done, seconds of audio done)``.
         on_segment : callable, optional
             ``(index of the source, segment)``, as soon as each is recognised.
 
@@ -155,7 +156,7 @@ class Transcriber:
             If `sources` is a single recording.
         """
         if isinstance(sources, str | bytes | os.PathLike | Waveform | np.ndarray | AudioPart):
-            raise UsageError(f"sources is one {type(sources).__name__}; expected several, as a list of it")
+            raise UsageError(f"sources is one {type(sources).__name__}; expected several, such as a list")
         segments: list[Segment] = []
         index, error = 0, None
         for window in self._recogniser.recognise(sources, source_rate):
@@ -191,7 +192,7 @@ class Transcriber:
         -------
         utterances : list of Utterance
         ending : EndOfRecording
-            The duration of the recording, and what is wrong with it.
+            The duration of the recording, its warnings and its error.
 
         Raises
         ------
@@ -242,7 +243,7 @@ def load(
     precision: Precision = "float32",
     **decoding: Unpack[DecodingKeywords],
 ) -> Transcriber:
-    """Return what recognises speech with a model.
+    """Open a model for recognising speech.
 
     Parameters
     ----------
@@ -253,9 +254,9 @@ def load(
     threads : int
         Threads of the CPU; 0 means as many as there are cores.
     precision : {"float32", "int8"}
-        int8 is faster on the CPU, and for LSTMs.
+        int8 is faster on the CPU; LSTMs only.
     **decoding
-        The fields of `DecodingOptions`: ``beam_size=100, hotwords=["fort worth"]``; as the bundle says by default.
+        The fields of `DecodingOptions`, such as ``beam_size=100, hotwords=["fort worth"]``.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from asr.decoder import Word
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another reading of a segment; `score` is the natural logarithm that the decoder ranked it by."""
+    """One possible text of a segment; `score` is the natural logarithm by which the decoder ranked it."""
 
     text: str
     score: float
@@ -26,7 +26,7 @@ class Segment:
     words : tuple of Word
         With times from the start of the audio.
     alternatives : tuple of Alternative
-        The n best readings, best first, `text` among them; empty where only one was asked for.
+        The n best texts, best first, `text` among them; empty if only one was asked for.
     """
 
     start: float
@@ -43,15 +43,15 @@ class Transcript:
     Parameters
     ----------
     segments : tuple of Segment
-        In order; stretches without words leave no trace.
+        In order; stretches without words have no segment.
     duration : float
         Of the audio, in seconds.
     language : str
         The code of the model's language; empty if not known.
     warnings : tuple of str
-        What is wrong with the audio, although it could be read.
+        Problems of audio that could still be read.
     channel : int
-        The only channel that was heard, from 1; 0 for all of them, mixed.
+        The channel transcribed, from 1; 0 for all of them, mixed.
     """
 
     segments: tuple[Segment, ...]
@@ -73,9 +73,9 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """Return whisper's JSON layout; times in seconds.
 
-        ``text``, ``segments[{id, start, end, text, words[{word, start, end, probability}]}]``, ``language``, and of
-        our own ``duration``, ``alternatives[{text, score}]`` of a segment, ``channel`` and ``warnings``, where there
-        are any.
+        ``text``, ``segments[{id, start, end, text, words[{word, start, end, probability}]}]``, ``language``. Our
+        own additions: ``duration`` and, if there are any, a segment's ``alternatives[{text, score}]``, ``channel`` and
+        ``warnings``.
         """
         return {
             "text": self.text,

@@ -23,7 +23,7 @@ def test_a_frame_lasts_as_long_as_its_samples(sample_rate, hop_samples):
     ("changes", "message"),
     [
         ({"decoding": {"alpha": "0.5"}}, r"the decoding \{'alpha': '0.5'\}; expected numbers"),
-        ({"decoding": {"gamma": 0.5}}, "expected numbers by the names alpha, beta, beam_size"),
+        ({"decoding": {"gamma": 0.5}}, "expected numbers named alpha, beta, beam_size"),
         ({"decoding": [0.5]}, "expected numbers"),
         ({"results": [{"split": "test"}]}, "expected split, decoder, wer"),
         ({"results": {"wer": 5}}, "the result 'wer'"),

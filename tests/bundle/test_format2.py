@@ -90,8 +90,8 @@ def test_damage_is_named(tmp_path):
     weights.write_bytes(whole)
     config = json.loads((bundle.directory / "config.json").read_text(encoding="utf-8"))
     for changes, message in (
-        ({"format_version": 3}, "format version is 3; this program reads 1 and 2"),
-        ({"front_end": {"kind": "cochlea"}}, "the front end 'cochlea'; this program knows log-mel, waveform"),
+        ({"format_version": 3}, "format version is 3; this version reads 1 and 2"),
+        ({"front_end": {"kind": "cochlea"}}, "the front end 'cochlea'; this version reads log-mel, waveform"),
         ({"front_end": {"kind": "log-mel", "n_mel": 12}}, r"unknown key 'n_mel'.*did you mean 'n_mels'"),
         (
             {"front_end": {"kind": "log-mel", "n_mels": 13, "sample_rate": 8000}},

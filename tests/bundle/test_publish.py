@@ -132,7 +132,7 @@ def test_what_is_there_is_not_lost(bundle, tmp_path, export, monkeypatch):
     assert {path.name: path.read_bytes() for path in out.iterdir()} != before or export is export_huggingface
     (out / "thesis.tex").touch()
     for force in (False, True):
-        with pytest.raises(UsageError, match=r"'thesis.tex', which no export has written"):
+        with pytest.raises(UsageError, match=r"'thesis.tex', which is not part of an export"):
             export(bundle, out, force=force)
     with pytest.raises(UsageError, match="is a file"):
         export(bundle, out / "thesis.tex", force=True)

@@ -86,7 +86,7 @@ def test_what_a_lexicon_lacks_is_counted(tmp_path, lexicon):
     out, _ = run("check", lexicon, "--text", tmp_path / "text", "--lm", tmp_path / "lm.arpa")
     assert "7 words, 8 pronunciations\n" in out
     assert "phones in 3 entries or fewer: AH (in 'a'), EY (in 'a')" in out
-    assert "2 of the text's 4 words are not in the lexicon, 50.00 % of what it says: sat (2), the (1)" in out
+    assert "2 of the text's 4 words are not in the lexicon, 50.00 % of all that it says: sat (2), the (1)" in out
     assert "2 of the language model's 4 words are not in the lexicon and cannot be recognised: sat, the" in out
 
 
@@ -96,7 +96,7 @@ def test_words_that_it_lacks_are_guessed(tmp_path, lexicon):
     assert "5 letters, 8 phones" in err
     _, err = run("extend", lexicon, "-", "--g2p", g2p, "--out", out, text="tact tabs\n1 stab\n")
     assert "added 2 words: tact, stab\n" in err
-    assert "left out 1 words with letters, digits or signs that" in err
+    assert "left out 1 words with letters, digits or symbols that" in err
     assert read_lexicon(out).preferred("stab") == G2P.read(g2p).pronounce("stab")[0].phones
     out, _ = run("pronounce", "cats", "Stab", "--lexicon", lexicon, "--g2p", g2p)
     assert out.splitlines()[0] == "cats\t1.0000\tK AE T S"

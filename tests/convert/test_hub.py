@@ -78,7 +78,7 @@ def test_a_download_that_broke_off_goes_on(hub, small, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     # The client itself tries six times.
     hub.cut_after["model.safetensors"] = [1_000_000] * 6
-    refused("org/an4", "the connection broke .*try again: what has come is kept", ModelError)
+    refused("org/an4", "the connection broke .*try again: what was downloaded is kept", ModelError)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused("org/an4", "HF_HUB_OFFLINE", ModelError)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -89,7 +89,7 @@ def test_a_download_that_broke_off_goes_on(hub, small, monkeypatch):
 def test_what_cannot_be_had_is_one_line(hub, small, tmp_path):
     refused("org/nothing", "'org/nothing' is neither a folder here nor a public model on http.*HF_TOKEN", UsageError)
     hub.add("org/gated", small).access = "gated"
-    refused("org/gated", "who accepted its terms: do so at http.*/org/gated, and hf auth", ModelError)
+    refused("org/gated", "needs you to accept its terms: do so at http.*/org/gated, and hf auth", ModelError)
     hub.add("org/forbidden", small).access = "forbidden"
     refused("org/forbidden", "does not allow this .status 403", ModelError)
     hub.add("org/private", small).access = "private"

@@ -266,7 +266,7 @@ def test_other_models_and_vocabularies_are_refused_with_the_remedy(tmp_path, ref
     with pytest.raises(UsageError, match="holds a model already"):
         convert(source, tmp_path / "nemo")
     convert(source, tmp_path / "nemo", force=True)
-    with pytest.raises(UsageError, match="which no export has written"):
+    with pytest.raises(UsageError, match="which is not part of an export"):
         convert(source, source, force=True)
 
 

@@ -144,7 +144,7 @@ def test_common_voice(tmp_path: Path) -> None:
 def test_a_table_that_is_cut_off_is_a_clear_error(tmp_path: Path) -> None:
     table = "client_id\tpath\tsentence\nann\ta.mp3\thello there\nann\ta.m"
     root = tree(tmp_path / "en", ["clips/a.mp3"], train_DOT_tsv=table, test_DOT_tsv=table)
-    with pytest.raises(DataError, match="is the archive wholly extracted"):
+    with pytest.raises(DataError, match="is the archive completely extracted"):
         prepare(load_corpus("common_voice"), tmp_path / "out", PrepareOptions(source=root, quiet=True))
 
 

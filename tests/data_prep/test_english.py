@@ -121,7 +121,7 @@ def test_sets_that_are_not_there_are_named(speech: Path, tmp_path: Path) -> None
     (speech / "LibriSpeech").rename(tmp_path / "away")
     summary = prepare(corpus, tmp_path / "data", PrepareOptions(**options, allow_missing=True))
     assert set(summary.splits) == {"dev", "dev_common_voice", "cv18", "cv13", "cv13_pseudo"}
-    assert any("the split librispeech is not there" in warning for warning in summary.warnings)
+    assert any("the split librispeech is missing" in warning for warning in summary.warnings)
 
 
 def test_runs_are_those_of_the_list() -> None:

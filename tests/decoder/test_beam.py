@@ -138,7 +138,7 @@ def test_pruning_keeps_what_matters():
         assert pruned.text == best.text
         assert pruned.words == best.words
         assert best.score - 0.5 < pruned.score <= best.score + 1e-9
-    # One token a frame, one hypothesis: the best path and nothing else.
+    # One token per frame, one hypothesis: the best path and nothing else.
     narrow = BeamSearchDecoder(LABELS, options=BeamOptions(beam_size=1, top_k=1))(log_probs)[0]
     assert narrow.score <= best.score
 

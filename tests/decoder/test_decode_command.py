@@ -46,16 +46,16 @@ def test_files_in_text_out(tmp_path):
     assert asr(tmp_path / "both.npz", *labels, "--beam-size", 1).splitlines() == lines
     for file in (paths[0], tmp_path / "both.npz"):
         assert "ab a" in asr("-", *labels, "--beam-size", 1, given=file.read_bytes())
-    assert "is no NumPy array" in asr("-", *labels, given=b"PK\x03\x04", status=1)
+    assert "is not a NumPy array" in asr("-", *labels, given=b"PK\x03\x04", status=1)
     result = json.loads(asr(paths[1], *labels, "--hotword", "ba=2.5", "--json"))
     assert result["hypotheses"][0]["hotword_score"] == 2.5
     (tmp_path / "words.txt").write_text("ab\na\n")
     assert set(asr(paths[1], *labels, "--lexicon", tmp_path / "words.txt").split()) <= {"a", "ab"}
     assert "is not a number" in asr(paths[1], *labels, "--hotword", "ba=x", status=2)
-    assert "is no NumPy array" in asr(tmp_path / "labels.json", *labels, status=1)
+    assert "is not a NumPy array" in asr(tmp_path / "labels.json", *labels, status=1)
     assert "cannot read the labels" in asr(paths[1], "--labels", tmp_path / "none.json", status=2)
     assert "did you mean 'forbid'" in asr(paths[1], *labels, "--oov", "forbit", status=2)
-    assert "give one by --lm" in asr(paths[1], *labels, "--alpha", "1", status=2)
+    assert "give one with --lm" in asr(paths[1], *labels, "--alpha", "1", status=2)
     np.save(tmp_path / "logits.npy", np.ones((4, 4), np.float32))
     errors = asr(tmp_path / "logits.npy", paths[1], tmp_path / "none.npy", *labels, status=1)
     assert str(tmp_path / "logits.npy") in errors

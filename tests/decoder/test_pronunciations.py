@@ -212,7 +212,7 @@ def test_an_unfinished_word_is_shown_by_its_letters_and_not_by_its_phones():
 
 def test_words_are_added_with_their_pronunciations(model):
     decoder = BeamSearchDecoder(PHONES, lexicon=Lexicon.from_entries(ENTRIES), lm=model)
-    with pytest.raises(DecodingError, match=r"no label: 'dada' .*spellings"):
+    with pytest.raises(DecodingError, match=r"not labels: 'dada' .*spellings"):
         decoder.add_words(["dada"])
     with pytest.raises(DecodingError, match="hotwords"):
         decoder(frames_of(["T"], PHONES), hotwords=["dada"])

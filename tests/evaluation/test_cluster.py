@@ -81,7 +81,7 @@ def test_what_a_worker_lacks_is_named(digits, bundle, tmp_path):
     data = digits / "features" / "dev"
     job = evaluate.ClusterJob("", tmp_path / "nowhere", str(bundle.directory), DecodingOptions())
     checksums = model_checksum(bundle), digest(FeatureStore.open(data).identity)
-    with pytest.raises(DataError, match=r"nowhere: is not there, but is where the command was started"):
+    with pytest.raises(DataError, match=r"nowhere: does not exist here, unlike where the command was started"):
         evaluate._work((job, *checksums, [0]))
     job = replace(job, data=data)
     with pytest.raises(AsrError, match="is not the model that the command was started with"):

@@ -127,11 +127,11 @@ def test_matched_pairs_is_that_of_nist(tmp_path):
     aligned = b"".join((tmp_path / f"{name}.sgml").read_bytes() for name in "ab")
     run(["sctk", "sc_stats", "-p", "-t", "mapsswe", "-v", "-n", "found"], tmp_path, aligned)
     report = (tmp_path / "found.stats.mapsswe").read_text(encoding="latin-1")
-    figures = re.search(r"# segs: (\d+)\).*mean: (\S+)\).*Z Stat: (\S+)\)", report)
+    ((segments, mean, statistic),) = re.findall(r"# segs: (\d+)\).*mean: (\S+)\).*Z Stat: (\S+)\)", report)
     found = compare(a, b).matched_pairs()
-    assert found.segments == int(figures[1])
+    assert found.segments == int(segments)
     # sctk takes A's errors minus B's, and prints three digits.
-    assert [-found.mean_difference, -found.statistic] == pytest.approx([float(figures[2]), float(figures[3])], abs=6e-4)
+    assert [-found.mean_difference, -found.statistic] == pytest.approx([float(mean), float(statistic)], abs=6e-4)
     table = [line for line in sclite_table(a).splitlines() if "Sum/Avg" in line or "S.D." in line or "Median" in line]
     theirs = (tmp_path / "a.sys").read_text(encoding="latin-1").splitlines()
     for ours in table:

@@ -107,7 +107,7 @@ def test_a_browser_sorts_searches_and_opens(evaluation, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(page.replace("</body>", SCRIPT.replace("%QUERY%", query.upper()) + "</body>"), encoding="utf-8")
     document = browse(path)
-    seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', document)[1]))
+    seen = json.loads(html.unescape(re.findall(r'<pre id="seen">(.*?)</pre>', document)[0]))
 
     utterances = {utterance.id: utterance for utterance in result.utterances}
     errors = {name: utterance.words.errors for name, utterance in utterances.items()}
@@ -168,7 +168,7 @@ def test_texts_are_shown_and_not_run():
     assert page.count("<script") == 2
     assert page.count("</script>") == 2
     assert "<b>&amp;" not in page
-    rows = json.loads(re.search(r'id="rows">(.*?)</script>', page, re.DOTALL)[1])
+    rows = json.loads(re.findall(r'id="rows">(.*?)</script>', page, re.DOTALL)[0])
     assert rows[0]["id"] == hostile
     assert [step[0] for step in rows[0]["alignment"]] == hostile.split()
 
@@ -186,7 +186,7 @@ def test_large_sets_are_bounded(monkeypatch):
     monkeypatch.setattr(report, "MAX_UTTERANCES", 10)
     utterances = tuple(UtteranceResult.scored(f"u{i}", "a b", "a" if i % 3 else "a b") for i in range(60))
     page = render(HEADING, Evaluation(utterances))
-    rows = json.loads(re.search(r'id="rows">(.*?)</script>', page, re.DOTALL)[1])
+    rows = json.loads(re.findall(r'id="rows">(.*?)</script>', page, re.DOTALL)[0])
     assert [row["id"] for row in rows] == [f"u{i}" for i in range(15) if i % 3]
     assert "The 10 of 60 utterances" in page
 

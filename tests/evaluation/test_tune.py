@@ -155,7 +155,7 @@ def test_weights_and_model_are_written_into_a_copy(store, tmp_path):
     # The results of the old weights are gone, those without a language model stay.
     assert tuned.results == [row for row in shipped.results if row["decoder"] == "greedy"]
     assert "own LM" not in (out / "README.md").read_text(encoding="utf-8")
-    assert "is there already" in run("--model", "an4", "--data", store, "--lm", lm, "--out", out, *QUICK, status=2)
+    assert "already exists" in run("--model", "an4", "--data", store, "--lm", lm, "--out", out, *QUICK, status=2)
 
 
 def test_a_bundle_is_tuned_in_place_and_only_then(store, tmp_path):
@@ -180,7 +180,9 @@ def test_what_must_not_be_tuned_is_refused(store, tmp_path):
     header = json.loads((tmp_path / "test" / "store.json").read_text(encoding="utf-8"))
     for split in ("test-clean", "speaker_test", "eval2000"):
         (tmp_path / "test" / "store.json").write_text(json.dumps({**header, "split": split}), encoding="utf-8")
-        assert "by its name a test set" in run("--model", "an4", "--data", tmp_path / "test", "--dry-run", status=2)
+        assert "a test set: weights tuned on it" in run(
+            "--model", "an4", "--data", tmp_path / "test", "--dry-run", status=2
+        )
     bare = tmp_path / "bare"
     shutil.copytree(SHIPPED / "an4", bare)
     (bare / "lm.arpa.gz").unlink()

@@ -165,7 +165,7 @@ def test_no_such_file(tmp_path):
 @pytest.mark.parametrize("entry", [("", ["A"]), ("a b", ["A"]), ("a", []), ("a", ["A B"]), ("a", [""]), ("a", "AB"),
                                    ("a", ["A"], 0.5), ("a", ["A"], math.nan)])  # fmt: skip
 def test_entries_that_are_none(entry):
-    with pytest.raises(DataError, match="expected a word and a list of one phone or more"):
+    with pytest.raises(DataError, match="expected a word, a list of one or more phones"):
         PronouncingDictionary([entry])
 
 

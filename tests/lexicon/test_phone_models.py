@@ -68,7 +68,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def digits(folder, *changes, lexicon="lexicon.txt", out="exp") -> Run:
+def digits(folder: Path, *changes: str, lexicon: str = "lexicon.txt", out: str = "exp") -> Run:
     recipe = importlib.import_module("recipes.digits").RECIPE
     changed = override(recipe, (*SMALL, f"tokenizer.lexicon={folder / lexicon}", *changes))
     return Run(changed, folder / "data", folder / out, jobs=1)
@@ -124,7 +124,7 @@ def asr(*arguments, status=0):
 
 
 @pytest.fixture(scope="module")
-def bundle(folder) -> Any:
+def bundle(folder: Path) -> Any:
     """A small model, from recipe to table, whose lexicon lacks a word that is guessed."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
     (folder / "short.txt").write_text(WITHOUT_NINE)
@@ -237,7 +237,7 @@ def test_words_are_aligned_by_the_pronunciation_that_fits(folder, bundle):
 def test_preferred_pronunciations_become_weights(folder, bundle):
     out = folder / "weighed.txt"
     _, err = asr("-m", "asr", "lexicon", "prefer", folder / "data" / "dev", "--model", bundle.directory, "--out", out)
-    assert "another pronunciation is preferred of" in err
+    assert "words have another preferred pronunciation" in err
     weighed = read_lexicon(out)
     assert sorted(said.log_weight for said in weighed["zero"])[-1] == 0.0
     assert weighed.is_weighted

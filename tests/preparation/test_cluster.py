@@ -119,5 +119,5 @@ def test_workers_that_fail_are_one_clear_error(
         "ModuleNotFoundError": ModuleNotFoundError("No module named 'asr'"),
     }
     monkeypatch.setattr(distributed, "Client", lambda *_, **__: Failing(errors[name]))
-    with pytest.raises(DataError, match=rf"the scheduler or its workers failed \({name}.*it goes on there"):
+    with pytest.raises(DataError, match=rf"the scheduler or its workers failed \({name}.*again to resume"):
         prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))

@@ -77,11 +77,13 @@ def test_archives_that_are_not_at_hand_are_fetched(toy: Corpus, source: Path, tm
     assert prepare(replace(corpus, at_hand=()), tmp_path / "c", extra).splits["extra"].utterances == 23
     # What cannot be fetched is an error that says what is at hand; without an address it matters only if asked for.
     (served.folder / "test.tar").unlink()
-    with pytest.raises(DataError, match=r"cannot be fetched.*at hand are train.tar: ask with --splits"):
+    with pytest.raises(
+        DataError, match=r"cannot be downloaded.*found train.tar: choose the splits in them with --splits"
+    ):
         prepare(corpus, tmp_path / "b" / "out", options)
     corpus = replace(corpus, archives=(parts[0], Archive("", name="test", splits=("test",), how_to_get="ask")))
-    assert prepare(corpus, tmp_path / "b" / "out", options).warnings == ("toy: the split test is not there",)
-    with pytest.raises(DataError, match=r"has no public address"):
+    assert prepare(corpus, tmp_path / "b" / "out", options).warnings == ("toy: the split test is missing",)
+    with pytest.raises(DataError, match=r"cannot be downloaded: "):
         prepare(corpus, tmp_path / "b" / "out", replace(options, splits=("test",)))
 
 
@@ -91,7 +93,7 @@ def test_a_parser_that_trips_is_a_clear_error(toy: Corpus, tmp_path: Path, error
         yield next(iter(toy.parse(root)))
         raise error
 
-    with pytest.raises(DataError, match=r"toy: a file is not as toy has it, after test-00"):
+    with pytest.raises(DataError, match=r"toy: a file is not in the format of toy, after test-00"):
         prepare(replace(toy, parse=parse), tmp_path / "out", QUICK)
 
 
@@ -103,5 +105,5 @@ def test_speeds_without_training_are_refused(toy: Corpus, tmp_path: Path) -> Non
 def test_recordings_without_text_have_no_profile(toy: Corpus, tmp_path: Path) -> None:
     noise = replace(toy, profile=None, kind="audio")
     for options in (replace(QUICK, unknown="map"), replace(QUICK, profile=VERBATIM)):
-        with pytest.raises(UsageError, match="has no transcripts, so --profile and --unknown would do nothing"):
+        with pytest.raises(UsageError, match="has no transcripts, so --profile and --unknown have no effect"):
             prepare(noise, tmp_path / "out", options)

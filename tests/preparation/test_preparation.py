@@ -144,7 +144,7 @@ def test_a_run_killed_ten_times_ends_in_the_same_bytes(source: Path, tmp_path: P
         parent.stdin.close()
 
 
-def test_what_is_finished_is_not_read_again(toy: Corpus, tmp_path: Path, monkeypatch) -> None:
+def test_what_is_finished_is_not_read_again(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, seen = executors.run_tasks, []
 
     def some(tasks, *rest):
@@ -232,7 +232,7 @@ def test_stores_are_plain_log_mel_and_normalised_ones_are_refused(toy: Corpus, s
     assert AudioStore.open(out / "train").config == store.config
     of_format_1("utterance")
     for use in (lambda: FeatureStore.open(out / "train"), lambda: prepare(toy, out, QUICK)):
-        with pytest.raises(DataError, match=r"normalised by 'utterance'; expected plain ones.*again with --force"):
+        with pytest.raises(DataError, match=r"normalised \('utterance'\); expected plain ones.*again with --force"):
             use()
     prepare(toy, out, replace(QUICK, force=True))
     assert FeatureStore.open(out / "train").config == store.config
@@ -264,7 +264,7 @@ def test_parts_joins_and_speeds(source: Path, toy: Corpus, tmp_path: Path) -> No
     assert list(store.sources)[:2] == ["wav/test-00.wav#t=0.1,0.35", "wav/test-00.wav#t=0.1,0.35&speed=0.8"]
 
 
-def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path: Path, say) -> None:
+def test_what_is_wrong_is_left_out_and_named(source: Path, toy: Corpus, tmp_path: Path, say: Any) -> None:
     import soundfile
 
     wav = source / "wav"
@@ -306,7 +306,7 @@ def test_what_a_file_is_called_is_not_what_is_wrong_with_it(toy: Corpus, tmp_pat
         prepare(replace(toy, parse=lambda _: rows), tmp_path / "out", QUICK)
 
 
-def test_a_pipe_gets_no_line_of_the_progress_bar(toy: Corpus, tmp_path: Path, capsys) -> None:
+def test_a_pipe_gets_no_line_of_the_progress_bar(toy: Corpus, tmp_path: Path, capsys: Any) -> None:
     prepare(toy, tmp_path / "out", replace(QUICK, quiet=False))
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [str(tmp_path / "out" / name) for name in ("train", "test")]
@@ -345,7 +345,7 @@ def test_characters_outside_the_alphabet_are_never_dropped_silently(toy: Corpus,
 
 def test_absent_splits(toy: Corpus, tmp_path: Path) -> None:
     summary = prepare(replace(toy, on_request=()), tmp_path / "all", QUICK)
-    assert summary.warnings == ("toy: the split extra is not there",)
+    assert summary.warnings == ("toy: the split extra is missing",)
     with pytest.raises(DataError, match="asked for extra"):
         prepare(toy, tmp_path / "one", replace(QUICK, splits=("extra",)))
     with pytest.raises(UsageError, match="did you mean 'train'"):
@@ -355,13 +355,15 @@ def test_absent_splits(toy: Corpus, tmp_path: Path) -> None:
 def test_a_half_extracted_corpus_is_refused(toy: Corpus, source: Path, tmp_path: Path) -> None:
     for path in sorted((source / "wav").glob("train-*"))[:5]:
         path.unlink()
-    with pytest.raises(DataError, match=r"5 of 18 recordings are not there.*--allow-missing"):
+    with pytest.raises(DataError, match=r"5 of 18 recordings are missing.*--allow-missing"):
         prepare(toy, tmp_path / "out", QUICK)
     summary = prepare(toy, tmp_path / "out", replace(QUICK, allow_missing=True))
     assert summary.splits["train"].utterances == 13
 
 
-def test_a_file_that_changes_meanwhile_is_an_error(toy: Corpus, source: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_file_that_changes_meanwhile_is_an_error(
+    toy: Corpus, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = executors.run_tasks
 
     def meddle(*arguments):
@@ -383,7 +385,7 @@ def test_the_report_finds_what_splits_share(toy: Corpus, source: Path, tmp_path:
     assert between["speakers"] == {"count": 1, "examples": ["one"]}
 
 
-def test_a_full_disk_is_one_clear_error(toy: Corpus, tmp_path: Path, monkeypatch) -> None:
+def test_a_full_disk_is_one_clear_error(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import asr.store.layout as shards
 
     def full(*_: object) -> None:
@@ -392,7 +394,7 @@ def test_a_full_disk_is_one_clear_error(toy: Corpus, tmp_path: Path, monkeypatch
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(shards.ShardWriter, "close", full)
-        with pytest.raises(DataError, match=r"No space left on device.*goes on where it was"):
+        with pytest.raises(DataError, match=r"No space left on device.*again to resume"):
             prepare(toy, out, QUICK)
         assert not list(out.glob("*/shard*"))
         assert not list(out.glob("*/.shard*"))
@@ -405,7 +407,7 @@ def test_one_preparation_at_a_time(toy: Corpus, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with (tmp_path / "out" / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another preparation writes to it"):
+        with pytest.raises(DataError, match="another preparation is writing to it"):
             prepare(toy, tmp_path / "out", QUICK)
 
 

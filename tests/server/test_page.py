@@ -47,7 +47,7 @@ class Page:
             answer = json.loads(self._socket.recv(timeout=20))
             if answer.get("id") == self._count:
                 assert "error" not in answer, answer
-                return answer["result"]
+                return dict(answer["result"])
 
     def run(self, code: str) -> Any:
         result = self.call("Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True, userGesture=True)

@@ -96,7 +96,8 @@ def noise(seconds: float, seed: int = 1) -> np.ndarray:
     rng = np.random.default_rng(seed)
     samples = rng.standard_normal(round(seconds * RATE))
     level = np.repeat(rng.choice([0.0, 0.01, 0.1, 0.3], len(samples) // 400 + 1), 400)[: len(samples)]
-    return (np.clip(samples * level, -0.99, 0.99) * 32767).astype(np.int16).astype(np.float32) / 32768
+    steps = (np.clip(samples * level, -0.99, 0.99) * 32767).astype(np.int16)
+    return np.asarray(steps.astype(np.float32) / 32768)
 
 
 @pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager")  # By OpenAI's client.

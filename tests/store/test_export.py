@@ -89,7 +89,7 @@ def test_lhotse_reads_the_cuts(toy: Corpus, source: Path, tmp_path: Path) -> Non
         assert cut.load_audio().shape[1] == round(store.durations_seconds[2 * number] * 8_000)
 
 
-def test_lhotse_recipes(tmp_path: Path, say) -> None:
+def test_lhotse_recipes(tmp_path: Path, say: Any) -> None:
     pytest.importorskip("lhotse", reason="lhotse is not installed")
     # The recipe wants exactly sixty.
     for number in range(60):

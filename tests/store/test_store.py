@@ -102,7 +102,7 @@ def test_what_is_not_a_store_says_what_it_is(folder: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="format 99; expected 2"):
         open_store(folder)
     (folder / "store.json").write_text(header.replace('"utterances": 18', '"utterances": 19'))
-    with pytest.raises(DataError, match="mixture of two preparations"):
+    with pytest.raises(DataError, match="mixes two preparations"):
         open_store(folder)
 
 
@@ -115,7 +115,7 @@ def test_damage_is_found(folder: Path) -> None:
     data[len(data) // 2] ^= 1
     shutil.copy(shard, folder / "copy")
     shard.write_bytes(data)
-    with pytest.raises(DataError, match="checksum is not what was written"):
+    with pytest.raises(DataError, match="checksum has changed since it was written"):
         store.verify()
     shard.write_bytes(data[:100])
     with pytest.raises(DataError, match=r"shard-00001.arrow: cannot be read"):

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_ctrl_c_and_sigterm_end_the_step_write_a_checkpoint_and_leave(tmp_path, 
             assert signal.getsignal(number) is handler
         if isinstance(caught.value, SystemExit):
             assert caught.value.code == 143
-        assert "stopped at epoch 1, after 3 steps of it; run the same command again" in capfd.readouterr().err
+        assert "stopped at epoch 1, after 3 of its steps; run the same command again" in capfd.readouterr().err
         resumed = make_trainer(directory)
         resumed.run()
         assert same_weights(undisturbed.model, resumed.model)
@@ -259,7 +260,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
 class FullDisk:
     """A file on a disk that is full after its first hundred bytes."""
 
-    def __init__(self, file) -> None:
+    def __init__(self, file: Any) -> None:
         self.file = file
 
     def write(self, content):

@@ -125,7 +125,7 @@ def test_what_a_cluster_cannot_do_is_refused(recordings):
 
 def test_a_worker_that_does_not_see_the_files_is_named(recordings):
     task = job._ClusterTask(job.JobOptions("an4"), "", [], [str(recordings / "00.wav"), "/nowhere/1.wav"])
-    with pytest.raises(AsrError, match=r"/nowhere/1\.wav: is not there.*1 such files of 2"):
+    with pytest.raises(AsrError, match=r"/nowhere/1\.wav: does not exist here.*1 such files of 2"):
         job._work_on_cluster(task)
     task = job._ClusterTask(job.JobOptions("an4"), "another", [], [])
     with pytest.raises(AsrError, match=r"is not the model that the command was started with"):

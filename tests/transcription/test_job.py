@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(recordings, 
         (["--json", "--word-timestamps"], "leave out --word-timestamps"),
         (["--skip-existing"], "--skip-existing is for files"),
         (["--nbest", "3"], "--nbest is for JSON"),
-        (["--beam-size", "1", "--lm", "none", "--hotword", "a"], "hotwords is for beam search"),
+        (["--beam-size", "1", "--lm", "none", "--hotword", "a"], "hotwords need beam search"),
         (["--lm", "none", "--alpha", "1"], "alpha: for a language model"),
         (["--beam-size", "0"], "beam size is 0"),
         (["--lm", "missing.arpa"], "no such language model"),
@@ -310,7 +310,7 @@ def test_what_is_passed_over_in_a_folder_is_told(recordings, tmp_path, monkeypat
     printed, errors = asr(folder, "--recursive", status=1)
     assert printed.count("\n") == 1
     assert f"asr: {folder / 'closed'}: cannot be searched (Permission denied)" in errors
-    assert f"asr: warning: {folder / 'b.wav'}: is no regular file, and was passed over" in errors
+    assert f"asr: warning: {folder / 'b.wav'}: is not a regular file, and was skipped" in errors
     assert f"asr: warning: {folder / 'linked'}: is a link to a folder" in errors
 
 
@@ -328,7 +328,7 @@ def test_one_channel_or_each(recordings, tmp_path):
     assert set(made) == {f"{n}.{s}" for n in ("call-channel1", "call-channel2", "good8") for s in ("ctm", "json")}
     assert made["call-channel2.ctm"].startswith(b"call-channel2 2 ")
     assert json.loads(made["call-channel2.json"])["channel"] == 2
-    assert "expected some of 0 to 1" in asr(tmp_path / "call.wav", "--channel", 3, status=1)[1]
+    assert "expected channels from 0 to 1" in asr(tmp_path / "call.wav", "--channel", 3, status=1)[1]
     for wrong in ("0", "left"):
         with pytest.raises(UsageError, match="--channel: got"):
             asr(tmp_path / "call.wav", "--channel", wrong)

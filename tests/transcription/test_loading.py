@@ -139,7 +139,7 @@ def test_a_lexicon_holds_all_that_is_said(example, tmp_path):
     assert words
     assert words <= {"one", "two", "three"}
     (tmp_path / "words.txt").write_text("ONE\n")
-    with pytest.raises(DecodingError, match="the lexicon hold characters that no label writes: 'ONE'"):
+    with pytest.raises(DecodingError, match="the lexicon have characters that no label contains: 'ONE'"):
         asr.load("an4", lexicon=str(tmp_path / "words.txt"))
 
 
@@ -159,7 +159,7 @@ def test_a_language_model_of_another_alphabet_is_refused(tmp_path):
 
 
 def test_the_bundles_own_priors_are_weighed(tmp_path, example):
-    with pytest.raises(UsageError, match=r"no label_priors that it could weigh: bundle an4 has none"):
+    with pytest.raises(UsageError, match=r"there are no label priors: bundle an4 has none"):
         asr.load("an4", prior_weight=0.3)
     bundle = tmp_path / "an4"
     shutil.copytree(Path(asr.__file__).parent / "models" / "an4", bundle)

@@ -98,7 +98,7 @@ def read_corpus(sentences: Iterable[str]) -> Corpus:
         ends = np.cumsum(lengths)
         parts.append(np.insert(spoken, np.stack([ends - lengths, ends], 1).ravel(), [BOS_ID, EOS_ID] * len(split)))
     if not num_sentences:
-        raise DecodingError("the text has no words: expected normalised sentences, one a line")
+        raise DecodingError("the text has no words: expected normalised sentences, one per line")
     return Corpus(list(ids), np.concatenate(parts), num_sentences)
 
 

@@ -30,7 +30,7 @@ def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = 
     Parameters
     ----------
     sentences
-        Normalised sentences, one a string, words apart by white space; blank ones are left out.
+        Normalised sentences, one per string, words separated by white space; blank ones are left out.
     order
         The length of the longest n-grams, at least 1.
     cutoffs
@@ -62,7 +62,7 @@ def estimate(sentences: Iterable[str], order: int = 3, cutoffs: Sequence[int] = 
     if pair:
         warnings.warn(
             f"the text mixes letter case: {pair[0]!r} and {pair[1]!r} are two words to the model; normalise the text "
-            "as the acoustic model's transcripts were, or the model will not know what it hears",
+            "like the acoustic model's transcripts, or most words will be unknown",
             stacklevel=2,
         )
     levels = count_ngrams(corpus, order, thresholds[-1])
@@ -74,7 +74,7 @@ def _thresholds(order: int, cutoffs: Sequence[int]) -> list[int]:
     if order < 1:
         raise DecodingError(f"the order of an n-gram model is {order}, expected at least 1")
     if len(cutoffs) > order:
-        raise DecodingError(f"{len(cutoffs)} cut-offs for a model of order {order}: expected at most one an order")
+        raise DecodingError(f"{len(cutoffs)} cut-offs for a model of order {order}: expected at most one per order")
     thresholds = list(cutoffs) or [0]
     thresholds += thresholds[-1:] * (order - len(thresholds))
     if thresholds[0] != 0 or sorted(thresholds) != thresholds:

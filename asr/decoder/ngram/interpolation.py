@@ -61,7 +61,7 @@ def mixture_weights(models: Sequence[NGramModel], sentences: Iterable[str]) -> M
     known = probs.any(axis=0)
     seen = probs[:, known]
     if not seen.size:
-        raise DecodingError("the held-out text holds no word that the models know: is it normalised as their text was?")
+        raise DecodingError("the models know no word of the held-out text: is it normalised like their text?")
     weights = np.full(len(models), 1.0 / len(models))
     before = -np.inf
     for _ in range(MAX_ITERATIONS):

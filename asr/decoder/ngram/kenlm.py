@@ -118,9 +118,9 @@ def _check_machine(path: Path, head: bytes) -> None:
     _exactly(path, head, COUNTS_AT, len(head))
     found = struct.unpack_from("<" + SANITY, head, SANITY_AT)
     if struct.unpack_from(">" + SANITY, head, SANITY_AT) == NUMBERS or sys.byteorder != "little":
-        raise DecodingError(f"{path} is of a machine of the other byte order: {REMEDY}, on this machine")
+        raise DecodingError(f"{path} was built on a machine of the other byte order: {REMEDY}, on this machine")
     if found != NUMBERS:
-        raise DecodingError(f"{path} is damaged, or of a machine with other number formats: {REMEDY}")
+        raise DecodingError(f"{path} is damaged, or was built on a machine with other number formats: {REMEDY}")
 
 
 def _check_kind(path: Path, parameters: tuple[int, float, int, int, int]) -> None:

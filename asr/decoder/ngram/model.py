@@ -87,7 +87,7 @@ class NGramModel:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "NGramModel":
-        """Read an ARPA file (plain or packed), a KenLM probing binary, or one of our own two, told apart by content.
+        """Read an ARPA file (plain or packed), a KenLM probing binary, or one of our own two, recognised by content.
 
         Raises
         ------
@@ -252,7 +252,7 @@ class NGramModel:
                 stream.append(end_id)
                 num_sentences += 1
         if not stream:
-            raise DecodingError("the text for the perplexity has no sentence: expected one a line")
+            raise DecodingError("the text for the perplexity has no sentence: expected one per line")
         word_ids = np.array(stream, np.int32)
         log_probs = np.empty(len(word_ids))
         score_stream(self.query_arrays, word_ids, self.start_state, self.start_state, end_id, log_probs)
@@ -280,8 +280,8 @@ class NGramModel:
         """
         if self.is_hashed:
             raise DecodingError(
-                "a KenLM binary keeps hashes of its n-grams, so they can be looked up, but not listed, written, pruned "
-                "or mixed: take the ARPA file that it was built from"
+                "a KenLM binary keeps only hashes of its n-grams, so they can be looked up, but not listed, written, "
+                "pruned or mixed: use the ARPA file that it was built from"
             )
         return split_trie(self.query_arrays, self.counts)
 
@@ -315,7 +315,7 @@ def copy_as_binary(source: str | os.PathLike[str], path: str | os.PathLike[str])
 
 
 def check_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse, before any work, a name that says no format.
+    """Refuse, before any work, a name without a known suffix.
 
     Raises
     ------

@@ -63,7 +63,9 @@ def restrict(model: NGramModel, vocabulary: Iterable[str]) -> NGramModel:
     words = model.words
     is_known = np.array([word in wanted or word in special for word in words])
     if is_known.sum() == len(special):
-        raise DecodingError("the language model knows none of the words of the vocabulary: are they normalised alike?")
+        raise DecodingError(
+            "the language model knows none of the words of the vocabulary: are both normalised in the same way?"
+        )
     levels = model.levels()
     is_kept = [is_known]
     for level in levels[1:]:

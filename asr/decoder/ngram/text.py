@@ -1,4 +1,4 @@
-"""Reading text for language models: one normalised sentence a line."""
+"""Reading text for language models: one normalised sentence per line."""
 
 import lzma
 import os

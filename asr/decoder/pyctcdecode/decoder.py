@@ -58,7 +58,7 @@ class BeamSearchDecoderCTC:
         if language_model is not None and not isinstance(language_model, LanguageModel):
             raise DecodingError(
                 f"the language model is {type(language_model).__name__}; expected a LanguageModel: models that score "
-                "words in Python, and several at once, are not searched with (mix n-gram models: `asr lm interpolate`)"
+                "words in Python, and several at once, are not supported (mix n-gram models: `asr lm interpolate`)"
             )
         self._alphabet = alphabet
         self._labels = alphabet.to_labels()
@@ -78,7 +78,7 @@ class BeamSearchDecoderCTC:
         unk_score_offset: float | None = None,
         lm_score_boundary: bool | None = None,
     ) -> None:
-        """Set weights of the language model; None leaves one as it is."""
+        """Set weights of the language model; None leaves one unchanged."""
         if self._language_model is not None:
             self._language_model.reset_params(
                 alpha=alpha, beta=beta, unk_score_offset=unk_score_offset, score_boundary=lm_score_boundary
@@ -121,7 +121,7 @@ class BeamSearchDecoderCTC:
         hotwords, hotword_weight
             Phrases; each of their words counts `hotword_weight` nats whenever it is said.
         lm_start_state
-            The second field of a result, to go on from.
+            The second field of a result, to continue from.
 
         Raises
         ------

@@ -91,7 +91,7 @@ class LanguageModel:
         self._views: dict[bool, NGramModel] = {}
 
     def reset_params(self, **params: Any) -> None:
-        """Set weights; None leaves one as it is.
+        """Set weights; None leaves one unchanged.
 
         Raises
         ------

@@ -95,5 +95,5 @@ def test_weights_that_cannot_be_meant_are_refused(models, weights, message):
 def test_too_little_is_refused(models):
     with pytest.raises(DecodingError, match="expected two or more"):
         interpolate(models[:1], [1])
-    with pytest.raises(DecodingError, match="holds no word"):
+    with pytest.raises(DecodingError, match="know no word"):
         mixture_weights(models, ["", " "])

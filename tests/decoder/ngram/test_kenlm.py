@@ -131,7 +131,7 @@ def test_what_needs_a_list_of_n_grams_is_refused(pair, tmp_path):
         lambda: prune(probing, 1e-8),
         lambda: interpolate([probing, probing], [1, 1]),
     ):
-        with pytest.raises(DecodingError, match="take the ARPA file that it was built from"):
+        with pytest.raises(DecodingError, match="use the ARPA file that it was built from"):
             work()
     assert not list(tmp_path.iterdir())
 
