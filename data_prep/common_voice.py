@@ -2,7 +2,7 @@
 
     python data_prep/common_voice.py --archive cv-corpus-21.0-2025-03-14-en.tar.gz --out data/common_voice
 
-Of a language other than English: ``--source cv-corpus-21.0-2025-03-14/de --profile verbatim``.
+For a language other than English: ``--source cv-corpus-21.0-2025-03-14/de --profile verbatim``.
 """
 
 import csv
@@ -20,7 +20,7 @@ OFFICIAL = ("train", "dev", "test")
 # client_id	path	sentence	up_votes	down_votes	age	gender	accents	locale	segment
 # ca4e0a72…	common_voice_en_000000.opus	be careful with your prognostications said the stranger	1	0				en
 def parse(root: Path) -> Iterator[RawUtterance]:
-    """Yield the official splits; where only ``validated.tsv`` is there, a hash of the sentence gives them."""
+    """Yield the official splits; with only ``validated.tsv``, a hash of the sentence decides."""
     official = [split for split in OFFICIAL if (root / f"{split}.tsv").exists()]
     for split in official:
         for row in _rows(root / f"{split}.tsv"):

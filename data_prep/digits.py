@@ -1,9 +1,9 @@
-"""Connected digits, zero to nine, by the voices of a speech synthesiser: the corpus that comes with the sources.
+"""Connected digits, zero to nine, by the voices of a speech synthesiser: the corpus in this repository.
 
     python data_prep/digits.py --out data/digits
 
-Nothing is downloaded. How the audio was made, and by which voices, stands in ``data_prep/digits/``. No voice of the
-dev and test set is heard in training.
+Nothing is downloaded. ``data_prep/digits/`` says how the audio was made, and by which voices. No voice of the
+dev and test sets occurs in training.
 """
 
 from collections.abc import Iterator

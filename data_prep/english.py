@@ -1,15 +1,17 @@
-"""English of many kinds: audiobooks, volunteers, learners, callers and single readers, one split a set.
+"""English of many kinds: audiobooks, volunteers, learners, callers and single readers, one split per set.
 
     python data_prep/english.py --source speech --out data/english
 
-``speech`` holds a folder a set (docs/english.md tells where each comes from): LibriSpeech, LJSpeech-1.1, cv-corpus-1
-and speechocean762 as their archives are extracted, the others with a table ``SET/SET.tsv``, whose columns are audio,
-text, speaker and disagreement. All must be there, unless ``--allow-missing`` is given or ``--splits`` names some.
+``speech`` holds one folder per set (docs/english.md says where each comes from): LibriSpeech, LJSpeech-1.1,
+cv-corpus-1 and speechocean762 as extracted from their archives, the others with a table ``SET/SET.tsv``, whose columns
+are audio, text, speaker and disagreement. All must exist, unless ``--allow-missing`` is given or ``--splits`` names
+some.
 
-Of each kind some speakers, or sentences where speakers are unknown, are held out for development; ``dev`` is all of
-them, for choosing by, and the splits ``dev_…`` are the kinds, for reporting. What else is said by
-these speakers, repeats these sentences or has eight words in a row of them is left out; so is what has eight words in a
-row of ``speech/exclude_8grams.txt``, if that is there: the texts of recordings that the model is to be tested on.
+Some speakers of each kind, or sentences if the speakers are unknown, are held out for development: ``dev`` holds all of
+them, to choose by, and the splits ``dev_…`` hold one kind each, to report. Other utterances by these speakers, and
+those that repeat these sentences or share eight words in a row with them, are left out; so are those that share eight
+words in a row with ``speech/exclude_8grams.txt``, if it exists: the texts of recordings that the model is to be tested
+on.
 """
 
 from collections.abc import Iterable, Iterator

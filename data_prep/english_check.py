@@ -1,11 +1,11 @@
-r"""Prove that nothing the English model is judged by is in what it learns from; print what was compared.
+r"""Prove that the English model is not tested on anything that it learns from; print what was compared.
 
     python data_prep/english_check.py data/english --text text --exclude speech/exclude_8grams.txt \
         --chapters speech/LibriSpeech/CHAPTERS.TXT
 
-Reads the stores that data_prep/english.py wrote and the text of data_prep/english_text.py, and nothing of how they were
-made. Ends with status 1 if a development set shares a sentence, a speaker, a book of LibriSpeech or eight words in a
-row with what is learned from, or if that has eight words in a row of the list of exclusions.
+It reads the stores of data_prep/english.py and the text of data_prep/english_text.py, but uses none of the code that
+made them. It ends with status 1 if a development set shares a sentence, a speaker, a book of LibriSpeech or eight words
+in a row with the training data, or if these contain eight words in a row from the list of exclusions.
 """
 
 import argparse

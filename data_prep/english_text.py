@@ -3,10 +3,9 @@
     python data_prep/english_text.py --repositories clones --speech speech --out text
 
 ``clones`` holds clones of the repositories below (docs/english.md lists the commands); ``speech`` is what
-data_prep/english.py reads. Text becomes sentences, one per line, in the profile of the transcripts. A paragraph counts
-once, wherever it occurs again. A book, dialogue or chapter is left out whole if it has eight words in a row of a
-development transcript or of ``speech/exclude_8grams.txt``: the texts that the model is to be judged by must not be in
-it.
+data_prep/english.py reads. Text becomes sentences, one per line, in the profile of the transcripts. Repeated paragraphs
+count once. A whole book, dialogue or chapter is left out if it shares eight words in a row with a
+development transcript or with ``speech/exclude_8grams.txt``: texts that the model is tested on must not be in it.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Two ways of splitting. By recording, as the publisher does (``train``, ``dev``, ``test``, ``test_isolated``): the
 recordings 0 to 4 of each digit and speaker are the test set; 5 to 9 are our dev set. By speaker (``speaker_train``,
-``speaker_dev``, ``speaker_test``): lucas and theo are heard in the test only; the recordings 5 to 9 of the other
+``speaker_dev``, ``speaker_test``): lucas and theo are only in the test; the recordings 5 to 9 of the other
 four are the dev set. Strings join recordings of one speaker and one split, with gaps of up to 0.2 s.
 """
 

@@ -3,7 +3,7 @@
     python data_prep/librispeech.py --splits train-clean-100 dev-clean test-clean --out data/librispeech
 
 Only if asked for: ``train-960``, the training parts as one; ``speaker_train``, ``speaker_dev`` and ``speaker_test``,
-which share out the speakers of whatever training parts are at hand, for an archive that lacks the dev and test parts.
+which divide the speakers of the available training parts, for an archive that lacks the dev and test parts.
 """
 
 from collections.abc import Iterator

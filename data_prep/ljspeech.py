@@ -17,7 +17,7 @@ from asr.text import ENGLISH
 # LJ001-0007|the earliest book printed with movable types, the Gutenberg, or "forty-two line Bible" of about 1455,|the
 # earliest book printed with movable types, the Gutenberg, or "forty-two line Bible" of about fourteen fifty-five,
 def parse(root: Path) -> Iterator[RawUtterance]:
-    """Yield the utterances; the publisher gives no splits, a hash of the id does: 90, 5 and 5 %."""
+    """Yield the utterances; the publisher gives no splits, so a hash of the id decides: 90, 5 and 5 %."""
     for line in read_lines(root / "metadata.csv"):
         name, printed, *spoken = line.split("|")
         yield RawUtterance(

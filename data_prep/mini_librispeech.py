@@ -2,8 +2,8 @@
 
     python data_prep/mini_librispeech.py --out data/mini_librispeech
 
-Where ``dev-clean-2`` is not at hand, ask for ``--splits speaker_train speaker_dev speaker_test``: the readers of
-``train-clean-5`` shared out, each heard in one of the three.
+Without ``dev-clean-2``, use ``--splits speaker_train speaker_dev speaker_test``: they divide the readers of
+``train-clean-5``, each in one of the three.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
     python data_prep/speechocean762.py --out data/speechocean762
 
-The transcript is the prompt, so some words are said otherwise.
+The transcript is the prompt, so some words differ from what was said.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-r"""VoxForge, English: read speech that volunteers uploaded, one archive a session.
+r"""VoxForge, English: read speech that volunteers uploaded, one archive per session.
 
 wget -r -np -nd -A tgz -P voxforge \
         https://repository.voxforge1.org/downloads/SpeechCorpus/Trunk/Audio/Main/16kHz_16bit/
@@ -20,7 +20,7 @@ from asr.text import ENGLISH
 # recordings are in wav/ or flac/ (a German session; the English ones look the same):
 # guenter-20140214-afn/mfc/de5-001 ES SOLL ETWA FÜNFZIGTAUSEND VERSCHIEDENE SORTEN GEBEN
 def parse(root: Path) -> Iterator[RawUtterance]:
-    """Yield the utterances; a hash of the speaker gives the splits: 90, 5 and 5 %."""
+    """Yield the utterances; a hash of the speaker decides the splits: 90, 5 and 5 %."""
     for session in sorted(path for path in root.iterdir() if (path / "etc").is_dir()):
         # "anonymous" is many people: only there each session is a speaker.
         user = session.name.split("-")[0]

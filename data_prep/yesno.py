@@ -1,4 +1,4 @@
-"""OpenSLR's yesno: one man says "yes" or "no" in Hebrew, eight times a recording.
+"""OpenSLR's yesno: one man says "yes" or "no" in Hebrew, eight times per recording.
 
 python data_prep/yesno.py --out data/yesno
 """

@@ -1,4 +1,4 @@
-"""CMU AN4 by a network that runs forward in time alone, for recognition while one speaks.
+"""CMU AN4 by a network that only runs forward in time, for live recognition.
 
 python recipes/an4_streaming.py
 """
@@ -12,7 +12,7 @@ from asr.recipe import main
 RECIPE = replace(
     AN4,
     name="an4_streaming",
-    description="Spelled words, numbers and simple commands in American English, while they are said (CMU AN4).",
+    description="Spelled words, numbers and simple commands in American English, live (CMU AN4).",
     # Each frame sees 320 ms of what follows it.
     model=replace(AN4.model, bidirectional=False, hidden_size=384, lookahead_frames=8, normalisation="global"),
 )

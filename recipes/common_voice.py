@@ -1,12 +1,12 @@
-"""Mozilla Common Voice, English: sentences read by volunteers into microphones of their own.
+"""Mozilla Common Voice, English: sentences read by volunteers into their own microphones.
 
     python recipes/common_voice.py --archive cv-corpus-21.0-2025-03-14-en.tar.gz
 
-NOT measured on a release with official splits, for want of one: run from corpus to table with a small net, for one
-epoch, on a part of release 1, split by sentence.
+NOT measured on a release with official splits, since none was available: run from corpus to table with a small net, for
+one epoch, on a part of release 1, split by sentence.
 
-As librispeech_100.py. Since recordings differ more, features are stretched in time and frequency, and pauses and
-floors of noise are put in; 3-grams that occur once are left out of the language model.
+The same as librispeech_100.py, but because recordings differ more, features are stretched in time and frequency, and
+pauses and floors of noise are added; 3-grams that occur once are left out of the language model.
 """
 
 from asr.features import LogMelConfig

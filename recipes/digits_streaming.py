@@ -1,4 +1,4 @@
-"""The digits of recipes/digits.py by a network that runs forward in time alone, for recognition while one speaks.
+"""The digits of recipes/digits.py by a network that only runs forward in time, for live recognition.
 
 python recipes/digits_streaming.py
 """
@@ -12,7 +12,7 @@ from asr.recipe import main
 RECIPE = replace(
     DIGITS,
     name="digits_streaming",
-    description="Strings of English digits, zero to nine, while they are said, by synthesised voices: a demonstration.",
+    description="Strings of English digits, zero to nine, live, by synthesised voices: a demonstration.",
     # Each frame sees 200 ms of what follows it.
     model=replace(DIGITS.model, bidirectional=False, hidden_size=192, lookahead_frames=5),
 )

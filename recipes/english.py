@@ -3,7 +3,7 @@
     python recipes/english.py
 
 WER on the development sets after six epochs, beam 400: audiobooks 22.2 %, Common Voice 40.8 %, learners 43.5 %. About
-14 minutes an epoch of two cores with AVX512-BF16.
+14 minutes per epoch on two cores with AVX512-BF16.
 """
 
 from asr.features import LogMelConfig

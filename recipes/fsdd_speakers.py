@@ -1,4 +1,4 @@
-"""Free Spoken Digit Dataset, by held-out speaker: nobody is heard in training and in the test.
+"""Free Spoken Digit Dataset, by held-out speaker: training and test have different speakers.
 
 python recipes/fsdd_speakers.py
 """

@@ -2,9 +2,9 @@
 
     python recipes/librispeech_100.py
 
-NOT measured, for want of the corpus: run from corpus to table on 100 utterances by three speakers of train-clean-100,
-with a small net, for one epoch. Published, test-clean, greedy, bidirectional LSTMs with CTC on characters and these 100
-hours: about 23 % WER.
+NOT measured, since the corpus was not available: run from corpus to table on 100 utterances by three speakers of
+train-clean-100, with a small net, for one epoch. Published, test-clean, greedy, bidirectional LSTMs with CTC on
+characters and these 100 hours: about 23 % WER.
 
 Five bidirectional layers of 512 units as in Zeyer et al. 2017, "A comprehensive study of deep bidirectional LSTM RNNs
 for acoustic modeling in speech recognition", with more dropout for fewer hours; 500 subwords as in icefall's CTC

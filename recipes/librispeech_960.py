@@ -2,13 +2,13 @@
 
     python recipes/librispeech_960.py
 
-NOT measured, for want of the corpus: run from corpus to table on 274 utterances of it, with a small net, for one
-epoch. Published, test-clean, recurrent networks with CTC and these 960 hours: 10.46 % WER greedy
+NOT measured, since the corpus was not available: run from corpus to table on 274 utterances of it, with a small net,
+for one epoch. Published, test-clean, recurrent networks with CTC and these 960 hours: 10.46 % WER greedy
 (deepspeech.pytorch), 6.73 % with a language model (PaddleSpeech, DeepSpeech 2).
 
-As librispeech_100.py, with six layers of 1024 units as in the encoder of Zeyer et al. 2018, "Improved training of
-end-to-end attention models for speech recognition", and less dropout for more hours, which need no other speeds either.
-3-grams that occur once are left out of the language model. Meant for GPUs of 40 GB.
+The same as librispeech_100.py, with six layers of 1024 units as in the encoder of Zeyer et al. 2018, "Improved
+training of end-to-end attention models for speech recognition", and less dropout and no other speeds, since there are
+more hours. 3-grams that occur once are left out of the language model. Meant for GPUs of 40 GB.
 """
 
 from dataclasses import replace

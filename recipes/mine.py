@@ -4,11 +4,11 @@
     python recipes/mine.py --set init=an4 --set training.learning_rate=3e-4
     python recipes/mine.py --out exp/mine-from-nothing
 
-Copy this file, and say in it what your model is. The stores are made beforehand (docs/data.md); where there is no test
-set: ``test=()`` here, or ``--set "test=()"``.
+Copy this file, and describe your model in it. Prepare the stores first (docs/data.md). Without a test
+set, write ``test=()`` here, or ``--set "test=()"``.
 
-The network is that of the model ``an4``, which it can thus start from; training is close to an4.py's. Neither is
-measured on other data. They are meant for some hours of speech; with a hundred and more, take librispeech_100.py's.
+The network is that of the model ``an4``, so training can start from it; training is close to an4.py's. Neither was
+measured on other data. They are meant for a few hours of speech; from a hundred hours up, use librispeech_100.py's.
 """
 
 from asr.features import LogMelConfig
@@ -19,7 +19,7 @@ from asr.training.config import AugmentConfig, TrainingConfig
 RECIPE = Recipe(
     name="mine",
     corpus="",
-    description="Trained on recordings of my own.",
+    description="Trained on my own recordings.",
     licence="other",
     features=LogMelConfig(sample_rate=16_000, n_mels=80),
     model=ModelConfig(

@@ -1,17 +1,17 @@
-"""Mini LibriSpeech: 5 hours of read English, so that a change can be judged in an hour and not in days.
+"""Mini LibriSpeech: 5 hours of read English, to judge a change in an hour instead of days.
 
     python recipes/mini_librispeech.py
 
-NOT measured on its own dev set, for want of it: run from corpus to table with a small net, for one epoch, on
-train-clean-5 with its speakers shared out:
+NOT measured on its own dev set, which was not available: run from corpus to table with a small net, for one epoch, on
+train-clean-5 divided by speaker:
 
     python recipes/mini_librispeech.py --set train=speaker_train --set dev=speaker_dev --set test=speaker_test
 
-Five hours do not suffice for read prose: one word in seven of the held-out speakers does not occur in the training
+Five hours are not enough for read prose: one word in seven of the held-out speakers does not occur in the training
 text.
 
-Three bidirectional layers, 320 units each as in mobvoi's lstm_ctc; characters, since most subwords would be seen too
-seldom; one dropout mask an utterance (Gal & Ghahramani 2016); an intermediate CTC loss (Lee & Watanabe 2021).
+Three bidirectional layers, 320 units each as in mobvoi's lstm_ctc; characters, since most subwords would be too
+rare; one dropout mask per utterance (Gal & Ghahramani 2016); an intermediate CTC loss (Lee & Watanabe 2021).
 """
 
 from asr.features import LogMelConfig
