@@ -100,7 +100,7 @@ def test_damage_is_named(tmp_path):
         ({"front_end": None}, "damaged"),
         ({"network": {"cell": "lstn"}}, "network.cell is 'lstn'"),
         ({"network": None, "frame_seconds": 0}, "a frame_seconds of 0.0; expected the seconds"),
-        ({"decoding": {"gamma": 1}}, "by the names alpha, beta, beam_size"),
+        ({"decoding": {"gamma": 1}}, "numbers named alpha, beta, beam_size"),
     ):
         (bundle.directory / "config.json").write_text(json.dumps(config | changes), encoding="utf-8")
         with pytest.raises(ModelError, match=message):

@@ -86,7 +86,7 @@ def test_what_is_no_log_probs_is_refused(make):
         "probabilities.*np.log": np.exp(good),
         "sum to .*normalise=True": 5 * good + 1,
         "type int64": np.zeros((6, 4), int),
-        "no array": [[0.0], [0.0, 1.0]],
+        "not an array": [[0.0], [0.0, 1.0]],
     }
     for message, values in cases.items():
         with pytest.raises(DecodingError, match=message):

@@ -111,7 +111,7 @@ def test_bad_words(tmp_path):
             Lexicon(words)
     with pytest.raises(DecodingError, match="'é'"):
         BeamSearchDecoder(LABELS, lexicon=Lexicon(["bé"]))
-    with pytest.raises(DecodingError, match="no label writes"):
+    with pytest.raises(DecodingError, match="no label contains"):
         BeamSearchDecoder(LABELS, lexicon=Lexicon(["a"])).add_words(["c"])
     with pytest.raises(DecodingError, match="cannot read"):
         Lexicon.read(tmp_path / "none.txt")

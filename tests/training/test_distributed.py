@@ -91,7 +91,7 @@ def test_a_run_of_two_ranks_killed_and_gone_on_with_by_one_is_that_of_one(tmp_pa
     assert run_ranks(2, "train", tmp_path / "other", *settings, "--kill-at", 5, "--kill-rank", 1)[0] != [0, 0]
     statuses, said = run_ranks(1, "train", tmp_path / "other", *settings)
     assert statuses == [0], said
-    assert "going on" in said[0]
+    assert "resuming" in said[0]
     logs = [read_log(tmp_path / name) for name in ("one", "other")]
     for one, other in zip(*logs, strict=True):
         assert {key: float(x) for key, x in other.items()} == pytest.approx(
