@@ -91,7 +91,7 @@ def speeds(data: Path, audio: Path | None, noises: Path | None) -> None:
     sources = {}
     for name, (of_waveforms, augment) in configurations(audio, noises).items():
         sources[name] = make_source(audio if audio and of_waveforms else data, augment)
-        if of_waveforms and augment:
+        if audio and of_waveforms and augment:
             sources[name + IN_TORCH] = make_source(audio, augment)
             sources[name + IN_TORCH].features.work_on(torch.device("cpu"))
     first = next(iter(sources.values()))
