@@ -21,9 +21,7 @@ lm_app = typer.Typer(
 )
 
 TEXT_HELP = "Normalised text, one sentence per line; plain or packed (gz, bz2, xz, zst); a pipe; - for standard input."
-LM_HELP = (
-    "An n-gram model: ARPA, plain or packed, or this package's .bin or .npz; for perplexity also KenLM's."
-)
+LM_HELP = "An n-gram model: ARPA, plain or packed, or this package's .bin or .npz; for perplexity also KenLM's."
 OUT_HELP = (
     "Where to write the model: *.arpa, packed if .gz, .bz2, .xz or .zst follows, *.bin (this package's binary, "
     "mapped into memory), or *.npz (quantised: a sixth of the size, read into memory)."

@@ -173,7 +173,7 @@ def _utterance(
     if not isinstance(row["audio"], str | Path) or not str(row["audio"]):
         raise DataError(f"{origin}: a row has the audio {row['audio']!r}; expected the name of a file")
     if not isinstance(row.get("text") or "", str | int | float):
-        raise DataError(f"{origin}: {row['audiof']}: has the text {row['text']!r}; expected a string")
+        raise DataError(f"{origin}: {row['audio']}: has the text {row['text']!r}; expected a string")
     start, end = _part(row, origin)
     audio = _placed(row["audio"], _folder(origin))
     name = str(row.get("id") or audio.stem)

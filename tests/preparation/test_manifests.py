@@ -211,7 +211,7 @@ def test_holding_out_is_stable_and_by_speaker(tmp_path: Path) -> None:
         ("a.jsonl", b'{"audio_filepath": "x", "offset": NaN}', DataError, "got start nan; expected seconds"),
         ("a.jsonl", b'{"audio_filepath": "x", "offset": -1, "duration": 2}', DataError, "got start -1, duration 2;"),
         ("a.jsonl", b'{"audio_filepath": "x", "text": ["a"]}', DataError, r"has the text \['a'\]"),
-        ("a.jsonl", b'{"audio_filepath": null}', DataError, "None for its audio"),
+        ("a.jsonl", b'{"audio_filepath": null}', DataError, "has the audio None"),
         ("a.jsonl", b'{"audio_filepath": "x", "offset": [1]}', DataError, r"got start \[1\]; expected seconds"),
         ("a.doc", b"", UsageError, "is of an unknown kind"),
     ],
