@@ -106,7 +106,7 @@ def _options(lm: Path | None, sizes: dict[str, Any], weights: dict[str, Any]) ->
         raise UsageError(str(error)) from None
     if given and lm is None:
         names = ", ".join(f"--{name}" for name in given)
-        raise UsageError(f"{names} need an n-gram model: give one with --lm")
+        raise UsageError(f"got {names} without an n-gram model: give one with --lm")
     return options
 
 

@@ -105,10 +105,10 @@ class DecodingOptions:
                 raise UsageError(f"the {name} is {value}; expected 1 or more (a beam of 1 is greedy decoding)")
         weighs = [name for name in ("alpha", "beta", "oov") if getattr(self, name) is not None]
         if self.lm is None and weighs:
-            raise UsageError(f"{', '.join(weighs)}need a language model, but lm is none")
+            raise UsageError(f"got {', '.join(weighs)} without a language model: lm is none")
         if self.beam_size == 1 and self.needs_beam:
             raise UsageError(
-                f"{', '.join(self._of_beam_search())} need beam search, but a beam size of 1 means greedy decoding: "
+                f"got {', '.join(self._of_beam_search())} with a beam size of 1, which decodes greedily: "
                 "leave one of them out"
             )
 
@@ -231,7 +231,7 @@ def _beam_options(
         raise UsageError(f"{options.lexicon}: no such lexicon; expected a file of words")
     if given and lm is None:
         raise UsageError(
-            f"{', '.join(given)} need a language model, but bundle {bundle.name} has none; give one with lm"
+            f"got {', '.join(given)} without a language model: bundle {bundle.name} has none; give one with lm"
         )
     if options.unlisted and not options.lexicon and bundle.tokenizer.kind != "phones":
         raise UsageError(
