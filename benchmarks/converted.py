@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def as_onnx_asr(bundle: asr.Bundle, folder: Path) -> Path:
     return folder
 
 
-def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
+def medians(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
     """Return seconds on the clock and of the processor, each run once a round, after one that is not counted."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
