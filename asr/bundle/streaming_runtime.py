@@ -36,6 +36,11 @@ class OnnxStreamingRuntime:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        if bundle.model is None:
+            raise UsageError(
+                f"model {bundle.name!r} cannot stream: it was trained elsewhere, and hears whole utterances; expected "
+                "one that a recipe made, or asr transcribe without --streaming"
+            )
         config = bundle.described()
         if config.why_not_streaming:
             raise UsageError(f"model {bundle.name!r} cannot stream: {config.why_not_streaming}")

@@ -1,5 +1,6 @@
 """An ONNX file that another toolkit wrote: which weights lie beside it, which tensors it has, what it does."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,9 @@ def open_graph(path: Path) -> Any:
             remedy = "needs operators that ONNX Runtime does not have; export it without custom operators"
         else:
             remedy = "cannot be loaded: it is damaged, or no ONNX file; download or export it again"
-        reason = first_line(text.partition("cannot be loaded (")[2].partition("); export or")[0])
+        reason = first_line(text.partition("cannot be loaded (")[2].rpartition("); export or")[0])
+        # Without the place in ONNX Runtime's own source.
+        reason = re.sub(r"/onnxruntime_src/\S+ .*\) (?=[A-Z])", "", reason)
         raise ModelError(f"{path}: {remedy} ({reason})") from None
 
 
@@ -78,6 +81,10 @@ def external_files(path: Path) -> list[str]:
         If the file is no ONNX file, or names a file elsewhere.
     """
     content = path.read_bytes()
+    if content.startswith(b"version https://git-lfs"):
+        raise ModelError(
+            f"{path}: is a pointer of Git LFS, and not the file that it stands for; run git lfs pull there"
+        )
     names: dict[str, None] = {}
     try:
         for graph in _fields(content, MODEL_GRAPH):
