@@ -64,7 +64,7 @@ def load_epoch(source: Any, epoch: int) -> float:
     begin = time.process_time()
     for planned in source.plan(1, epoch):
         source.batch(planned, 1, epoch)
-    return float(source.hours / (time.process_time() - begin))
+    return float(source.store.hours / (time.process_time() - begin))
 
 
 def train_steps(source: Any, model: Any) -> float:

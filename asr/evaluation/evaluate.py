@@ -15,6 +15,7 @@ from asr.errors import DataError
 from asr.evaluation.results import Evaluation, Timing, UtteranceResult
 from asr.settings import digest
 from asr.store.checking import Store
+from asr.store.remote import remote_address
 from asr.store.store import open_store
 from asr.transcription.decoding import Decoder, DecodingOptions, make_decoder
 from asr.transcription.job import check_same_model, model_checksum, model_everywhere
@@ -110,7 +111,7 @@ def evaluate_on_cluster(
     bundle.front_end.check_store(store, f"model {bundle.name}")
     everywhere = replace(
         job,
-        data=job.data.absolute(),
+        data=job.data if remote_address(job.data) else job.data.absolute(),
         model=model_everywhere(bundle),
         decoding=job.decoding.with_absolute_paths(),
         threads=job.threads or 1,
@@ -179,7 +180,7 @@ def _work(task: tuple[ClusterJob, str, str, list[int]]) -> _Recognised:
 
 
 def _open(job: ClusterJob, model_sha256: str, identity: str) -> tuple[Store, Bundle, Runtime, Decoder]:
-    if not job.data.is_dir():
+    if not (remote_address(job.data) or job.data.is_dir()):
         raise DataError(
             f"{job.data}: does not exist here, unlike where the command was started; expected the same store under the "
             "same path on every machine"

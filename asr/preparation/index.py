@@ -12,8 +12,8 @@ from asr.errors import DataError
 from asr.files import atomic_path, write_text
 from asr.preparation.plan import SplitPlan
 from asr.preparation.shard_tasks import Measures, Receipt, ShardTask
+from asr.store.columns import read_arrow
 from asr.store.layout import INDEX, REJECTED, ShardFacts, StoreHeader, arrow_array, write_header
-from asr.store.store import read_arrow
 
 
 def index_schema() -> Any:

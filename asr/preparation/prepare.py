@@ -21,6 +21,7 @@ from asr.preparation.resume import is_done, is_reported, keep_existing, only_wri
 from asr.preparation.shard_tasks import Receipt, ShardSettings, ShardTask, finished
 from asr.settings import to_dict
 from asr.store.layout import HEADER, StoreHeader, read_header, write_filterbank
+from asr.store.remote import remote_address
 from asr.text import TextProfile
 
 
@@ -79,6 +80,11 @@ def prepare(corpus: Corpus, out: str | Path, options: PrepareOptions | None = No
     UsageError
         If an option does not fit the corpus.
     """
+    if address := remote_address(out):
+        raise UsageError(
+            f"{address}: a corpus is prepared into a folder; expected one: copy it there afterwards "
+            f"(aws s3 cp --recursive data/{corpus.name} {address})"
+        )
     try:
         return _prepare(corpus, Path(out), options or PrepareOptions())
     except OSError as error:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.preparation.checks import Limits, too_few_frames
+from asr.store.columns import Strings, read_arrow
 from asr.store.layout import HEADER, INDEX, REJECTED, read_header
-from asr.store.store import Strings, read_arrow
 
 EXAMPLES = 10
 

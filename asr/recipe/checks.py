@@ -14,6 +14,7 @@ from asr.errors import DataError, MissingExtraError, UsageError
 from asr.files import probe_folder
 from asr.recipe.ranks import check_ranks
 from asr.recipe.recipe import Run
+from asr.store.remote import is_store
 from asr.tokenizer import PhoneTokenizer, Tokenizer
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def check_made_beforehand(run: Run, splits: tuple[str, ...]) -> None:
         Naming the missing ones, or what differs.
     """
     recipe = run.recipe
-    missing = [split for split in splits if not (run.data / split).is_dir()]
+    missing = [split for split in splits if not (is_store(run.data / split) or (run.data / split).is_dir())]
     if missing:
         raise DataError(
             f"{run.data}: has no {' and no '.join(missing)}; expected stores of {', '.join(splits)}, which recipe "
@@ -132,7 +133,7 @@ def check_splits(run: Run) -> tuple["Store", list["Store"]]:
     """
     recipe = run.recipe
     for split in (*recipe.train_weights, *recipe.dev_splits):
-        if (run.data / split / "store.json").is_file() and not _utterances(run.data / split):
+        if is_store(run.data / split) and not _utterances(run.data / split):
             raise DataError(
                 f"{run.data / split}: the split has no utterance; expected some: training learns from {recipe.train!r} "
                 f"and chooses its best epoch by {recipe.dev!r}"
@@ -140,7 +141,7 @@ def check_splits(run: Run) -> tuple["Store", list["Store"]]:
     train = run.training_store()
     devs: list[Store] = [run.store(split) for split in recipe.dev_splits]
     for split in recipe.test:
-        if (run.data / split / "store.json").is_file():
+        if is_store(run.data / split):
             run.store(split)
     for dev in devs:
         if not any(text.split() for text in dev.texts):

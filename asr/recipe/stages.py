@@ -22,11 +22,13 @@ def prepare(run: Run) -> None:
     from asr.preparation.command import load_corpus
     from asr.preparation.options import PrepareOptions
     from asr.preparation.prepare import prepare as prepare_corpus
+    from asr.store.remote import remote_address
 
     recipe = run.recipe
     own = tuple(split for split in recipe.splits if "/" not in split)
-    check_made_beforehand(run, recipe.splits if not recipe.corpus else tuple(set(recipe.splits) - set(own)))
-    if not recipe.corpus:
+    made = recipe.corpus and not remote_address(run.data)
+    check_made_beforehand(run, recipe.splits if not made else tuple(set(recipe.splits) - set(own)))
+    if not made:
         return
     options = PrepareOptions(
         features=recipe.features,

@@ -17,6 +17,7 @@ from asr.recipe.recipe import Run
 from asr.recipe.stage_state import is_current, learned_settings, write_settings, write_stamp
 from asr.recipe.tokens import load_intermediate_tokenizer, load_tokenizer, targets_digest, transcripts
 from asr.settings import digest
+from asr.store.remote import is_store
 from asr.tokenizer import LEXICON, PhoneTokenizer
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _stamp(run: Run, stores: "list[Store]", tokenizers: "list[Tokenizer]") -> di
     recipe = run.recipe
     store_texts = [text for store in stores for text in store.texts]
     waveform = recipe.training.augment.waveform
-    materials = [open_store(folder) for folder in waveform.materials if (folder / "store.json").is_file()]
+    materials = [open_store(folder) for folder in waveform.materials if is_store(folder)]
     return {
         "settings": digest(learned_settings(run)),
         "named": digest([recipe.name, recipe.description, recipe.licence, recipe.language]),

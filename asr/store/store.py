@@ -1,22 +1,22 @@
 """Read a store: memory-mapped Arrow shards, each opened when one of its utterances is first asked for."""
 
-import bisect
 import hashlib
 import io
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import DataError, MissingExtraError
+from asr.errors import DataError
 from asr.settings import to_dict
+from asr.store.columns import Strings, chunk_of, read_arrow
 from asr.store.layout import FILTERBANK, INDEX, Kind, StoreHeader, file_checksum, read_header
+from asr.store.remote import Place, locate
 
 U = TypeVar("U")
 
@@ -68,60 +68,28 @@ class StoredAudio:
     source: str
 
 
-class Strings(Sequence[str]):
-    """A column of strings that is read from the disk on demand."""
-
-    def __init__(self, column: Any) -> None:
-        self._column = column
-        self._ends = np.cumsum([len(chunk) for chunk in column.chunks]).tolist()
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        chunk, row = _locate(self._ends, index, len(self))
-        return str(self._column.chunk(chunk)[row].as_py())
-
-    def __iter__(self) -> Iterator[str]:
-        for chunk in self._column.chunks:
-            yield from chunk.to_pylist()
-
-
-def _locate(ends: list[int], index: int, length: int) -> tuple[int, int]:
-    """Return the chunk that holds `index`, and the row in it."""
-    index = int(index)
-    if not -length <= index < length:
-        raise IndexError(f"utterance {index} of a store of {length}")
-    index %= length
-    chunk = bisect.bisect_right(ends, index)
-    return chunk, index - (ends[chunk - 1] if chunk else 0)
-
-
 class _Store(Sequence[U], Generic[U]):
     """What feature and audio stores have in common."""
 
     kind: Kind
 
-    def __init__(self, path: Path, header: StoreHeader, index: Any) -> None:
-        self.path = path
+    def __init__(self, place: Place, header: StoreHeader, index: Any) -> None:
+        self.path = place.folder
+        self._place = place
         self.config = header.features
         self.corpus, self.version, self.split = header.corpus, header.version, header.split
         self.header = header
         self.parts: tuple[_Store[U], ...] = (self,)
         self._index = index
-        self._files = [path / shard.file for shard in header.shards]
+        self._places = [place] * len(header.shards)
         self._ends = np.cumsum([shard.utterances for shard in header.shards], dtype=np.int64).tolist()
-        self._shards: dict[int, tuple[list[Any], list[int]]] = {}
+        self._shards: dict[int, tuple[list[int], list[Payload]]] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the store in folder `path`, of one split. Only its index is mapped; shards follow as they are needed.
+        """Open the store of one split in folder `path`, or at an address: see `asr.store.remote`.
+
+        Only its index is mapped; shards follow as they are needed.
 
         Raises
         ------
@@ -130,8 +98,12 @@ class _Store(Sequence[U], Generic[U]):
         MissingExtraError
             If pyarrow is not installed.
         """
-        folder = Path(path)
-        header = read_header(folder)
+        place = locate(path)
+        return cls._open(place, read_header(place.folder))
+
+    @classmethod
+    def _open(cls, place: Place, header: StoreHeader) -> Self:
+        folder = place.folder
         if header.kind != cls.kind:
             other = {"features": "FeatureStore", "audio": "AudioStore"}[header.kind]
             raise DataError(f"{folder}: holds {header.kind}; expected {cls.kind}: open it with {other}.open")
@@ -146,7 +118,7 @@ class _Store(Sequence[U], Generic[U]):
                 f"{folder / INDEX}: lists {len(index)} utterances; store.json says {header.utterances}: "
                 "the folder mixes two preparations: prepare the corpus again with --force"
             )
-        return cls(folder, header, index)
+        return cls(place, header, index)
 
     @classmethod
     def join(cls, stores: Sequence[Self]) -> Self:
@@ -162,10 +134,10 @@ class _Store(Sequence[U], Generic[U]):
         first = stores[0]
         shards = [shard for store in stores for shard in store.header.shards]
         index = pa.concat_tables([store._index for store in stores], promote_options="default")
-        joined = cls(first.path, replace(first.header, utterances=len(index), shards=tuple(shards)), index)
+        joined = cls(first._place, replace(first.header, utterances=len(index), shards=tuple(shards)), index)
         joined.parts = tuple(stores)
         joined.corpus = ", ".join(dict.fromkeys(store.corpus for store in stores))
-        joined._files = [file for store in stores for file in store._files]
+        joined._places = [place for store in stores for place in store._places]
         return joined
 
     def __len__(self) -> int:
@@ -224,13 +196,24 @@ class _Store(Sequence[U], Generic[U]):
     def __getitem__(self, index: int | slice) -> U | list[U]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        number, row = _locate(self._ends, index, len(self))
-        batches, ends = self._shard(number)
-        batch, row = _locate(ends, row, ends[-1])
-        return self._utterance(batches[batch], row)
+        number, row = chunk_of(self._ends, index, len(self))
+        ends, payloads = self._shard(number)
+        batch, row = chunk_of(ends, row, ends[-1])
+        facts = {
+            "id": self.ids[index],
+            "text": self.texts[index],
+            "speaker": self.speakers[index],
+            "duration_seconds": float(self.durations_seconds[index]),
+            "source": self.sources[index],
+        }
+        return self._utterance(payloads[batch][row], facts)
 
     @abstractmethod
-    def _utterance(self, batch: Any, row: int) -> U: ...
+    def _utterance(self, payload: NDArray[Any], facts: dict[str, Any]) -> U: ...
+
+    @staticmethod
+    @abstractmethod
+    def _payload(batch: Any) -> "Payload": ...
 
     @property
     def identity(self) -> list[Any]:
@@ -262,7 +245,8 @@ class _Store(Sequence[U], Generic[U]):
         DataError
             If one is missing or its content has changed.
         """
-        for path, shard in zip(self._files, self.header.shards, strict=True):
+        for place, shard in zip(self._places, self.header.shards, strict=True):
+            path = place.shard(shard)
             if not path.exists():
                 raise DataError(f"{path}: is missing: run the preparation again with --force")
             if file_checksum(path) != shard.sha256:
@@ -270,16 +254,28 @@ class _Store(Sequence[U], Generic[U]):
                     f"{path}: its checksum has changed since it was written: run the preparation again with --force"
                 )
 
-    def _shard(self, number: int) -> tuple[list[Any], list[int]]:
-        """Return the record batches of a shard, and the row at which each ends."""
+    def _shard(self, number: int) -> tuple[list[int], list["Payload"]]:
+        """Return the row at which each record batch of a shard ends, and their payloads; the index has all else."""
         if number not in self._shards:
-            path = self._files[number]
+            path = self._places[number].shard(self.header.shards[number])
             try:
                 batches = read_arrow(path).to_batches()
             except (OSError, ValueError) as error:
                 raise DataError(f"{path}: cannot be read ({error}): prepare the corpus again with --force") from None
-            self._shards[number] = batches, np.cumsum([len(batch) for batch in batches]).tolist()
+            ends = np.cumsum([len(batch) for batch in batches]).tolist()
+            self._shards[number] = ends, [self._payload(batch) for batch in batches]
         return self._shards[number]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The features or samples of a record batch, as views of the mapped file: row r is between two offsets."""
+
+    offsets: NDArray[np.int32]
+    values: NDArray[Any]
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
 
 
 class FeatureStore(_Store[StoredUtterance]):
@@ -296,15 +292,16 @@ class FeatureStore(_Store[StoredUtterance]):
 
     kind = "features"
 
-    def _utterance(self, batch: Any, row: int) -> StoredUtterance:
+    @staticmethod
+    def _payload(batch: Any) -> Payload:
         column = batch.column("features")
-        first, last = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
         frames = column.values
-        n_mels = self.config.n_mels
         # The values buffer without the list's own offset: a view of the mapped file.
-        values = frames.values.to_numpy(zero_copy_only=True)
-        features = values[(frames.offset + first) * n_mels : (frames.offset + last) * n_mels].reshape(-1, n_mels)
-        return StoredUtterance(features=features, **_facts(batch, row))
+        values = frames.values.to_numpy(zero_copy_only=True).reshape(-1, frames.type.list_size)
+        return Payload(column.offsets.to_numpy(), values[frames.offset :])
+
+    def _utterance(self, payload: NDArray[Any], facts: dict[str, Any]) -> StoredUtterance:
+        return StoredUtterance(features=payload, **facts)
 
 
 class AudioStore(_Store[StoredAudio]):
@@ -312,30 +309,17 @@ class AudioStore(_Store[StoredAudio]):
 
     kind = "audio"
 
-    def _utterance(self, batch: Any, row: int) -> StoredAudio:
+    @staticmethod
+    def _payload(batch: Any) -> Payload:
         column = batch.column("samples")
-        first, last = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
-        samples = column.values.to_numpy(zero_copy_only=True)[first:last]
-        return StoredAudio(samples=samples, sample_rate=self.config.sample_rate, **_facts(batch, row))
+        return Payload(column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=True))
+
+    def _utterance(self, payload: NDArray[Any], facts: dict[str, Any]) -> StoredAudio:
+        return StoredAudio(samples=payload, sample_rate=self.config.sample_rate, **facts)
 
 
 def open_store(path: str | os.PathLike[str]) -> FeatureStore | AudioStore:
-    """Open a store of either kind. Raises as `FeatureStore.open`."""
-    kind = read_header(Path(path)).kind
-    return FeatureStore.open(path) if kind == "features" else AudioStore.open(path)
-
-
-def _facts(batch: Any, row: int) -> dict[str, Any]:
-    names = ("id", "text", "speaker", "duration_seconds", "source")
-    return {name: batch.column(name)[row].as_py() for name in names}
-
-
-def read_arrow(path: Path) -> Any:
-    """Return the table of an Arrow IPC file, its columns views of the memory-mapped file."""
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise MissingExtraError("pyarrow", "data", "reading a feature store") from None
-    # Closing gives the descriptor back; the mapping lives as long as the columns, however many shards there are.
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
+    """Open a store of either kind, in a folder or at an address. Raises as `FeatureStore.open`."""
+    place = locate(path)
+    header = read_header(place.folder)
+    return FeatureStore._open(place, header) if header.kind == "features" else AudioStore._open(place, header)

@@ -66,11 +66,12 @@ class CharTokenizer(Tokenizer):
             if unknown[codes].any():
                 self.encode(next(text for text in block if not self.alphabet.issuperset(text)))
             lengths = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
-            repeats = np.append(0, np.cumsum(codes[1:] == codes[:-1]))
             ends = np.cumsum(lengths)
-            # Character i repeats the one before it where repeats[i] is more than repeats[i - 1].
-            last, first = np.maximum(ends - 1, 0), np.minimum(ends - lengths, max(0, len(codes) - 1))
-            needed.append(lengths + np.where(lengths > 0, repeats[last] - repeats[first], 0))
+            repeats = np.append(False, codes[1:] == codes[:-1])[: len(codes)]
+            # The first character of a text repeats nothing.
+            repeats[(ends - lengths)[lengths > 0]] = False
+            owners = np.searchsorted(ends, np.flatnonzero(repeats), side="right")
+            needed.append(lengths + np.bincount(owners, minlength=len(block)))
         return np.concatenate(needed)
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -14,8 +14,9 @@ from asr.preparation.corpus import Corpus
 from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
 from asr.settings import to_dict
+from asr.store.columns import read_arrow
 from asr.store.layout import arrow_array, file_checksum
-from asr.store.store import FeatureStore, open_store, read_arrow
+from asr.store.store import FeatureStore, open_store
 
 REPOSITORY = Path(__file__).parents[2]
 
