@@ -1,6 +1,7 @@
 """Training speed: our steps beside those of ``nn.LSTM(bidirectional=True)``, on the same batches, in one run.
 
     python benchmarks/training.py [--data data/an4/train] [--full]
+    python benchmarks/training.py --ranks 2 [--batch-seconds 160]
     python benchmarks/training.py --device cuda
 
 The peers have the same convolutions, as many recurrent layers and units, the same loss, clipping and optimiser, and
@@ -8,6 +9,10 @@ are written the usual way: (a) packs the sequences, as a bidirectional net must 
 utterances; (b) runs over the padding as well, which is wrong but the least there is to compute. They take turns, batch
 by batch; the sum over the batches of each one's best time counts. Then: loading alone, what a step spends beside the
 model's own forward, loss and backward, and whether memory stays flat while epochs are loaded.
+
+With --ranks, whole steps as a recipe takes them on so many cores, 3 × 320 units: ours in bfloat16 by as many ranks of
+one thread, which share each batch, beside (a) in float32 by one process with as many threads, on the same batches. They
+take turns, each in processes of its own; the best pass over the batches counts.
 """
 
 import os
@@ -17,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,6 +44,7 @@ from asr.training.batch_loader import prefetched
 from asr.training.batches import Batch, BatchSource
 from asr.training.config import AugmentConfig, TrainingConfig
 from asr.training.distributed import Ranks
+from asr.training.plan import Steps
 from asr.training.steps import Schedule, Stepper
 
 MODEL = ModelConfig(cell="lstm", num_layers=3, hidden_size=256, time_reduction=4, dropout=0.3)
@@ -91,8 +99,8 @@ class UsualStep:
         return loss.item()
 
 
-def our_step(model: AcousticModel, config: TrainingConfig) -> Callable[[Batch], float]:
-    stepper = Stepper(model, config, Ranks())
+def our_step(model: AcousticModel, config: TrainingConfig, ranks: Ranks | None = None) -> Callable[[Batch], float]:
+    stepper = Stepper(model, config, ranks or Ranks())
     numbers = itertools.count()
 
     def step(batch: Batch) -> float:
@@ -162,6 +170,50 @@ def compare_steps(source: BatchSource, arguments: argparse.Namespace) -> float:
     rest = 1 - seconds["forward, loss, backward alone"] / ours
     print(f"share of the step beside forward, loss and backward: {100 * rest:.1f} % (aim under 5)")
     return hours / min(ours, seconds["ours, bfloat16"])
+
+
+def compare_ranks(arguments: argparse.Namespace) -> None:
+    """Print the speeds of whole steps on several cores, × real time, and their ratio."""
+    own = [sys.executable, __file__, "--data", str(arguments.data), "--batches", str(arguments.batches)]
+    own += ["--batch-seconds", str(arguments.batch_seconds), "--part"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(arguments.ranks), *own[1:]]
+    commands = {"ours": ([*torchrun, "ours"], 1), "packed": ([*own, "packed"], arguments.ranks)}
+    best = dict.fromkeys(commands, 0.0)
+    for _ in range(arguments.rounds):
+        for name, (command, threads) in commands.items():
+            environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+            ran = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            best[name] = max(best[name], float(ran.stdout))
+            print(f"  {name}: {float(ran.stdout):.0f} x real time", flush=True)
+    print(
+        f"3 x 320, batches of {arguments.batch_seconds:g} s, {arguments.ranks} cores: ours, bfloat16, a rank a core: "
+        f"{best['ours']:.0f} x real time (aim 180); nn.LSTM, packed, float32, {arguments.ranks} threads: "
+        f"{best['packed']:.0f} x; ratio {best['ours'] / best['packed']:.2f} (aim 2.5)"
+    )
+
+
+def measure_part(source: BatchSource, arguments: argparse.Namespace) -> None:
+    """Print how much faster than real time the steps of one system are; the first rank alone does."""
+    ranks, config = Ranks.join(), replace(MODEL, hidden_size=320)
+    steps = Steps(source.plan(1, 0), 1, ranks, np.random.default_rng(0))[: arguments.batches]
+    batches = [source.batch(planned, 1, 0) for (planned,) in steps]
+    frames = torch.tensor([float(batch.feature_lengths.sum()) for batch in batches])
+    ranks.add_up(frames)
+    n_mels, vocab_size = source.store.config.n_mels, len(source.tokenizer)
+    torch.manual_seed(0)
+    step: Callable[[Batch], object]
+    if arguments.part == "ours":
+        step = our_step(AcousticModel(config, n_mels, vocab_size), TrainingConfig(precision="bfloat16"), ranks)
+    else:
+        step = UsualStep(UsualModel(config, n_mels, vocab_size, packed=True))
+    fastest = np.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        for batch in batches:
+            step(batch)
+        fastest = min(fastest, time.perf_counter() - start)
+    if ranks.first:
+        print(float(frames.sum()) * source.store.config.hop_seconds / fastest)
 
 
 def compare_loading(source: BatchSource, training_speed: float, epochs: int) -> None:
@@ -258,7 +310,13 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--full", action="store_true", help="all batches of an epoch, 100 epochs of loading")
+    parser.add_argument("--ranks", type=int, default=1, help="compare whole steps on so many cores")
+    parser.add_argument("--batch-seconds", type=float, default=40.0)
+    parser.add_argument("--part", choices=["ours", "packed"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.ranks > 1:
+        compare_ranks(arguments)
+        return
     if arguments.device != "cpu":
         measure_device(arguments.device, 80, 30)
         return
@@ -266,7 +324,10 @@ def main() -> None:
         arguments.batches = 10**9
     store = FeatureStore.open(arguments.data)
     tokenizer = CharTokenizer.from_texts(store.texts)
-    source = BatchSource(store, tokenizer, MODEL, round(40 / store.config.hop_seconds), AUGMENT)
+    source = BatchSource(store, tokenizer, MODEL, round(arguments.batch_seconds / store.config.hop_seconds), AUGMENT)
+    if arguments.part:
+        measure_part(source, arguments)
+        return
     speed = compare_steps(source, arguments)
     compare_loading(source, speed, 100 if arguments.full else 10)
     measure_loop(source)

@@ -38,7 +38,7 @@ class SplitIndex:
 
     def strings(self, name: str) -> Strings:
         """Return a column of strings."""
-        return Strings(self._table.column(name))
+        return Strings(self._table, name, [self.folder / INDEX])
 
 
 def survey(out: Path) -> dict[str, Any]:

@@ -22,11 +22,22 @@ def read_arrow(path: Path) -> Any:
 
 
 class Strings(Sequence[str]):
-    """A column of strings that stays on the disk until it is asked for."""
+    """A column of strings that stays on the disk until it is asked for.
 
-    def __init__(self, column: Any) -> None:
-        self._column = column
-        self._ends = np.cumsum([len(chunk) for chunk in column.chunks]).tolist()
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Mapped.
+    name : str
+    files : sequence of Path
+        What the table was made of, in order: to read the whole column without mapping it.
+    """
+
+    def __init__(self, table: Any, name: str, files: Sequence[Path]) -> None:
+        self._column = table.column(name)
+        self._ends = np.cumsum([len(chunk) for chunk in self._column.chunks]).tolist()
+        self._name = name
+        self._files = files
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -42,8 +53,15 @@ class Strings(Sequence[str]):
         return str(self._column.chunk(chunk)[row].as_py())
 
     def __iter__(self) -> Iterator[str]:
-        for chunk in self._column.chunks:
-            yield from chunk.to_pylist()
+        import pyarrow as pa
+
+        # Read, not mapped: of ten million utterances the pages of a column are a gigabyte, and would stay.
+        for path in self._files:
+            with pa.OSFile(str(path)) as file:
+                field = pa.ipc.open_file(file).schema.get_field_index(self._name)
+                reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=[field]))
+                for number in range(reader.num_record_batches):
+                    yield from reader.get_batch(number).column(0).to_pylist()
 
 
 def chunk_of(ends: list[int], index: int, length: int) -> tuple[int, int]:

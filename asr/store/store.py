@@ -163,17 +163,20 @@ class _Store(Sequence[U], Generic[U]):
     @cached_property
     def ids(self) -> Strings:
         """Id of each utterance."""
-        return Strings(self._index.column("id"))
+        return self._strings("id")
 
     @cached_property
     def texts(self) -> Strings:
         """Transcript of each utterance."""
-        return Strings(self._index.column("text"))
+        return self._strings("text")
 
     @cached_property
     def speakers(self) -> Strings:
         """Speaker of each utterance; empty if unknown."""
-        return Strings(self._index.column("speaker"))
+        return self._strings("speaker")
+
+    def _strings(self, name: str) -> Strings:
+        return Strings(self._index, name, [part.path / INDEX for part in self.parts])
 
     @cached_property
     def disagreements(self) -> NDArray[np.float32]:
@@ -187,7 +190,7 @@ class _Store(Sequence[U], Generic[U]):
     @cached_property
     def sources(self) -> Strings:
         """Source of each utterance, see `StoredUtterance`."""
-        return Strings(self._index.column("source"))
+        return self._strings("source")
 
     @overload
     def __getitem__(self, index: int) -> U: ...

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from asr.errors import DataError
+from asr import cluster as dask
+from asr.errors import AsrError, DataError
 from asr.preparation import executors
 from asr.preparation import prepare as driver
 from asr.preparation.corpus import Corpus
@@ -45,6 +46,10 @@ def after(tasks_done: int, act: Callable[[], object]) -> Callable[..., None]:
     return run
 
 
+def full_disk(_task: Any) -> None:
+    raise DataError("shard-00000.arrow: cannot be written ([errno 28] No space left on device)")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_bytes_whoever_dies(
     toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -58,6 +63,15 @@ def test_a_cluster_gives_the_same_bytes_whoever_dies(
             patch.setattr(driver, "run_tasks", after(3, lambda: worker.send_signal(signal.SIGKILL)))
             prepare(toy, tmp_path / "killed", options)
         assert worker.wait() == -signal.SIGKILL
+        with monkeypatch.context() as patch:
+            patch.setattr(dask, "__version__", "0")
+            with pytest.raises(AsrError, match=r"worker tcp://.* has version .* of ctc-asr; expected 0"):
+                prepare(toy, tmp_path / "version", options)
+        with monkeypatch.context() as patch:
+            # As on a worker whose disk is full, or that does not see the output folder.
+            patch.setattr(executors, "_with_receipt", full_disk)
+            with pytest.raises(AsrError, match=r"worker tcp://.*: shard-00000\.arrow: .* No space left on device"):
+                prepare(toy, tmp_path / "full", options)
         capfd.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(driver, "run_tasks", after(3, scheduler.kill))

@@ -1,6 +1,8 @@
 """Stores in an object store, here moto's, are those on the disk; what is missing is said in one line."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +12,20 @@ from asr.features import LogMelConfig
 from asr.preparation.command import load_corpus
 from asr.preparation.options import PrepareOptions
 from asr.preparation.prepare import prepare
+from asr.recipe import stages
+from asr.recipe.checks import check_splits
+from asr.recipe.recipe import Run
 from asr.store.remote import cache_folder, is_store
 from asr.store.store import FeatureStore, open_store
+from recipes.digits import RECIPE
+
+FEATURES = LogMelConfig(sample_rate=16_000, n_mels=20)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared")
-    options = PrepareOptions(
-        quiet=True, splits=("dev", "test"), shard_utterances=20, features=LogMelConfig(sample_rate=16_000, n_mels=20)
-    )
+    options = PrepareOptions(quiet=True, splits=("dev", "test"), shard_utterances=20, features=FEATURES)
     prepare(load_corpus("digits"), out, options)
     return out
 
@@ -104,3 +110,13 @@ def test_without_permission_it_says_so():
     core = pytest.importorskip("moto.core")
     with pytest.raises(DataError, match=r"digits/dev: cannot be read \([^\n]*ACCESS_DENIED[^\n]*credentials[^\n]*$"):
         core.set_initial_no_auth_action_count(0)(FeatureStore.open)("s3://speech/digits/dev")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_recipe_takes_its_stores_from_a_bucket(tmp_path):
+    recipe = replace(RECIPE, features=FEATURES, train="dev", dev="test", test=("test",))
+    run = Run(recipe, Path("s3://speech/digits"), tmp_path / "exp")
+    stages.prepare(run)
+    train, (dev,) = check_splits(run)
+    assert (train.split, dev.split) == ("dev", "test")
+    assert not list(Path().glob("s3:*"))
