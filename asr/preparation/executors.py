@@ -24,7 +24,7 @@ def run_tasks(
     """
     if cluster:
         # Shards are written atomically and are the same whoever writes them: a task may run twice.
-        with connected(cluster, "preparing on a cluster", "run the same command again, it goes on there") as executor:
+        with connected(cluster, "preparing on a cluster", "run the same command again to resume") as executor:
             for task, receipt in results(executor, _with_receipt, tasks, in_order=False):
                 on_done(task, receipt)
     elif jobs == 1:
@@ -51,8 +51,8 @@ def _run_in_processes(tasks: Sequence[ShardTask], jobs: int, on_done: Callable[[
                 on_done(futures.pop(future), future.result())
         except BrokenProcessPool:
             raise DataError(
-                "a worker process died (killed, or out of memory): what it finished is kept; run the same command "
-                "again, with fewer --jobs if memory was short"
+                "a worker process died (killed, or out of memory): finished work is kept; run the same command again, "
+                "with fewer --jobs if memory was short"
             ) from None
         finally:
             for future in futures:

@@ -322,7 +322,7 @@ def test_receipts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
     alive: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
     seen: list[int] = []
-    monkeypatch.setattr(executors, "_executor", lambda *_: Done())
+    monkeypatch.setattr(executors, "ProcessPoolExecutor", lambda *_, **__: Done())
     executors.run_tasks([object()] * 20, 2, "", lambda *_: seen.append(len(alive)))  # type: ignore[list-item]
     assert seen == list(range(20, 0, -1))
 
