@@ -109,10 +109,11 @@ class Job:
 
     def compare(self, out: str, what: str) -> None:
         """Print whether folder `out` is that of the undisturbed job, and end if it is not."""
-        same = digests(self.root / out) == digests(self.root / "out")
-        print(f"{what}: the same folder: {same}", flush=True)
-        if not same:
-            sys.exit(f"{out} has other files than the undisturbed job")
+        ours, expected = digests(self.root / out), digests(self.root / "out")
+        print(f"{what}: the same folder: {ours == expected}", flush=True)
+        if ours != expected:
+            others = sorted(name for name, _ in ours.items() ^ expected.items())
+            sys.exit(f"{out} has other files than the undisturbed job: {', '.join(dict.fromkeys(others))}")
 
 
 def on_cluster(job: Job, count: int) -> None:
