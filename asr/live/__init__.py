@@ -1,4 +1,4 @@
-"""Words while they are said: a stream of samples → events.
+"""Live recognition: a stream of samples → events.
 
 samples → features → network, chunk by chunk → log-probs → decoder → Partial, Stable, EndOfUtterance
 """

@@ -1,4 +1,4 @@
-"""When an utterance has ended: the rules of Kaldi's online decoder, with the names and defaults of sherpa-onnx."""
+"""When an utterance ends: the rules of Kaldi's online decoder, with the names and defaults of sherpa-onnx."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,7 +10,7 @@ Reason = Literal["silence", "length", "flush"]
 
 @dataclass(frozen=True)
 class EndpointRule:
-    """An utterance has ended if all three hold.
+    """One rule: an utterance ends if all three conditions hold.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a listener says, and the decoders that it hears with."""
+"""The events of a stream, and the decoders that make them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from asr.transcription.transcript import Segment, Transcript
 
 @dataclass(frozen=True)
 class Partial:
-    """What is likely said after the stable words; it may still change.
+    """The likely text after the stable words; it may still change.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Partial:
 
 @dataclass(frozen=True)
 class Stable:
-    """Words that nothing to come can change.
+    """New words that will not change any more.
 
     Parameters
     ----------
@@ -64,16 +64,16 @@ class UtteranceDecoder(Protocol):
     """Decodes one utterance chunk by chunk."""
 
     def push(self, chunk: Chunk) -> None:
-        """Decode some frames more."""
+        """Decode more frames."""
         ...
 
     def take_stable(self) -> tuple[Word, ...]:
-        """Return the words that are new and that nothing to come can change."""
+        """Return the new words that will not change any more."""
         ...
 
     @property
     def partial_text(self) -> str:
-        """What is likely said after those."""
+        """The likely text after those."""
         ...
 
     def finish(self) -> tuple[Word, ...]:
@@ -83,7 +83,7 @@ class UtteranceDecoder(Protocol):
 
 @dataclass
 class _Run:
-    """A label that is the best of frames ``start <= t < end``, and the sum of its log-probabilities there."""
+    """A label that is the best one of frames ``start <= t < end``, and the sum of its log-probabilities there."""
 
     label: int
     start: int
@@ -102,19 +102,19 @@ class GreedyUtterance:
     def __init__(self, decoder: GreedyDecoder) -> None:
         self._decoder = decoder
         self._writer = Writer(decoder.labels, decoder.frame_seconds)
-        # Of the words that are not taken.
+        # Of the words that were not returned yet.
         self._runs: list[_Run] = []
         self._num_frames = 0
         self._last_label = -1
-        # None if they are to be made of the runs anew.
+        # None: not made of the runs yet.
         self._words: tuple[Word, ...] | None = ()
 
     def push(self, chunk: Chunk) -> None:
-        """Decode some frames more."""
+        """Decode more frames."""
         decoder = self._decoder
         best, blank = chunk.best, decoder.labels.blank
         if decoder.is_plain and not (best != blank).any():
-            # Most of what is heard is silence.
+            # The common case, silence, at little cost.
             self._num_frames, self._last_label = self._num_frames + len(best), blank
             return
         labels, values = decoder.best_path(chunk.log_probs)
@@ -175,8 +175,8 @@ class BeamUtterance:
         self._stream = stream
 
     def push(self, chunk: Chunk) -> None:
-        """Decode some frames more."""
-        # They are log-probabilities: the network's last layer makes them such.
+        """Decode more frames."""
+        # No check: the network's last layer is a log-softmax.
         self._stream.push_checked(chunk.log_probs)
 
     def take_stable(self) -> tuple[Word, ...]:
@@ -185,7 +185,7 @@ class BeamUtterance:
 
     @property
     def partial_text(self) -> str:
-        """What the best hypothesis says after those."""
+        """The text of the best hypothesis after those."""
         return self._stream.partial_text
 
     def finish(self) -> tuple[Word, ...]:
@@ -201,7 +201,7 @@ def shifted(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:
 
 
 def begin_utterance(decoder: Any) -> UtteranceDecoder:
-    """Return what decodes one utterance in chunks as `decoder` does on the whole."""
+    """Return a decoder of one utterance in chunks, with the result of `decoder` on the whole."""
     return GreedyUtterance(decoder) if isinstance(decoder, GreedyDecoder) else BeamUtterance(decoder.stream())
 
 

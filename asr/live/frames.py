@@ -1,4 +1,4 @@
-"""Samples as they come → the features of the whole, frame by frame."""
+"""A stream of samples → features, frame by frame."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from asr.features import LogMel
 class FeatureStream:
     """The features of a stream of samples of any rate, in chunks of any size.
 
-    A frame is there as soon as the last sample of its window is. The values are those of `LogMel` on all samples at
-    once, rounded to float16. Samples are cheap to add: the windows of many streams become features together.
+    A frame is ready as soon as the last sample of its window is there. The values are those of `LogMel` on all samples
+    at once, rounded to float16. Adding samples is cheap: features are computed later, for many streams together.
 
     Parameters
     ----------
     log_mel : LogMel
     source_rate : int
-        The rate of what is added, in Hz.
+        Sample rate of the stream, in Hz.
 
     Attributes
     ----------
     num_samples : int
-        How many samples were added.
+        Number of samples added.
     """
 
     def __init__(self, log_mel: LogMel, source_rate: int) -> None:
@@ -37,7 +37,7 @@ class FeatureStream:
             import soxr
 
             self._resampler = soxr.ResampleStream(source_rate, config.sample_rate, 1, dtype="float32", quality="HQ")
-        # Those from the next frame's window on: half a window before the first sample there are zeros.
+        # From the next frame's window on. The first sample is preceded by half a window of zeros.
         self._kept = [np.zeros(self._window // 2, np.float32)]
         self._num_kept = self._window // 2
         # At the rate of the features.
@@ -64,7 +64,7 @@ class FeatureStream:
         self._keep(samples if self._resampler is None else self._resampler.resample_chunk(samples))
 
     def end(self) -> None:
-        """End the stream: beyond its last sample there are zeros."""
+        """End the stream, which is padded with zeros."""
         if self._resampler is not None and not self._is_ended:
             self._keep(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         self._is_ended = True
@@ -75,7 +75,7 @@ class FeatureStream:
             self._num_kept += lacking
 
     def take(self) -> NDArray[np.float32]:
-        """Return the windows ``(T, window_samples)`` of the frames that are new, and forget what lies before."""
+        """Return the windows ``(T, window_samples)`` of the new frames, and drop older samples."""
         count = self.num_ready
         if not count:
             return np.zeros((0, self._window), np.float32)
@@ -99,7 +99,7 @@ class FeatureStream:
         return features_of(self._log_mel, [self.take()])[0]
 
     def _keep(self, samples: NDArray[np.float32]) -> None:
-        # Of frames further apart than they are long, some samples are in none.
+        # If the hop is longer than the window, some samples are in no frame.
         self._kept.append(samples[max(0, -self._num_kept) :])
         self._num_kept += len(samples)
         self._num_resampled += len(samples)
@@ -107,7 +107,7 @@ class FeatureStream:
 
 def features_of(log_mel: LogMel, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """Return the features ``(T, F)`` of each stream's windows ``(T, window_samples)``, rounded to float16."""
-    # Through float16, as stores keep them.
+    # float16, as in stores.
     features = log_mel.of_windows(windows).astype(np.float16).astype(np.float32)
     return np.split(features, np.cumsum([len(part) for part in windows])[:-1])
 

@@ -1,4 +1,4 @@
-"""Streams of samples → events: what is said, as soon as nothing to come can change it."""
+"""Streams of samples → events."""
 
 import asyncio
 import os
@@ -21,9 +21,9 @@ from asr.transcription.decoding import Decoder
 
 
 class Listeners:
-    """Many streams at a time, which share a network: what is due of each runs as one batch.
+    """Many streams at a time, which run through the network as one batch.
 
-    The events of a stream do not depend on the others. Calls are safe from several threads; they wait for one another.
+    The events of a stream do not depend on the others. Several threads may call it; calls run one after the other.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Listeners:
         sample_rate : int, optional
             Of its samples, in Hz; the model's, if None.
         decoder, endpoint : optional
-            What it is decoded with, and when its utterances end; those of the `LiveModel`, if None.
+            How it is decoded, and when its utterances end; as the `LiveModel` says, if None.
         """
         model = self.model
         rate = model.bundle.features.sample_rate if sample_rate is None else sample_rate
@@ -62,7 +62,7 @@ class Listeners:
             return self._count
 
     def push(self, samples: Mapping[int, NDArray[Any]]) -> dict[int, list[Event]]:
-        """Add samples to some streams, and return what is new of each of them.
+        """Add samples to some streams, and return the new events of each.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Listeners:
         UsageError
             If a stream is not open.
         DecodingError, ModelError
-            If a stream cannot go on: it is closed, and the others have been heard. `push_each` returns their events.
+            If a stream fails: it is closed. The others are not affected; `push_each` returns their events.
         """
         events: dict[int, list[Event]] = {}
         with self._lock:
@@ -91,9 +91,9 @@ class Listeners:
         return events
 
     def push_each(self, samples: Mapping[int, NDArray[Any]]) -> "dict[int, list[Event] | Exception]":
-        """Do as `push`, but return what is raised because of one stream in the place of its events.
+        """Do as `push`, but return the error of a stream in place of its events.
 
-        A stream whose array is not audio samples stays as it was; one that cannot go on is closed.
+        A stream whose array is not audio samples is not changed; one that fails is closed.
         """
         results: dict[int, list[Event] | Exception] = {}
         with self._lock:
@@ -117,15 +117,15 @@ class Listeners:
         return result
 
     def flush(self, number: int) -> list[Event]:
-        """End the utterance of a stream with what was pushed so far, and begin anew; times go on."""
+        """End the utterance of a stream here; times go on."""
         with self._lock:
             stream = self._stream(number)
-            # By the clock of what was pushed: the last frame may reach beyond it.
+            # By the number of samples: the last frame may reach beyond them.
             self._streams[number] = Stream(self.model, stream.opening, stream.seconds)
             return self._finish(stream)
 
     def reset(self, number: int) -> None:
-        """Forget all of a stream, its clock included."""
+        """Start a stream afresh, at 0 s."""
         with self._lock:
             self._streams[number] = Stream(self.model, self._stream(number).opening)
 
@@ -137,19 +137,19 @@ class Listeners:
             return self._finish(stream)
 
     def discard(self, number: int) -> None:
-        """End a stream without its last events; one that is not open is left alone."""
+        """End a stream without its last events, if it is open."""
         with self._lock:
             self._streams.pop(number, None)
 
     def utterance_start(self, number: int) -> float:
-        """Return where the utterance that a stream is in begins, in seconds from the start of the stream."""
+        """Return the start of a stream's present utterance, in seconds from the start of the stream."""
         with self._lock:
             return self._stream(number).start_seconds
 
     def behind_seconds(self, number: int) -> float:
-        """Return how much of a stream waited, beyond a chunk, when samples were pushed last.
+        """Return how many seconds of a stream, beyond a chunk, were waiting at the last push.
 
-        More than 0 says that the machine, or whoever pushes, has fallen behind: several chunks ran in one call.
+        If it is more than 0, the machine or the caller has fallen behind, and several chunks ran in one call.
         """
         with self._lock:
             return self._stream(number).behind_seconds
@@ -171,7 +171,7 @@ class Listeners:
                 streams[number].features.add(chunk)
             except Exception as error:
                 failed[number] = self._failed(streams, number, error)
-        # Features are made when a chunk of them is there, of all streams together.
+        # Features are computed once there are enough for a chunk, for all streams together.
         due = [stream for stream in streams.values() if stream.num_due]
         windows = [stream.features.take() for stream in due]
         for stream, features in zip(due, features_of(self.model.log_mel, windows) if due else (), strict=True):
@@ -179,7 +179,7 @@ class Listeners:
         return {**failed, **self._run(streams)}
 
     def _run(self, streams: dict[int, Stream]) -> "dict[int, list[Event] | Exception]":
-        """Run what is due of streams, and return their events; one that cannot go on is closed."""
+        """Run the chunks of streams that are ready, and return their events; a stream that fails is closed."""
         events: dict[int, list[Event] | Exception] = {}
         heard: dict[int, list[Event]] = {number: [] for number in streams}
         for stream in streams.values():
@@ -196,14 +196,14 @@ class Listeners:
         return {number: events.get(number, heard[number]) for number in heard}
 
     def _network(self, streams: list[Stream]) -> list[Any]:
-        """Return what the network says of the chunks of each stream; or why it says nothing of one."""
+        """Return the network's output for the chunks of each stream, or its error."""
         network = self.model.network
         try:
             return network.run([stream.network for stream in streams])
         except Exception as error:
             if len(streams) == 1:
                 return [error]
-        # Only those that fail alone fail.
+        # A stream fails only if it does so alone.
         return [result for stream in streams for result in self._network([stream])]
 
     def _failed(self, streams: dict[int, Stream], number: int, error: Exception) -> Exception:
@@ -228,7 +228,7 @@ class Listener:
     model : LiveModel, Bundle, path or str
         As for `LiveModel`, whose options may follow.
     sample_rate : int, optional
-        Of what is pushed, in Hz; the model's, if None.
+        Of the samples, in Hz; the model's, if None.
 
     Raises
     ------
@@ -247,23 +247,23 @@ class Listener:
         self, model: LiveModel | Bundle | str | os.PathLike[str], *, sample_rate: int | None = None, **options: Any
     ) -> None:
         if isinstance(model, LiveModel) and options:
-            raise UsageError(f"{', '.join(options)}: the model is loaded, with options of its own; leave these out")
+            raise UsageError(f"{', '.join(options)}: a LiveModel has its own options; leave these out")
         self.model = model if isinstance(model, LiveModel) else LiveModel(model, **options)
         self._listeners = Listeners(self.model)
         self._number: int | None = self._listeners.open(sample_rate)
 
     @property
     def utterance_start(self) -> float:
-        """Where the utterance that is being said begins, in seconds; nothing to come has to do with what is before."""
+        """Start of the present utterance in seconds; later events do not concern earlier sound."""
         return self._listeners.utterance_start(self._open())
 
     @property
     def behind_seconds(self) -> float:
-        """How much waited, beyond a chunk, when samples were pushed last; see `Listeners.behind_seconds`."""
+        """How many seconds, beyond a chunk, were waiting at the last push; see `Listeners.behind_seconds`."""
         return self._listeners.behind_seconds(self._open())
 
     def push(self, samples: NDArray[Any]) -> list[Event]:
-        """Add samples ``(N,)``, and return what is new.
+        """Add samples ``(N,)``, and return new events.
 
         Raises
         ------
@@ -279,11 +279,11 @@ class Listener:
         return self._listeners.push_features(self._open(), features)
 
     def flush(self) -> list[Event]:
-        """End the utterance with what was pushed so far, at once; the stream goes on."""
+        """End the utterance here; the stream goes on."""
         return self._listeners.flush(self._open())
 
     def reset(self) -> None:
-        """Forget all that was said, and begin at 0 s."""
+        """Start afresh, at 0 s."""
         self._listeners.reset(self._open())
 
     def close(self) -> list[Event]:

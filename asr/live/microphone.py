@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from asr.errors import AudioError, MissingExtraError, first_line
 
 BLOCK_SECONDS = 0.04
-# A microphone gives sound all the time, of a silent room too.
+# A working microphone always delivers samples, even in a silent room.
 GONE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class InputDevice:
-    """A microphone, or another input of sound.
+    """A microphone, or another audio input.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class InputDevice:
 
 
 def input_devices() -> list[InputDevice]:
-    """Return all inputs of sound.
+    """Return all audio inputs.
 
     Raises
     ------
@@ -78,13 +78,13 @@ def find_device(wanted: str = "") -> InputDevice:
     ]
     if len(found) != 1:
         known = "; ".join(f"{device.number}: {device.name}" for device in devices)
-        what = "no input has that number or name" if not found else "several inputs are called that"
+        what = "no input has this number or name" if not found else "several inputs have this in their names"
         raise AudioError(f"device {wanted!r}: {what}; expected one of {known}")
     return found[0]
 
 
 class Microphone:
-    """Samples as they are spoken: iterate over it, as a context manager; it never ends by itself.
+    """Samples of a microphone: iterate over it within a `with` block; it never ends by itself.
 
     Parameters
     ----------
@@ -95,12 +95,12 @@ class Microphone:
     sample_rate : int
         In Hz: the device's own.
     num_lost : int
-        How often the system has lost samples, because nobody took them from it in time.
+        How often the system has dropped samples because they were not read in time.
 
     Raises
     ------
     AudioError
-        Here, if the device cannot be opened; while reading, if it gives nothing more.
+        If the device cannot be opened; while reading, if it delivers no more samples.
     """
 
     def __init__(self, device: InputDevice) -> None:
@@ -137,15 +137,15 @@ class Microphone:
             except queue.Empty:
                 chunk = None
             if chunk is None:
-                raise AudioError(f"device {self.device.number} ({self.device.name}) gives no more sound: unplugged?")
-            # All that is there: a machine that fell behind catches up by larger chunks.
+                raise AudioError(f"device {self.device.number} ({self.device.name}) delivers no more sound: unplugged?")
+            # Everything that is there: larger chunks are faster, and so the machine catches up.
             chunks = [chunk]
             while not self._chunks.empty() and (more := self._chunks.get()) is not None:
                 chunks.append(more)
             yield np.concatenate(chunks)
 
     def _take(self, samples: NDArray[np.float32], _frames: int, _time: Any, status: Any) -> None:
-        """Keep a block; PortAudio's thread calls this, and must not wait."""
+        """Keep a block. PortAudio calls this from its own thread, which must not be blocked."""
         if status.input_overflow:
             self.num_lost += 1
         self._chunks.put(samples[:, 0].copy())
@@ -157,7 +157,7 @@ def _sounddevice() -> Any:
     except ImportError:
         raise MissingExtraError("sounddevice", "live", "the microphone") from None
     except OSError as error:
-        # On Linux, its wheel brings no PortAudio.
+        # On Linux its wheel does not include PortAudio.
         raise AudioError(
             f"the microphone needs the PortAudio library ({first_line(error)}): sudo apt install libportaudio2, or "
             "what your system calls it"

@@ -13,7 +13,7 @@ from asr.live.endpoint import EndpointRules
 from asr.live.network import StreamingNetwork
 from asr.transcription.decoding import Decoder, DecodingKeywords, DecodingOptions, make_decoder
 
-# Of models in one direction, and of two: a chunk of two directions is run again with its context, and so is longer.
+# With two directions each chunk also runs its context through the network, so longer chunks save work.
 CHUNK_SECONDS = 0.16
 CHUNK_SECONDS_BIDIRECTIONAL = 0.32
 CONTEXT_SECONDS = 0.6
@@ -27,15 +27,15 @@ class LiveModel:
     model : Bundle, path or str
         A bundle that can stream, its directory, or the name of one that ships.
     chunk_seconds, context_seconds : float, optional
-        How much goes through the network at once, and, of bidirectional models, how much of what follows it sees. The
-        words come so much later, and are the better for it.
+        How much goes through the network at once, and how much after it a bidirectional model also sees. Larger values
+        are more accurate and delay the words.
     threads : int
-        Threads of the CPU; 0: as many as there are cores.
+        CPU threads; 0: one a core.
     endpoint : EndpointRules
     decoder : DecodingOptions or callable, optional
-        How log-probabilities become words, or a decoder that does it.
+        Options of the decoder, or a decoder.
     **decoding
-        Or its fields, one by one.
+        Fields of `DecodingOptions`, instead of `decoder`.
 
     Raises
     ------
@@ -67,19 +67,19 @@ class LiveModel:
         self.network = StreamingNetwork(runtime, chunk, context)
         self.endpoint = endpoint or EndpointRules()
         if decoder is not None and decoding:
-            raise UsageError(f"{', '.join(decoding)}: decoder has them already; give one or the other")
+            raise UsageError(f"{', '.join(decoding)}: decoder was given too; give one or the other")
         if decoder is None or isinstance(decoder, DecodingOptions):
             decoder = make_decoder(self.bundle, decoder or DecodingOptions(**decoding))
         self.decoder: Decoder = decoder
 
     @property
     def latency_seconds(self) -> float:
-        """How long after a sound its log-probs are there, at most: a chunk, its context and the look-ahead."""
+        """Longest time from a sound to its log-probs, in seconds: a chunk, its context and the look-ahead."""
         frames = self.network.chunk_frames + self.network.context_frames + self.network.delay_frames
         return frames * self.frame_seconds + self.log_mel.config.window_seconds / 2
 
     def with_context(self, context_seconds: float) -> "LiveModel":
-        """Return the model with another right context, which shares all else with this one; raises as the class."""
+        """Return the model with another right context; all else is shared. Raises what the class raises."""
         result = copy(self)
         context = self._frames("context_seconds", context_seconds)
         result.network = StreamingNetwork(self.network.runtime, self.network.chunk_frames, context)

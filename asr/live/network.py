@@ -1,4 +1,4 @@
-"""Features of streams → their log-probs, in fixed chunks, those of several streams together."""
+"""Features of several streams → log-probs, in batches of fixed chunks."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from asr.errors import ModelError
 
 Array = NDArray[np.float32]
 
-# So many chunks of a stream that has fallen behind go through the network in one call; a power of 2.
+# At most this many chunks of a stream run in one call, if it has fallen behind; a power of 2.
 MAX_CHUNKS = 8
 
 
 class Chunk(NamedTuple):
-    """What the network says of a chunk: log-probs ``(T, V)``, and the best label of each frame ``(T,)``."""
+    """The network's output for a chunk: log-probs ``(T, V)``, and the best label of each frame ``(T,)``."""
 
     log_probs: Array
     best: NDArray[np.int64]
@@ -24,10 +24,10 @@ class Chunk(NamedTuple):
 
 @dataclass
 class NetworkStream:
-    """Where one stream is.
+    """State of one stream.
 
-    Its cells, the features that wait, those that would be run again after a restart, and how many frames of what
-    comes next are to be dropped.
+    The network's state, features that were not run yet, features to run again after a restart, and how many frames of
+    the next output to drop.
     """
 
     state: Array
@@ -37,10 +37,10 @@ class NetworkStream:
 
 
 class StreamingNetwork:
-    """Runs streams through a network in chunks of a fixed number of frames, whatever the sizes they come in.
+    """Runs streams through a network in chunks of a fixed number of frames.
 
-    The values do not depend on how features come, nor on what other streams do. Of one direction, chunks that wait
-    go through the network in one call, with the values that they have one by one (but for rounding).
+    The values do not depend on how features are cut, nor on other streams. With one direction, several chunks of a
+    stream run in one call, with the values that they have one by one (but for rounding).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class StreamingNetwork:
     chunk_frames : int
         Output frames of a chunk.
     context_frames : int
-        Output frames of right context, of two directions; of one, 0.
+        Output frames of right context; ignored with one direction.
     """
 
     def __init__(self, runtime: OnnxStreamingRuntime, chunk_frames: int, context_frames: int) -> None:
@@ -58,7 +58,7 @@ class StreamingNetwork:
 
     @property
     def delay_frames(self) -> int:
-        """Output frames by which log-probs come late, for the sake of look-ahead."""
+        """Output frames by which the look-ahead delays log-probs."""
         return self.runtime.delay_frames
 
     @property
@@ -67,19 +67,19 @@ class StreamingNetwork:
         return self.chunk_frames * self.runtime.time_reduction
 
     def open(self) -> NetworkStream:
-        """Return a stream at its beginning."""
+        """Return the state of a new stream."""
         runtime = self.runtime
         state, nothing = np.zeros(runtime.state_size, np.float32), np.zeros((0, runtime.n_mels), np.float32)
         return NetworkStream(state, nothing, nothing, runtime.delay_frames)
 
     def restart(self, stream: NetworkStream, unheard_chunks: int = 0) -> None:
-        """Forget what was said; features whose log-probs are not there yet go on.
+        """Reset the network's state; features without log-probs yet are kept.
 
         Parameters
         ----------
         stream : NetworkStream
         unheard_chunks : int
-            How many of the chunks that the last call of `run` returned for it are to be run again.
+            How many of the chunks that `run` returned last to run again.
         """
         again = self.runtime.delay_frames * self.runtime.time_reduction + unheard_chunks * self.chunk_features
         stream.state = np.zeros_like(stream.state)
@@ -88,27 +88,27 @@ class StreamingNetwork:
         stream.late = self.runtime.delay_frames
 
     def num_due(self, stream: NetworkStream, num_more: int = 0) -> int:
-        """Return how many chunks of the stream can run, if `num_more` feature frames come to those that wait."""
+        """Return how many chunks of the stream can run once `num_more` feature frames have been added."""
         context = self.context_frames * self.runtime.time_reduction
         return max(0, (len(stream.waiting) + num_more - context) // self.chunk_features)
 
     def run(self, streams: list[NetworkStream]) -> list[list[Chunk]]:
-        """Run what is due of each stream, or as much of it as one call takes, and return it chunk by chunk."""
+        """Run the chunks of each stream that are ready, up to the limit of a call, and return their output."""
         results: dict[int, list[Chunk]] = {}
         counts = [1 if self.context_frames else _power(self.num_due(stream)) for stream in streams]
         for count in set(counts):
-            # The network knows no streams of different lengths.
+            # All streams of a call have the same length.
             same = [index for index, own in enumerate(counts) if own == count]
             results.update(zip(same, self._run([streams[index] for index in same], count), strict=True))
         return [results[index] for index in range(len(streams))]
 
     def _run(self, streams: list[NetworkStream], count: int) -> list[list[Chunk]]:
-        """Run so many chunks of each stream."""
+        """Run `count` chunks of each stream."""
         advance = count * self.chunk_features
         taken = advance + self.context_frames * self.runtime.time_reduction
         features = np.stack([stream.waiting[:taken] for stream in streams])
         lengths = np.full(len(streams), taken, np.int64)
-        # A restart may have to go back by all of the call but its first chunk, and by what the look-ahead holds back.
+        # A restart may go back to the end of the first chunk, and further by the look-ahead.
         kept = (count - 1) * self.chunk_features + self.runtime.delay_frames * self.runtime.time_reduction
         results = self._call(streams, features, lengths, self.context_frames, count)
         for stream in streams:
@@ -118,13 +118,13 @@ class StreamingNetwork:
         return results
 
     def finish(self, stream: NetworkStream) -> list[Chunk]:
-        """Run what is left of a stream that has ended, chunk by chunk."""
+        """Run the rest of a stream that has ended, chunk by chunk."""
         reduction, chunk = self.runtime.time_reduction, self.chunk_frames
         results = []
         while (left := -(-len(stream.waiting) // reduction)) > chunk and self.context_frames:
             results += self._last(stream, chunk, left - chunk)
             stream.waiting = stream.waiting[chunk * reduction :]
-        # What follows the end is no sound at all; of two directions, a frame of it stands for the context.
+        # Frames beyond the end are masked; with two directions, one of them is the context.
         delay, context = self.runtime.delay_frames, int(self.runtime.is_bidirectional)
         if left + delay:
             results += self._last(stream, left + delay, context)
@@ -143,7 +143,7 @@ class StreamingNetwork:
         states = np.stack([stream.state for stream in streams])
         log_probs, states = self.runtime(features, lengths, states, context)
         best = log_probs.argmax(axis=2)
-        # The greatest value of a frame is NaN if any of them is.
+        # argmax takes NaN for the greatest value.
         if np.isnan(np.take_along_axis(log_probs, best[:, :, None], axis=2)).any():
             raise ModelError("the network's log-probs hold NaN; export or install the bundle again")
         size = log_probs.shape[1] // count
@@ -161,5 +161,5 @@ class StreamingNetwork:
 
 
 def _power(count: int) -> int:
-    """Return the largest power of 2 up to `count` and `MAX_CHUNKS`: of few sizes, more streams share a call."""
+    """Return the largest power of 2 up to `count` and `MAX_CHUNKS`: with few sizes, more streams share a call."""
     return min(MAX_CHUNKS, 1 << (count.bit_length() - 1))

@@ -1,4 +1,4 @@
-"""A pipe of WAV or of raw samples → chunks of samples, as soon as they come."""
+"""A pipe of WAV or of raw samples → chunks of samples, as they arrive."""
 
 import struct
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from asr.errors import AudioError
 SampleFormat = Literal["s16le", "s32le", "f32le"]
 
 MAX_READ_BYTES = 1 << 16
-# What writes to a pipe does not know how much will come, and states a size of 0, or the largest that there is: sox one
-# just below 2³¹.
+# Programs that write to a pipe do not know the size, and state 0 or the largest number that fits; sox states one just
+# below 2³¹.
 UNKNOWN_BYTES = 0x7FFF_0000
-# A header's chunk that says it is larger is none.
+# A larger chunk before the samples means that the header is damaged.
 MAX_CHUNK_BYTES = 1 << 24
 _DTYPES: dict[SampleFormat, np.dtype[Any]] = {
     "s16le": np.dtype("<i2"),
@@ -32,7 +32,7 @@ _EXTENSIBLE = 0xFFFE
 
 @dataclass(frozen=True)
 class Layout:
-    """What the bytes of a pipe are.
+    """Layout of raw samples.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class Pipe:
     Parameters
     ----------
     file : binary file object
-        It need not be seekable, and is not closed.
+        Need not be seekable; is not closed.
     layout : Layout, optional
-        Of raw samples; None: a WAV header says it.
+        Of raw samples; None if there is a WAV header.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Pipe:
                 yield samples[:, 0] if channels == 1 else samples.mean(axis=1, dtype=np.float32)
 
     def _read_some(self) -> bytes:
-        """Return what is there, and wait only where nothing is; empty at the end."""
+        """Return the bytes that have arrived, or wait for some; empty at the end."""
         read = getattr(self._file, "read1", self._file.read)
         block = bytes(read(MAX_READ_BYTES if self._left is None else min(self._left, MAX_READ_BYTES)))
         if self._left is not None:
@@ -122,7 +122,7 @@ def _read_header(file: BinaryIO) -> tuple[Layout, int | None]:
             return layout, size if 0 < size < UNKNOWN_BYTES else None
         if size > MAX_CHUNK_BYTES:
             raise AudioError(f"the pipe's WAV header is damaged (a chunk {name!r} of {size} bytes)")
-        # Chunks begin at even places.
+        # Chunks begin at even offsets.
         content = _read(file, size + size % 2)
         if name == b"fmt ":
             if size < 16:

@@ -1,4 +1,4 @@
-"""Recordings, heard as if they were said now: what is said, and how long after it was said it was shown."""
+"""Recordings run through live recognition: their words, and how late each was shown."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from asr.transcription.job import Result, source_of
 from asr.transcription.transcribe import OnProgress
 from asr.transcription.transcript import Transcript
 
-# What is pushed at once, as a sound card gives it.
+# Pushed at a time; about the block size of a sound card.
 PUSHED_SECONDS = 0.04
 
 
@@ -32,9 +32,9 @@ class Shown:
     word : Word
         With times of the stream.
     partial_seconds : float
-        Since when it was shown as it is, as one that might have changed.
+        From when on it was shown as it is, though it might have changed.
     stable_seconds : float
-        Since when it was stable; NaN where only the end of the stream made it so.
+        When it became stable; NaN if only the end of the stream made it so.
     """
 
     word: Word
@@ -51,7 +51,7 @@ class Timeline:
     duration : float
         Of the recording, in seconds.
     warnings : tuple of str
-        What is wrong with it.
+        About the recording.
     """
 
     def __init__(self) -> None:
@@ -59,12 +59,12 @@ class Timeline:
         self.duration = 0.0
         self.warnings: tuple[str, ...] = ()
         self._stable: list[tuple[Word, float]] = []
-        # What was shown at a time: words that were stable before, and the texts of all after them.
+        # What was shown at a time: number of words stable before, and the texts of all after them.
         self._moments: list[tuple[float, int, list[str]]] = []
         self._partial: list[str] = []
 
     def add(self, events: Iterable[Event], seconds: float, *, is_end: bool = False) -> None:
-        """Add events that came at a time of the stream; those of its end do not count as stable by themselves."""
+        """Add events with their time; words of the end of the stream have no time of becoming stable."""
         before = len(self._stable)
         new: list[str] = []
         for event in events:
@@ -95,11 +95,11 @@ class Timeline:
 
     @property
     def first_seconds(self) -> float:
-        """When anything was shown first; the end, if nothing ever was."""
+        """When something was shown first; the end, if nothing was."""
         return next((seconds for seconds, _, texts in self._moments if texts), self._moments[-1][0])
 
     def transcript(self, start_seconds: float = 0.0) -> Transcript:
-        """Return all utterances, with times of the recording, in which the stream begins at `start_seconds`."""
+        """Return all utterances with times of the recording, which the stream enters at `start_seconds`."""
         whole = transcript_of(self.events)
         segments = tuple(
             replace(
@@ -122,9 +122,9 @@ class Latency:
     first_partial : list of float
         Of each stream, from the start of its first word to when anything was shown.
     partial, stable : list of float
-        Of each word; stable only those that were before the end of the stream.
+        Of each word; words that only the end of the stream made stable are left out of `stable`.
     audio_seconds, wall_seconds : float
-        How much was heard, and how long it took.
+        Duration of the streams, and of the computation.
     """
 
     first_partial: list[float] = field(default_factory=list)
@@ -134,7 +134,7 @@ class Latency:
     wall_seconds: float = 0.0
 
     def add(self, pairs: Sequence[tuple[Shown, Word]], first_seconds: float) -> None:
-        """Add the words of a stream, each beside when it was said, and when the first text was shown."""
+        """Add the words of a stream, each paired with the word as it was said, and when text was shown first."""
         if not pairs:
             return
         self.first_partial.append(first_seconds - pairs[0][1].start_seconds)
@@ -159,7 +159,7 @@ class Latency:
 
 
 def hear_audio(model: LiveModel, source: AudioPart, latency: Latency) -> Timeline:
-    """Hear a recording as if it were said now, but as fast as the machine can; times include what the work took.
+    """Recognise a recording as a stream, at full speed; times are as in real time, computation included.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def hear_audio(model: LiveModel, source: AudioPart, latency: Latency) -> Timelin
 
 
 def hear_features(model: LiveModel, features: NDArray[np.floating[Any]], latency: Latency) -> Timeline:
-    """Hear the features ``(T, F)`` of a recording in the same way."""
+    """Do the same with the features ``(T, F)`` of a recording."""
     config = model.log_mel.config
     step = max(1, round(PUSHED_SECONDS / config.hop_seconds))
     listener = Listener(model)
@@ -200,7 +200,7 @@ def _hear(
         events = push(piece)
         took = time.perf_counter() - started
         latency.wall_seconds += took
-        # A piece waits until it has been said, and until the one before it has been heard.
+        # A piece is recognised once it has been said and the one before it is done.
         ready = max(ready, count * step_seconds) + took
         if events:
             timeline.add(events, ready)
@@ -216,7 +216,7 @@ def _hear(
 def stream_recordings(
     model: LiveModel, recordings: Sequence[Recording], part: AudioPart, latency: Latency, progress: OnProgress
 ) -> Iterator[Result]:
-    """Yield the result of each recording, in order; how late words came is added to `latency`, by their own times."""
+    """Yield the result of each recording, in order; delays by the words' own times are added to `latency`."""
     for index, recording in enumerate(recordings):
         try:
             timeline = hear_audio(model, source_of(recording, part), latency)

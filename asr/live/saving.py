@@ -1,4 +1,4 @@
-"""What was said in a stream → files, an utterance at a time."""
+"""Utterances of a stream → files."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from asr.transcription.writers import WRITERS
 
 
 class UtteranceFiles:
-    """Keeps the sound of the present utterance, and writes it with the transcript when the utterance ends.
+    """Keeps the sound of the present utterance, and writes it with its transcript when it ends.
 
     The files are ``20260131-142300-0001.wav``, ``.json`` and ``.srt``: when listening began, and the utterance's
     number. Their times are those of the utterance.
@@ -21,9 +21,9 @@ class UtteranceFiles:
     Parameters
     ----------
     folder : path
-        Made if it is not there.
+        Created if it does not exist.
     sample_rate : int
-        Of what is pushed, in Hz.
+        Of the samples, in Hz.
 
     Raises
     ------
@@ -38,7 +38,7 @@ class UtteranceFiles:
         self._folder, self._rate = Path(folder), sample_rate
         self._began = time.strftime("%Y%m%d-%H%M%S")
         self._count = 0
-        # The samples that are kept, and how many there were before them.
+        # The samples kept, and how many came before them.
         self._chunks: list[NDArray[np.float32]] = []
         self._first = 0
 
@@ -63,7 +63,7 @@ class UtteranceFiles:
         return sound
 
     def forget(self, seconds: float) -> None:
-        """Forget what was said before a time of the stream."""
+        """Drop the samples before a time of the stream."""
         first = round(seconds * self._rate)
         while self._chunks and self._first + len(self._chunks[0]) <= first:
             self._first += len(self._chunks.pop(0))

@@ -1,4 +1,4 @@
-"""One stream: its features, where it is in the network, and the utterance that is being said."""
+"""One stream: its features, its state in the network, and its present utterance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a stream was opened with."""
+    """Options of a stream."""
 
     rate: int
     decoder: Decoder
@@ -37,7 +37,7 @@ class Stream:
     model : LiveModel
     opening : Opening
     origin_seconds : float
-        What its clock shows at its beginning.
+        Time at its start.
     """
 
     def __init__(self, model: LiveModel, opening: Opening, origin_seconds: float = 0.0) -> None:
@@ -45,12 +45,12 @@ class Stream:
         self.origin_seconds = origin_seconds
         self.features = FeatureStream(model.log_mel, opening.rate)
         self.network: NetworkStream = model.network.open()
-        # How much of what was pushed last had been waiting for more than its chunk.
+        # See `Listeners.behind_seconds`.
         self.behind_seconds = 0.0
-        # Features that came instead of samples.
+        # Of features pushed instead of samples.
         self._num_pushed = 0
-        # Frames of log-probs since the stream began; where the utterance begins, and where something was first and last
-        # said in it.
+        # Frames of log-probs since the stream began; the start of the utterance, and its first and last frames in which
+        # the blank is not the best label.
         self._num_frames = 0
         self._utterance: UtteranceDecoder = begin_utterance(opening.decoder)
         self._start = 0
@@ -61,18 +61,18 @@ class Stream:
 
     @property
     def num_due(self) -> int:
-        """How many chunks can run, with the features of all samples that are there."""
+        """How many chunks can run, features that were not computed yet included."""
         return self.model.network.num_due(self.network, self.features.num_ready)
 
     @property
     def seconds(self) -> float:
-        """What the clock shows: it is that of what was pushed."""
+        """Time at the end of the samples pushed so far."""
         pushed = self._num_pushed * self.model.log_mel.config.hop_seconds
         return self.origin_seconds + self.features.num_samples / self.opening.rate + pushed
 
     @property
     def start_seconds(self) -> float:
-        """Where the utterance begins, in seconds from the start of the stream."""
+        """Start of the utterance, in seconds from the start of the stream."""
         return self.origin_seconds + self._start * self.model.frame_seconds
 
     def push_features(self, features: NDArray[np.float32]) -> None:
@@ -81,31 +81,31 @@ class Stream:
         self.wait(features)
 
     def wait(self, features: NDArray[np.float32]) -> None:
-        """Let features ``(T, F)`` wait for the network."""
+        """Queue features ``(T, F)`` for the network."""
         if len(features):
             self.network.waiting = np.concatenate((self.network.waiting, features))
 
     def hear(self, chunks: Sequence[Chunk]) -> list[Event]:
-        """Decode what the network says of chunks; after a pause it has to say anew what follows."""
+        """Decode chunks; after a pause the network starts afresh, and the chunks after it are run again."""
         events: list[Event] = []
         for index, chunk in enumerate(chunks):
             news, reason = self._hear(chunk)
             events += news
             if reason == "silence":
-                # What the network remembers of one utterance has nothing to do with the next.
+                # The network keeps nothing of one utterance for the next.
                 self.model.network.restart(self.network, len(chunks) - 1 - index)
                 break
         return events
 
     def finish(self) -> list[Event]:
-        """Decode what is left at the end of the stream, and end the utterance; all due chunks have run."""
+        """Decode the rest of the stream and end the utterance, after all whole chunks have run."""
         events: list[Event] = []
         for chunk in self.model.network.finish(self.network):
             events += self._hear(chunk)[0]
         return events + self._end("flush")
 
     def _hear(self, chunk: Chunk) -> tuple[list[Event], Reason | None]:
-        """Decode a chunk, and see whether the utterance has ended."""
+        """Decode a chunk; return events, and why the utterance has ended, if it has."""
         count = len(chunk.best)
         if not count:
             return [], None
@@ -127,7 +127,7 @@ class Stream:
         return events + (self._end(reason) if reason else []), reason
 
     def _end(self, reason: Reason) -> list[Event]:
-        """End the utterance here."""
+        """End the utterance."""
         seconds, start = self.model.frame_seconds, self.start_seconds
         rest = self._utterance.finish()
         events: list[Event] = [Stable(shifted(rest, start))] if rest else []

@@ -1,4 +1,4 @@
-"""The application: its routes, and the sockets that it is served on."""
+"""The application: its routes and sockets."""
 
 import asyncio
 import socket
@@ -54,7 +54,7 @@ def make_app(engine: Engine, wyoming: socket.socket | None = None) -> Starlette:
     options = engine.options
     middleware = [Middleware(Frame, options=options, metrics=server.metrics)]
     if options.cors:
-        # Outside the frame: a page may read errors, too.
+        # Outermost, so that pages can read errors, too.
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(options.cors),
@@ -87,7 +87,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 class Server:
-    """What the routes do.
+    """The routes.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ class Server:
         self.ready = False
 
     async def health(self, _: Request) -> Response:
-        """Say that the process runs."""
+        """Answer that the process runs."""
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, _: Request) -> Response:
-        """Say whether a request would be taken."""
+        """Answer whether a request would be accepted."""
         taken, count = self.engine.places.taken, self.engine.places.count
         is_ready = self.ready and taken < count
         return JSONResponse({"ready": is_ready, "places": count, "taken": taken}, 200 if is_ready else 503)
@@ -116,7 +116,7 @@ class Server:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def page(self, request: Request) -> Response:
-        """Return the page, or a part of it: only files that are listed, whatever is asked for."""
+        """Return a file of the page; nothing but these is ever opened."""
         name = request.path_params.get("name", "index.html")
         if name not in {path.name for path in PAGE.iterdir()}:
             raise ApiError(404, f"{name!r} is no part of the page.")
@@ -164,7 +164,7 @@ class Server:
             try:
                 if form.stream:
                     first = await job.first_event()
-                    # The answer goes on after this function ends: the place is given back with its last event.
+                    # The place is given back after the last event, when this function has long returned.
                     return StreamingResponse(job.events(first, stack.pop_all()), media_type="text/event-stream")
                 return make_response(await job.transcript(), form)
             except ClientGone:
@@ -180,7 +180,7 @@ class Server:
 
 
 def serve(options: ServerOptions, ready: Callable[[str], None] = lambda _address: None) -> None:
-    """Serve until SIGINT or SIGTERM; what runs then is finished, what comes is refused.
+    """Serve until SIGINT or SIGTERM; requests under way are finished, new ones refused.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def serve(options: ServerOptions, ready: Callable[[str], None] = lambda _address
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="on", ws_max_size=MAX_MESSAGE_BYTES
         )
-        # The vosk port is another door to the same application, whose WebSocket at / speaks that protocol.
+        # The vosk port serves the same application, whose WebSocket at / speaks that protocol.
         uvicorn.Server(config).run(sockets=[listener for listener in sockets.values() if listener is not wyoming])
 
 

@@ -1,4 +1,4 @@
-"""One network for all requests: what they bring at about the same time runs together."""
+"""One network for all requests, in common batches."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ from asr.transcription.recognition import BATCH_FRAMES, num_frames
 
 # Utterances share a batch if the longest is at most this much longer than the shortest.
 MAX_STRETCH = 1.5
-# How long a batch waits for requests that are known to be on their way.
+# How long a batch waits for requests that are about to bring features.
 WINDOW_SECONDS = 0.004
 
 
@@ -29,22 +29,22 @@ class _Job:
 
 
 class BatchingRuntime:
-    """A `Runtime` that many threads call, and that runs what they bring in common batches.
+    """A `Runtime` for many threads, which runs their utterances in common batches.
 
-    An utterance's values do not depend on what shares its batch: that is the model's property. Callers are served in
-    turn, a batch at a time, so that a short request does not wait for the end of a long one.
+    An utterance's values do not depend on its batch. Callers are served in turn, a batch at a time, so that a short
+    request does not wait for the end of a long one.
 
     Parameters
     ----------
     runtime : Runtime
-        What runs the batches, on one thread each.
+        Runs the batches, on one thread each.
     workers : int
-        Batches that run at a time: what waits is divided among those that are free.
+        Batches at a time: waiting utterances are divided among those that are free.
     """
 
     def __init__(self, runtime: Runtime, workers: int = 1) -> None:
         self.name = runtime.name
-        # Callers need not sort by length: it is done here, over all of them.
+        # Callers need not sort by length: this class batches all of them by length.
         self.batches = False
         # Called with the number of utterances of each batch that has run.
         self.on_batch: Callable[[int], None] = lambda _size: None
@@ -60,7 +60,7 @@ class BatchingRuntime:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Note that a request is under way: batches wait a moment for the features that it will bring."""
+        """Announce a request: batches wait a moment for its features."""
         with self._changed:
             self._requests += 1
         try:
@@ -82,7 +82,7 @@ class BatchingRuntime:
         return [job.result.result() for job in jobs]
 
     def close(self) -> None:
-        """End, once all that was brought has run."""
+        """End, once all queued work is done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -97,11 +97,11 @@ class BatchingRuntime:
     def _run(self, jobs: "list[_Job]") -> None:
         try:
             results = self._runtime([job.features for job in jobs])
-        except BaseException as error:  # Whatever it is, those who wait must hear of it.
+        except BaseException as error:  # Whatever it is, callers must not wait for ever.
             if len(jobs) == 1:
                 jobs[0].result.set_exception(error)
                 return
-            # Only those that fail alone fail.
+            # A request fails only if it does so alone.
             for job in jobs:
                 self._run([job])
             return
@@ -131,9 +131,9 @@ class BatchingRuntime:
     def _take(self) -> list[_Job]:
         """Take a batch: the first job of whoever waits longest, and jobs of similar length, from each caller in turn.
 
-        Callers who brought several are put at the end of the line.
+        Callers with more jobs go to the end of the line.
         """
-        # As many as leave as much for each of those that are free.
+        # Leave as much for each of the other free threads.
         most = -(-sum(map(len, self._callers)) // self._free) if self._runtime.batches else 1
         first = self._callers[0][0]
         shortest = longest = num_frames(first.features)
@@ -144,7 +144,7 @@ class BatchingRuntime:
             for jobs in self._callers:
                 if not jobs or len(taken) == most:
                     continue
-                # Of the caller's jobs the next that fits.
+                # The caller's next job that fits.
                 for index, job in enumerate(jobs):
                     frames = num_frames(job.features)
                     low, high = min(shortest, frames), max(longest, frames)
@@ -162,7 +162,7 @@ class BatchingRuntime:
 
 @dataclass
 class _Turn:
-    """What a stream wants next: samples to be heard, or its utterance, or itself, to be ended."""
+    """A task of a stream: recognise samples, end the utterance, or close."""
 
     kind: Literal["push", "flush", "close"]
     samples: NDArray[np.float32]
@@ -170,9 +170,9 @@ class _Turn:
 
 
 class LiveBatches:
-    """Streams of many clients: what they bring while the network is busy runs together as soon as it is free.
+    """Streams of many clients: what arrives while the network is busy runs as one batch next.
 
-    Each stream has its turns in order. One that fails is closed, and takes no other along.
+    The tasks of a stream run in order. A stream that fails is closed; others are not affected.
 
     Parameters
     ----------
@@ -188,19 +188,19 @@ class LiveBatches:
         self._thread.start()
 
     def push(self, number: int, samples: NDArray[np.float32]) -> "Future[list[Event]]":
-        """Add samples ``(N,)`` to a stream, and return its events to come."""
+        """Add samples ``(N,)`` to a stream, and return its events."""
         return self._add(number, _Turn("push", samples))
 
     def flush(self, number: int) -> "Future[list[Event]]":
-        """End the utterance of a stream, and return its events to come."""
+        """End the utterance of a stream, and return its events."""
         return self._add(number, _Turn("flush", np.zeros(0, np.float32)))
 
     def close_stream(self, number: int) -> "Future[list[Event]]":
-        """End a stream without further events, once what it brought has run."""
+        """Close a stream without further events, once its tasks are done."""
         return self._add(number, _Turn("close", np.zeros(0, np.float32)))
 
     def close(self) -> None:
-        """End, once all that was brought has run."""
+        """End, once all queued work is done."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -225,7 +225,7 @@ class LiveBatches:
             results: dict[int, list[Event] | BaseException] = {}
             try:
                 results.update(self.listeners.push_each(pushed))
-            except BaseException as error:  # Whatever it is, those who wait must hear of it.
+            except BaseException as error:  # Whatever it is, callers must not wait for ever.
                 results.update(dict.fromkeys(pushed, error))
             for number, turn in running.items():
                 result = results[number] if number in results else self._end(number, turn.kind)

@@ -1,4 +1,4 @@
-"""The decoders of a model for all that clients may ask for, of which language models and lexicons are read once."""
+"""The decoders of a model for all options of clients; language model and lexicon are read once."""
 
 import threading
 from functools import lru_cache
@@ -11,7 +11,7 @@ from asr.transcription.decoding import OWN, Decoder, DecodingOptions, make_decod
 if TYPE_CHECKING:
     from asr.decoder import BeamSearchDecoder
 
-# Decoders that are kept for requests with the same options: hotwords become an automaton, which takes its time.
+# Decoders kept for requests with the same options: compiling hotwords takes time.
 KEPT_DECODERS = 16
 
 
@@ -27,11 +27,11 @@ class Decoders:
         self._bundle = bundle
         self._beams: dict[bool, BeamSearchDecoder] = {}
         self._kept = lru_cache(KEPT_DECODERS)(self._make)
-        # One at a time: two requests at once would both read a language model.
+        # One at a time, so that two requests do not both read the language model.
         self._making = threading.Lock()
 
     def __call__(self, options: DecodingOptions) -> Decoder:
-        """Return the decoder of what a client may choose: beam size, n-best, hotwords, and the model's own LM or none.
+        """Return a decoder with a client's beam size, n-best and hotwords, with the model's own LM or none.
 
         Raises
         ------

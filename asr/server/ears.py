@@ -1,4 +1,4 @@
-"""What listens to one client: with a model that streams, or utterance by utterance with one that does not."""
+"""Recognition for one client: live with a model that streams, else utterance by utterance."""
 
 import asyncio
 import threading
@@ -21,16 +21,16 @@ from asr.transcription.decoding import DecodingOptions
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-# More is given to the network piece by piece, so that other streams have their turn.
+# Longer sound runs in pieces, so that other streams have their turn.
 PIECE_SECONDS = 1.0
-# How sound is told from silence where the network does not do it: blocks, and a level of the background that falls at
-# once and rises slowly, so that speech does not raise it.
+# For models that do not stream, level tells speech from silence: blocks, and a background level that falls at once and
+# rises slowly, so that speech does not raise it.
 BLOCK_SECONDS = 0.02
 FIRST_BACKGROUND_DB, BACKGROUND_RISE_DB = -55.0, 0.06
 
 
 async def open_ear(engine: Engine, model: ServedModel, options: EarOptions) -> Ear:
-    """Return what listens with `model`.
+    """Return an ear that listens with `model`.
 
     Raises
     ------
@@ -48,12 +48,12 @@ async def open_ear(engine: Engine, model: ServedModel, options: EarOptions) -> E
         model.decoder(decoding)
         return WholeEar(engine, model, options, decoding)
 
-    # Reading a model's graph or a language model takes its time: others are served meanwhile.
+    # In a thread, since reading a graph or a language model takes time.
     opening = asyncio.ensure_future(asyncio.to_thread(make))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        # A thread cannot be cancelled: what it opens is closed.
+        # A thread cannot be cancelled: close what it opens.
         opening.add_done_callback(_abandon)
         raise
     except UsageError as error:
@@ -68,7 +68,7 @@ def _abandon(opening: "asyncio.Future[Ear]") -> None:
 
 
 class StreamingEar:
-    """Hears with a model that streams, in one batch with other clients."""
+    """Listens with a model that streams, in one batch with other clients."""
 
     is_streaming = True
 
@@ -105,14 +105,14 @@ class StreamingEar:
         self._batches.close_stream(self._number)
 
     async def _result(self, events: "Future[list[Event]]") -> list[Event]:
-        """Wait for a turn of the stream, which is had even if nobody waits any more."""
+        """Wait for a task of the stream, which runs even if nobody waits any more."""
         try:
             return await asyncio.shield(asyncio.wrap_future(events))
         except Exception as error:
             raise failure(error, f"a stream of model {self._model.name!r}") from None
 
     def _marked(self, events: list[Event]) -> list[Heard]:
-        """Put the start of speech before the first words of an utterance."""
+        """Add the start of speech before the first words of an utterance."""
         heard: list[Heard] = []
         for event in events:
             if not self._is_speech and (isinstance(event, Stable) or (isinstance(event, Partial) and event.text)):
@@ -126,7 +126,7 @@ class StreamingEar:
 
 
 class WholeEar:
-    """Hears with a model that cannot stream: an utterance is recognised when it has ended, which its level tells."""
+    """Listens with a model that cannot stream: an utterance is recognised when its level says that it has ended."""
 
     is_streaming = False
 
@@ -136,7 +136,7 @@ class WholeEar:
         self._gone = threading.Event()
         self._block = max(1, round(BLOCK_SECONDS * options.rate))
         self._rest = np.zeros(0, np.float32)
-        # The utterance, and, before it begins, what may be its padding; where that is in the stream, in samples.
+        # The utterance, or, before it begins, its padding; and where that starts in the stream, in samples.
         self._kept: list[NDArray[np.int16]] = []
         self._kept_samples = 0
         self._begin = 0
@@ -178,7 +178,7 @@ class WholeEar:
         self._gone.set()
 
     def _keep(self, samples: NDArray[np.float32]) -> None:
-        # As the 16 bits that they came in, or less: a client may be heard for long.
+        # In 16 bits, as they arrived: an utterance may be long.
         self._kept.append(np.round(samples * 32768).astype(np.int16))
         self._kept_samples += len(samples)
 

@@ -1,4 +1,4 @@
-"""Models, and the threads that recognise with them: a request in, segments and a transcript out."""
+"""Models, and the threads that recognise with them: request → segments and transcript."""
 
 import asyncio
 import logging
@@ -27,9 +27,9 @@ from asr.transcription.decoding import Decoder, DecodingOptions
 from asr.transcription.transcribe import Transcriber
 from asr.transcription.transcript import Segment, Transcript
 
-# Requests that are recognised at a time, for each core: enough that the network's batches are full while others decode.
+# Requests a core at a time: enough to fill the network's batches while others decode.
 REQUESTS_PER_CORE = 4
-# Being late by so much with a live stream is worth a word, once in so long a time.
+# A live stream that is later than this is reported, at most once in so many seconds.
 BEHIND_SECONDS, TELL_SECONDS = 1.0, 60.0
 
 logger = logging.getLogger("asr.server")
@@ -58,7 +58,7 @@ class Request:
 
 
 class ServedModel:
-    """A model that is loaded once, and recognises for many requests at a time.
+    """A loaded model, which recognises many requests at a time.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class ServedModel:
 
     def __init__(self, name: str, bundle: Bundle, options: ServerOptions) -> None:
         self.name, self.bundle = name, bundle
-        # Batches on a thread each, as many at a time as there are cores: threads that share one wait for one another.
+        # One thread a batch, and a batch a core: threads that share a batch wait for one another.
         self._workers = options.threads or num_cores()
         self.network = BatchingRuntime(make_runtime(bundle, threads=1, precision=options.precision), self._workers)
         self._transcriber = Transcriber(bundle, threads=1, runtime=self.network)
@@ -77,7 +77,7 @@ class ServedModel:
         self._live: dict[float, list[LiveBatches]] = {}
         self._opening = threading.Lock()
         decoder, num_labels = self.decoder(DecodingOptions()), len(bundle.tokenizer)
-        # Where it must be compiled first, that takes ten seconds: before the first request, not within it.
+        # Compiling its kernels, on a new machine, takes ten seconds: now rather than during the first request.
         decoder(np.full((1, num_labels), -np.log(num_labels), np.float32))
         self._live_model = self._load_live(decoder)
 
@@ -92,7 +92,7 @@ class ServedModel:
 
     @property
     def can_stream(self) -> bool:
-        """Whether words can be had while they are said."""
+        """Whether it recognises speech while it is said."""
         return self._live_model is not None
 
     @property
@@ -101,12 +101,12 @@ class ServedModel:
         return sum(len(batches.listeners) for shared in list(self._live.values()) for batches in shared)
 
     def speaks(self, language: str) -> bool:
-        """Return whether the model's language is this one, by its code, in whatever region; empty means any."""
+        """Return whether the model knows a language, by its code; regions do not matter, and empty means any."""
         codes = [code.partition("-")[0].lower() for code in (language, self.bundle.language)]
         return not language or codes[0] == codes[1]
 
     def live(self, context_seconds: float) -> LiveBatches:
-        """Return what a new stream shares with others that see as much of what follows: of several, the emptiest.
+        """Return the batches with this right context that have the fewest streams, for a new stream to join.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class ServedModel:
         model = self._live_model
         if model is None:
             raise UsageError(f"model {self.name!r} cannot stream")
-        # In one direction nothing that follows is seen: all streams are of one kind.
+        # With one direction there is no context, and all streams are alike.
         key = context_seconds if model.network.context_frames else 0.0
         with self._opening:
             if key not in self._live:
@@ -125,7 +125,7 @@ class ServedModel:
             return min(self._live[key], key=lambda batches: len(batches.listeners))
 
     def close(self) -> None:
-        """End, once all that was brought has run."""
+        """End, once all queued work is done."""
         self.network.close()
         for shared in self._live.values():
             for batches in shared:
@@ -139,11 +139,11 @@ class ServedModel:
         ClientGone
             Soon after `gone` is set.
         UsageError
-            If it cannot be decoded as asked.
+            If the decoding options are not possible with this model.
         AudioError, MissingExtraError
             If the audio cannot be read.
         AsrError
-            If the model is at fault.
+            If the model fails.
         """
 
         def check(*_: object) -> None:
@@ -178,7 +178,7 @@ class Engine:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        # Called for each piece of a live stream: its seconds, how long it took to hear it, and whether it held words.
+        # Called for each piece of a live stream: its seconds, how long recognition took, and whether it held words.
         self.on_live: Callable[[float, float, bool], None] = lambda *_: None
         self._told = -TELL_SECONDS
         self.models = {name: ServedModel(name, open_bundle(bundle), options) for name, bundle in options.models.items()}
@@ -228,24 +228,24 @@ class Engine:
             raise failure(error, f"model {model.name!r}") from None
 
     def note_live(self, audio_seconds: float, took: float, *, has_words: bool) -> None:
-        """Note that a piece of a live stream was heard, and say so if the machine is behind."""
+        """Count a piece of a live stream, and warn if the machine has fallen behind."""
         self.on_live(audio_seconds, took, has_words)
         now = time.monotonic()
         if took > max(BEHIND_SECONDS, audio_seconds) and now - self._told > TELL_SECONDS:
             self._told = now
             logger.warning(
-                "%.1f s behind with %d live streams; words come late, and none is lost", took, self.streams.taken
+                "%.1f s behind with %d live streams; words come late, but none is lost", took, self.streams.taken
             )
 
     def close(self) -> None:
-        """End, once all that was accepted is done."""
+        """End, once all accepted requests are done."""
         self._pool.shutdown()
         for model in self.models.values():
             model.close()
 
 
 class Places:
-    """Places for requests; one that finds none is to be refused."""
+    """A limited number of places for requests."""
 
     def __init__(self, count: int) -> None:
         self.count = count

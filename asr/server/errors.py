@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients expect them: a status, and ``{"error": {message, type, param, code}}``."""
+"""Errors in OpenAI's shape: a status, and ``{"error": {message, type, param, code}}``."""
 
 import logging
 import uuid
@@ -8,15 +8,15 @@ from starlette.responses import JSONResponse
 
 logger = logging.getLogger("asr.server")
 
-# Seconds after which a client that found the queue full should try again.
+# When a client should try again if the queue is full, in seconds.
 RETRY_SECONDS = 1
 
-# The `type` that OpenAI gives each status; others are of the request.
+# OpenAI's `type` by status; all others are invalid_request_error.
 TYPES = {401: "authentication_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
 
 
 class ApiError(Exception):
-    """An answer that is an error.
+    """An error to answer with.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class ApiError(Exception):
 
 
 def failure(error: BaseException, of: str) -> ApiError:
-    """Log an error that is no client's fault, and return the answer, which shows nothing of it."""
+    """Log an error of the server, and return an answer that shows nothing of it."""
     name = uuid.uuid4().hex[:12]
     logger.error("failure %s of %s", name, of, exc_info=error)
     return ApiError(500, f"The server failed; its log says why, at failure {name}.", code="internal_error")

@@ -19,18 +19,18 @@ from asr.transcription.decoding import DecodingOptions
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["word", "segment"]
 
-# A client that sends less than this, on average, is taken for one that holds a place to keep others out.
+# Slower clients are cut off: they would keep places from others.
 MIN_BYTES_PER_SECOND = 2_000
 MAX_FIELDS = 1_000
 MAX_FIELD_BYTES = 1 << 16
 MAX_KEYWORDS = 1_000
-# The largest beam that a client may ask for: its time is the server's.
+# Larger beams are refused: they take the server's time.
 MAX_BEAM_SIZE = 1_000
 
 
 @dataclass(frozen=True)
 class TranscriptionForm:
-    """What a client asks for; the names are OpenAI's, and those that begin with ``x_`` ours.
+    """The fields of a request: OpenAI's, and our own, which begin with ``x_``.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class TranscriptionForm:
     x_lm: bool = True
 
     def decoding(self, alphabet: frozenset[str]) -> DecodingOptions:
-        """Return the decoding that is asked for, of a model that writes the letters of `alphabet`.
+        """Return the decoding options, for a model whose letters are `alphabet`.
 
         Raises
         ------
@@ -89,7 +89,7 @@ def fit_case(phrase: str, alphabet: frozenset[str]) -> str:
 
 
 async def read_form(request: Request, options: ServerOptions) -> TranscriptionForm:
-    """Read the body, of which files are kept on the disk, and return what it says.
+    """Read and check the form; files are kept on disk.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def too_large(options: ServerOptions) -> ApiError:
 
 
 def parse_form(form: FormData) -> TranscriptionForm:
-    """Return what a form says.
+    """Check a form, and return its fields.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def parse_form(form: FormData) -> TranscriptionForm:
         raise ApiError(400, f"x_nbest needs response_format json without stream; got {shape}.", param="x_nbest")
     lm = _text(form, "x_lm") or "own"
     if lm not in ("own", "none"):
-        # A path would be one on the server: nothing that a client names is opened.
+        # No paths: the server opens nothing that a client names.
         raise ApiError(400, f"x_lm is {lm!r}; expected own or none.", param="x_lm")
     return TranscriptionForm(
         file,

@@ -1,4 +1,4 @@
-"""What every request passes through on its way to a route, and every answer on its way back."""
+"""Middleware: request names, keys, hosts and origins, errors, log and figures."""
 
 import hmac
 import json
@@ -16,12 +16,12 @@ from asr.server.options import ServerOptions, is_loopback
 
 logger = logging.getLogger("asr.server")
 
-# What the page needs, and nothing from elsewhere.
+# What the page needs; nothing from other sites.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Answers 499, as nginx does, where nobody is left to read them.
+# nginx's status for a client that has gone.
 CLIENT_GONE = 499
 SWITCHING_PROTOCOLS = 101
 # The WebSocket subprotocol by which OpenAI's clients in browsers give their key.
@@ -29,7 +29,7 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 
 
 class Frame:
-    """What every request passes through: its name, its key, its errors, the log and the figures.
+    """Names requests, checks keys, hosts and origins, turns exceptions into answers, and keeps log and figures.
 
     Parameters
     ----------
@@ -81,38 +81,38 @@ class Frame:
             self._note(scope, status, time.perf_counter() - started, request_id)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
-        """Refuse pages of other sites whose names, by now, mean this machine (DNS rebinding)."""
+        """Refuse requests by other host names: a site's name may be made to mean this machine (DNS rebinding)."""
         options = self._options
         if self._keys or not is_loopback(options.host):
-            # They know no key; or other machines may ask as well as they.
+            # Other sites' pages know no key; and without keys other machines may ask anyway.
             return
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if host and not is_loopback(name) and name.lower() not in options.known_hosts:
             raise ApiError(
                 421,
-                f"This server is not {name!r}: the option --known-host lets clients, as a proxy does, call it that.",
+                f"This server does not answer to {name!r}; the option --known-host adds a name, as for a proxy.",
                 code="unknown_host",
             )
 
     def _check_origin(self, headers: dict[bytes, bytes]) -> None:
-        """Refuse pages of other sites: browsers let them connect, and leave it to the server."""
+        """Refuse WebSockets of other sites' pages, which browsers leave to the server."""
         origin = headers.get(b"origin", b"").decode("latin-1")
         host = headers.get(b"host", b"").decode("latin-1")
         known = self._options.cors
         if origin and origin.partition("://")[2] != host and origin not in known and "*" not in known:
-            raise ApiError(403, f"Pages of {origin!r} may not connect; the server's option --cors lets them.")
+            raise ApiError(403, f"Pages of {origin!r} may not connect; the server's option --cors allows them.")
 
     def _check_key(self, scope: Scope, given: bytes) -> None:
         is_open = scope["type"] == "http" and not scope["path"].startswith(("/v1/", "/metrics"))
         if not self._keys or is_open:
             return
         for protocol in scope.get("subprotocols", ()):
-            # A page in a browser cannot set headers.
+            # A page cannot set a WebSocket's headers.
             if protocol.startswith(KEY_PROTOCOL):
                 given = b"Bearer " + protocol.removeprefix(KEY_PROTOCOL).encode()
         scheme, _, key = given.partition(b" ")
-        # Compared with all keys, each in constant time, so that the time tells nothing.
+        # With all keys, each in constant time, so that timing reveals nothing.
         matches = [hmac.compare_digest(key.strip(), known) for known in self._keys]
         if scheme.lower() != b"bearer" or not any(matches):
             problem = "Incorrect API key provided." if given else "You did not provide an API key."

@@ -1,4 +1,4 @@
-"""The messages of a WebSocket, read while others are being answered."""
+"""Reads a WebSocket while earlier messages are being answered."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from starlette.websockets import WebSocket
 
 from asr.server.engine import ClientGone
 
-# More is left to the network, which makes the client wait.
+# With more, reading stops, and the client has to wait.
 MAX_WAITING_BYTES = 1 << 20
 
 
 class Inbox:
-    """Takes what a client sends as it comes, so that one that is ahead of the machine is heard in larger pieces.
+    """Reads messages as they arrive, so that sound that has piled up is recognised in larger pieces.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Inbox:
             return message, came
 
     async def serve(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work that answers the messages; it is cancelled as soon as the client goes.
+        """Run the coroutine that answers the messages; it is cancelled as soon as the client goes.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A request for a transcript while it is recognised: its segments as they come; it ends if its client goes."""
+"""A request for a transcript while it is recognised; it is given up if its client goes."""
 
 import asyncio
 import threading
@@ -48,7 +48,7 @@ class Job:
     def _ended(self, task: asyncio.Task[Transcript]) -> None:
         self._segments.put_nowait(None)
         if not task.cancelled():
-            # Where the client has gone nobody else asks for it, and asyncio would report that.
+            # If the client has gone nobody retrieves it, which asyncio would report.
             task.exception()
 
     def _heard(self, segment: Segment) -> None:
@@ -80,7 +80,7 @@ class Job:
         Raises
         ------
         ApiError
-            If there is an error before it, so that its status can still be sent.
+            If there is an error before it, while its status can still be sent.
         """
         segment = await self._segments.get()
         if segment is None:
@@ -88,7 +88,7 @@ class Job:
         return segment
 
     async def events(self, segment: Segment | None, stack: ExitStack) -> AsyncIterator[bytes]:
-        """Yield server-sent events; an error after the first of them is an event, too."""
+        """Yield server-sent events; a later error is an event, too."""
         logprobs = self._form.logprobs
         with stack:
             try:
@@ -108,7 +108,7 @@ class Job:
 
 
 class _Upload:
-    """What a client sent, as a file without a name of its own: neither the client's nor the server's is shown."""
+    """An upload as a file whose name, in messages, is neither the client's nor the server's."""
 
     name = "the upload"
 
@@ -120,5 +120,5 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *argum
     try:
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:
-        # The loop has ended, and with it whoever would have listened.
+        # The loop has ended, and the client with it.
         raise ClientGone from None

@@ -1,4 +1,4 @@
-"""What Prometheus asks a server: requests, queue, batches, speed."""
+"""Figures for Prometheus: requests, queue, batches, speed."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest

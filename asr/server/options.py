@@ -7,7 +7,7 @@ from pathlib import Path
 from asr.bundle.bundle import Precision
 from asr.errors import UsageError
 
-# Names that clients of OpenAI's API have hard-coded; with `aliases` they all mean the default model.
+# Names that clients have hard-coded; with `aliases` they all mean the default model.
 OPENAI_MODELS = (
     "whisper-1",
     "gpt-transcribe",
@@ -38,13 +38,13 @@ class ServerOptions:
     max_upload_mb : float
         Largest request in megabytes (10⁶ bytes).
     max_queue : int
-        Requests that are read, wait or run at a time; one more is answered 429.
+        Requests uploading, waiting or running at a time; more are answered 429.
     max_streams : int
-        Clients that are listened to at a time; one more is turned away.
+        Live clients at a time; more are refused.
     vosk_port, wyoming_port : int, optional
         Further ports: for clients of vosk-server, and for Home Assistant; 0 takes a free one.
     known_hosts : tuple of str
-        Names by which clients may call a server that only this machine reaches, as behind a proxy; its own are known.
+        Further host names of a server on a loopback address, as behind a proxy.
     cors : tuple of str
         Origins whose pages may call the server; ``*`` for any.
     aliases : bool
@@ -53,7 +53,7 @@ class ServerOptions:
     threads : int
         Threads of the CPU; 0: as many as there are cores.
     upload_seconds : float
-        A client that sends nothing for so long while it uploads is cut off.
+        An upload is cut off if nothing arrives for so long.
     log_json : bool
         Whether to write an access log, one JSON object a line, on the error stream.
 

@@ -35,9 +35,9 @@ from asr.server.streams import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# OpenAI's limit, too.
+# As OpenAI's.
 SESSION_SECONDS = 3600
-# Of a client that is ahead of the machine, so much sound is heard at once at most.
+# At most so much queued sound of a client is recognised at once.
 MAX_WAITING_SECONDS = 5.0
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
@@ -58,18 +58,18 @@ class RealtimeSession:
         self._expires_at = int(time.time()) + SESSION_SECONDS
         self._settings = RealtimeSettings()
         self._ear: Ear | None = None
-        # Sound that waits to be heard with what comes next, and when the first of it came.
+        # Queued sound, and when the first of it arrived.
         self._waiting: list[NDArray[np.float32]] = []
         self._came = 0.0
-        # In seconds: what was heard, where the ear was opened, and up to where items are ended.
+        # In seconds: length of the stream, where the ear was opened, and the end of the last item.
         self._seconds = self._ear_start = self._committed = 0.0
-        # The item that is being said, and its words that are sure.
+        # The present item, and its final words.
         self._item: str | None = None
         self._last_item: str | None = None
         self._words: list[Word] = []
 
     async def run(self) -> None:
-        """Serve until the client goes, or its time is over."""
+        """Serve until the client goes, or its time is up."""
         await self._socket.accept("realtime" if "realtime" in self._socket.scope["subprotocols"] else None)
         inbox = Inbox(self._socket)
         try:
@@ -101,9 +101,9 @@ class RealtimeSession:
             await self._answer(message.get("text") or message.get("bytes") or b"", is_last=not len(inbox))
 
     async def _answer(self, content: str | bytes, *, is_last: bool) -> None:
-        """Handle one event; whatever is wrong with it, the session goes on.
+        """Handle one event; errors do not end the session.
 
-        Sound waits for what has come after it, if that is not the last: it is heard together.
+        Sound is recognised together with the events that have already arrived after it.
         """
         event_id = None
         try:
@@ -117,7 +117,7 @@ class RealtimeSession:
             event_id = given if isinstance(given, str) else None
             handle = self._handler(event.get("type"))
             if handle != self._append:
-                # It is about all sound before it.
+                # It applies to all sound before it.
                 await self._hear()
             await handle(event)
         except ApiError as error:
@@ -153,7 +153,7 @@ class RealtimeSession:
             if self._item is not None or (self._is_manual and self._seconds > self._committed):
                 problem = "Only session.include can change while there is audio: commit or clear it before."
                 raise ApiError(400, problem, param="session", code="invalid_event")
-            # Opened here, so that what is wrong with the settings is said now.
+            # Opened now, so that errors of the settings are answers to this event.
             ear = await open_ear(self._engine, model, settings.ear())
             await self._close_ear()
             self._ear = ear
@@ -171,7 +171,7 @@ class RealtimeSession:
         self._waiting.append(decode_samples(audio, self._settings.kind))
 
     async def _hear(self) -> None:
-        """Hear the sound that waits, and tell what was said, or what is wrong with it."""
+        """Recognise the queued sound, and send what was said, or the error."""
         if not self._waiting:
             return
         samples, self._waiting = np.concatenate(self._waiting), []
@@ -186,7 +186,7 @@ class RealtimeSession:
                 await self._give_up(error)
 
     async def _give_up(self, error: ApiError) -> None:
-        """End a stream that cannot go on, and the item that is being said; what comes is heard by a new one."""
+        """End a stream that has failed, and its present item; a new stream takes what follows."""
         await self._close_ear()
         if self._item is not None:
             await self._end_item(self._seconds, error)
@@ -199,7 +199,7 @@ class RealtimeSession:
         problem: ApiError | None = None
         try:
             for heard in await ear.flush():
-                # The commit ends the item, whatever ends within it.
+                # The commit ends the item; ends of utterances before it do not.
                 if isinstance(heard, Failed):
                     problem = heard.error
                 elif not isinstance(heard, EndOfUtterance):
@@ -215,7 +215,7 @@ class RealtimeSession:
         await self._send("input_audio_buffer.cleared")
 
     async def _tell(self, heard: Heard) -> None:
-        """Send what was heard."""
+        """Send an event."""
         if isinstance(heard, SpeechStarted):
             if self._item is None:
                 self._item = _new_name("item")
@@ -237,7 +237,7 @@ class RealtimeSession:
             await self._end_item(end, problem)
 
     async def _end_item(self, end: float, problem: ApiError | None = None) -> None:
-        """Send the item, and what was said in it, or why that is not known."""
+        """Send the item with its transcript, or with the error."""
         self._item = self._item or _new_name("item")
         previous = {"previous_item_id": self._last_item}
         content = {"type": "input_audio", "transcript": None}

@@ -13,10 +13,10 @@ AudioKind = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 Eagerness = Literal["low", "medium", "high", "auto"]
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
-# Our own: what is likely said after the words that are sure, in events that OpenAI's API does not have.
+# Our own: events with the likely text after the final words, which OpenAI's API does not have.
 PARTIALS = "x_partials"
 
-# How long a pause ends an utterance for those who leave it to the server.
+# Length of a pause that ends an utterance, for semantic_vad.
 EAGERNESS_MS: dict[Eagerness, int] = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
 # An utterance without any pause ends here.
 MAX_UTTERANCE_SECONDS = 30.0
@@ -50,7 +50,7 @@ class TurnDetection:
         milliseconds = self.silence_duration_ms if self.type == "server_vad" else EAGERNESS_MS[self.eagerness]
         seconds = milliseconds / 1000
         return EndpointRules(
-            # It holds after speech, too, and must not end an utterance sooner than was asked for.
+            # This rule also holds after speech, and must not end an utterance sooner than asked.
             rule1=EndpointRule(False, max(seconds, EndpointRules().rule1.min_trailing_silence), 0.0),
             rule2=EndpointRule(True, seconds, 0.0),
             rule3=EndpointRule(False, 0.0, MAX_UTTERANCE_SECONDS),

@@ -39,7 +39,7 @@ def make_response(transcript: Transcript, form: TranscriptionForm) -> Response:
 
 
 def plain(transcript: Transcript, *, with_logprobs: bool, with_alternatives: bool) -> dict[str, Any]:
-    """Return ``{"text", "usage"}``, and what else is asked for."""
+    """Return ``{"text", "usage"}``, and log-probs or alternatives if the form asks for them."""
     answer: dict[str, Any] = {"text": transcript.text}
     if with_logprobs:
         answer["logprobs"] = logprobs(transcript.words)
@@ -90,7 +90,7 @@ def server_sent(event: dict[str, Any]) -> bytes:
 
 
 def delta(segment: Segment, *, is_first: bool, with_logprobs: bool) -> dict[str, Any]:
-    """Return the event for text that is added, and that nothing to come takes back."""
+    """Return the event for new text, which is final."""
     event: dict[str, Any] = {
         "type": "transcript.text.delta",
         "delta": segment.text if is_first else f" {segment.text}",
@@ -121,7 +121,7 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "temperature": 0.0,
         "avg_logprob": round(sum(scores) / len(scores), 4),
         "compression_ratio": round(len(text) / len(zlib.compress(text)), 3),
-        # How likely every word of it is to be none.
+        # The probability that none of its words is right.
         "no_speech_prob": round(math.prod(1.0 - word.confidence for word in segment.words), 4),
     }
 

@@ -1,4 +1,4 @@
-"""Sound that comes while it is said: what the Realtime, vosk and Wyoming protocols have in common."""
+"""Live recognition: what the Realtime, vosk and Wyoming protocols have in common."""
 
 import time
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from asr.server.engine import Engine
 from asr.server.errors import ApiError
 
 Delay = Literal["minimal", "low", "medium", "high", "xhigh"]
-# Seconds of right context that a model of two directions sees: words come so much later, and are the better for it.
+# Right context of bidirectional models, in seconds: more is more accurate, and delays the words.
 CONTEXT_SECONDS: dict[Delay, float] = {"minimal": 0.16, "low": 0.32, "medium": 0.6, "high": 1.2, "xhigh": 2.0}
 
-# Of a telephone's to a studio's.
+# In Hz, from telephone to studio.
 MIN_RATE, MAX_RATE = 4_000, 192_000
-# A client that says nothing for so long is taken for gone.
+# A client that sends nothing for so long is assumed to have gone.
 IDLE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class SpeechStarted:
-    """Somebody begins to speak.
+    """The start of speech.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True)
 class Failed:
-    """An utterance that could not be recognised; what is said after it can.
+    """An utterance that could not be recognised; the stream goes on.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class EarOptions:
     threshold : float
         From 0 to 1: how far above the background sound is speech, for models that cannot stream.
     padding_seconds : float
-        What is heard before such speech.
+        How much before such speech belongs to the utterance.
     """
 
     rate: int
@@ -91,14 +91,14 @@ class Ear(Protocol):
     rate : int
         Of its samples, in Hz.
     is_streaming : bool
-        Whether it hears words while they are said.
+        Whether words come while they are said.
     """
 
     rate: int
     is_streaming: bool
 
     async def push(self, samples: NDArray[np.float32]) -> list[Heard]:
-        """Hear samples ``(N,)``, and return what is new.
+        """Recognise samples ``(N,)``, and return new events.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Ear(Protocol):
         ...
 
     async def flush(self) -> list[Heard]:
-        """End the utterance with what was heard so far."""
+        """End the utterance here."""
         ...
 
     async def close(self) -> None:
@@ -121,10 +121,10 @@ class Ear(Protocol):
 
 
 async def hear(engine: Engine, ear: Ear, samples: NDArray[np.float32], came: float) -> list[Heard]:
-    """Return what an ear hears in samples ``(N,)``, and note how long after they came (`time.perf_counter`)."""
+    """Return the events of samples ``(N,)`` that arrived at `came` (`time.perf_counter`), and count their delay."""
     heard = await ear.push(samples)
     has_words = any(isinstance(event, Stable | Partial) for event in heard)
-    # An utterance that is recognised as a whole takes its time, and is not late.
+    # Recognition of a whole utterance is no delay of a stream.
     took = time.perf_counter() - came if ear.is_streaming else 0.0
     engine.note_live(len(samples) / ear.rate, took, has_words=has_words and ear.is_streaming)
     return heard

@@ -27,16 +27,16 @@ from asr.server.streams import (
     text_of,
 )
 
-# Of clients that state none, as vosk-server's VOSK_SAMPLE_RATE.
+# For clients that state none, as vosk-server's VOSK_SAMPLE_RATE.
 SAMPLE_RATE = 8_000
-# vosk's stand-in, in a list of phrases, for all other words.
+# In a list of phrases: vosk's name for all other words.
 UNKNOWN = "[unk]"
-# What it sends is wrong; see RFC 6455, 7.4.1.
+# RFC 6455, 7.4.1.
 POLICY_VIOLATION = 1008
 
 
 class VoskSession:
-    """One client. vosk's protocol has no errors: one that sends nonsense is closed with a reason.
+    """One client. vosk's protocol has no errors: after an invalid message the connection is closed with a reason.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class VoskSession:
         self._options = EarOptions(SAMPLE_RATE)
         self._with_words, self._alternatives = True, 0
         self._ear: Ear | None = None
-        # Of the utterance that is being said.
+        # Of the present utterance.
         self._words: tuple[Word, ...] = ()
         self._partial = ""
 
@@ -122,7 +122,7 @@ class VoskSession:
         alternatives = config.get("max_alternatives", 0)
         self._alternatives = alternatives if isinstance(alternatives, int) else 0
         self._with_words = bool(config.get("words", True))
-        # A name that the server knows, never a path.
+        # The name of a served model, never a path.
         model = config.get("model")
         self._model = self._engine.model(model if isinstance(model, str) else "")
         keywords = tuple(" ".join(phrase.split()) for phrase in phrases if phrase.strip() and phrase != UNKNOWN)
@@ -138,7 +138,7 @@ class VoskSession:
         return self._ear
 
     def _reply(self, heard: list[Heard], *, is_final: bool = False) -> dict[str, Any]:
-        """Return the one reply to a message: what ended while it was heard, or else what is likely said so far."""
+        """Return the one reply to a message: the utterances that ended in it, or else the likely text so far."""
         ended: tuple[Word, ...] = ()
         has_ended = is_final  # Also where nothing was said.
         for event in heard:
@@ -167,7 +167,7 @@ class VoskSession:
             for word in words
         ]
         if self._alternatives > 0:
-            # Streams keep the best reading only.
+            # Streams have no alternatives but the best.
             confidence = sum(word.confidence for word in words) / max(1, len(words))
             result = {"result": rows} if self._with_words else {}
             return {"alternatives": [{"confidence": round(confidence, 6), **result, "text": text}]}

@@ -1,4 +1,4 @@
-"""The Wyoming protocol, by which Home Assistant listens: events over TCP, each a line of JSON, data and sound.
+"""The Wyoming protocol of Home Assistant: events over TCP, each a line of JSON, data and sound.
 
 See https://github.com/OHF-Voice/wyoming.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asr.server")
 
-# A second of sound at the highest rate in two channels, and far more than any line or object needs.
+# More than a second of sound at the highest rate in two channels; and far more than a line needs.
 MAX_PART_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16
 PROJECT = {"name": "ctc-asr", "url": "https://pypi.org/project/ctc-asr/"}
@@ -108,7 +108,7 @@ class WyomingServer:
         self._server = await asyncio.start_server(self._serve, sock=self._listener, limit=MAX_LINE_BYTES)
 
     async def close(self) -> None:
-        """Refuse what comes, finish the transcripts that are under way, and end."""
+        """Refuse new clients, finish the transcripts under way, and end."""
         if self._server is not None:
             self._server.close()
         for task, session in self._sessions.items():
@@ -142,7 +142,7 @@ class WyomingSession:
         self.is_finishing = False
 
     async def run(self) -> None:
-        """Serve until the client goes; what is wrong is said, and ends it."""
+        """Serve until the client goes; an error is sent, and ends the connection."""
         try:
             with place_for_stream(self._engine):
                 while (event := await asyncio.wait_for(read_event(self._reader), IDLE_SECONDS)) is not None:
@@ -179,7 +179,7 @@ class WyomingSession:
                 await self._finish()
                 self.is_finishing = False
             case _:
-                # Of another kind of service, or of a later version: not for us.
+                # Events of other services and of later versions are ignored.
                 pass
 
     async def _begin(self, event: WyomingEvent) -> None:

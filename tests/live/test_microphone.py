@@ -57,7 +57,7 @@ def test_devices_are_found_by_number_and_by_name():
     assert [device.number for device in input_devices()] == [1, 2, 3, 4]
     assert find_device().name == "Webcam (left)"
     assert find_device("3").name == find_device("RIGHT").name == "Webcam (right)"
-    with pytest.raises(AudioError, match="several inputs are called that; expected one of 1: Headset; 2"):
+    with pytest.raises(AudioError, match="several inputs have this in their names; expected one of 1: Headset; 2"):
         find_device("webcam")
     with pytest.raises(AudioError, match="no input has that number or name"):
         find_device("0")
