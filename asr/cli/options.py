@@ -204,7 +204,7 @@ def live_model(
     longest: float = LONGEST_SECONDS,
     threads: int = 1,
 ) -> "LiveModel":
-    """Return a model for streams with these options.
+    """Return a model for streams with these options, ready for sound.
 
     Raises
     ------
@@ -213,7 +213,9 @@ def live_model(
     """
     from dataclasses import replace
 
-    from asr.live import EndpointRules, LiveModel
+    import numpy as np
+
+    from asr.live import EndpointRules, Listener, LiveModel
 
     rules = EndpointRules()
     rules = replace(
@@ -221,7 +223,7 @@ def live_model(
         rule2=replace(rules.rule2, min_trailing_silence=pause),
         rule3=replace(rules.rule3, min_utterance_length=longest),
     )
-    return LiveModel(
+    loaded = LiveModel(
         model,
         chunk_seconds=chunk,
         context_seconds=context,
@@ -229,3 +231,7 @@ def live_model(
         endpoint=rules,
         decoder=decoding,
     )
+    # On a new machine the decoder is compiled at first use, which takes ten seconds: before anybody speaks.
+    rate = loaded.log_mel.config.sample_rate
+    Listener(loaded).push(np.zeros(round(rate * (loaded.latency_seconds + 0.1)), np.float32))
+    return loaded

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.cli.options import live_model
 from asr.live import EndpointRules, Listener, transcript_of
+from asr.live.stream import Stream
+from asr.transcription.decoding import DecodingOptions
 
 ROOT = Path(__file__).parent.parent.parent
 RATE = 8000
@@ -125,3 +128,16 @@ def test_a_file_goes_by_the_same_path(bundles, samples, tmp_path):
     refused = subprocess.run([*command, "--jobs", "2"], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "leave out --jobs" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_the_decoder_has_run_before_sound_comes(bundles, monkeypatch, name):
+    decoded: list[int] = []
+
+    def hear(_stream: Stream, chunks: list[Any]) -> list[Any]:
+        decoded.append(len(chunks))
+        return []
+
+    monkeypatch.setattr(Stream, "hear", hear)
+    live_model(str(bundles[name].directory), DecodingOptions(), context=2.0)
+    assert decoded
