@@ -59,7 +59,7 @@ def test_devices_are_found_by_number_and_by_name():
     assert find_device("3").name == find_device("RIGHT").name == "Webcam (right)"
     with pytest.raises(AudioError, match="several inputs have this in their names; expected one of 1: Headset; 2"):
         find_device("webcam")
-    with pytest.raises(AudioError, match="no input has that number or name"):
+    with pytest.raises(AudioError, match="no input has this number or name"):
         find_device("0")
 
 
@@ -69,7 +69,7 @@ def test_what_waits_comes_at_once_and_a_device_that_vanishes_is_told():
         assert next(chunks).tolist() == [1] * 4 + [2] * 4 + [3] * 4
         assert device.num_lost == 1
         Stream.latest.finish()
-        with pytest.raises(AudioError, match=r"device 1 \(Headset\) gives no more sound"):
+        with pytest.raises(AudioError, match=r"device 1 \(Headset\) delivers no more sound"):
             next(chunks)
 
 
