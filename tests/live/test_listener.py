@@ -311,7 +311,7 @@ def test_what_cannot_be_heard_is_refused(bundles):
         Listener(bundles["whole"])
     with pytest.raises(UsageError, match="context_seconds is 0"):
         Listener(bundles["two"], context_seconds=0.0)
-    with pytest.raises(UsageError, match="beam_size: the model is loaded"):
+    with pytest.raises(UsageError, match="beam_size: a LiveModel has its own options"):
         Listener(LiveModel(bundles["one"]), beam_size=3)
     listener.close()
     with pytest.raises(UsageError, match="closed"):
