@@ -100,16 +100,15 @@ def test_an_error_reaches_those_who_wait_and_no_others():
 
 
 def test_waveforms_count_by_their_time():
-    """Ten utterances of 5 s are 50 s, of which a batch holds 60 s; by their samples each would be alone."""
-    network = Network(0.01)
+    """An utterance of 5 s counts as 500 frames; by its samples each would be alone."""
+    network, most = Network(0.01), BATCH_FRAMES // 500
     runtime = BatchingRuntime(network)
-    runtime(utterances([80_000] * 10, 0, width=1))
+    runtime(utterances([80_000] * most, 0, width=1))
     runtime.close()
-    assert max(map(len, network.calls)) == 10
-    features = utterances([80_000] * 24, 0, width=1)
+    assert max(map(len, network.calls)) == most
     network.calls.clear()
-    run_in_batches(network, features)
-    assert list(map(len, network.calls)) == [12, 12]
+    run_in_batches(network, utterances([80_000] * 2 * most, 0, width=1))
+    assert list(map(len, network.calls)) == [most, most]
 
 
 def live(tmp):
