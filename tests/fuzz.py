@@ -1,8 +1,9 @@
 """Damaged files of every format: ``python -m tests.fuzz --seconds 60`` finds unexplained exceptions, and hangs.
 
 Every variant of a small file is read or refused by an `AsrError`; whatever else is raised, a process that dies, or one
-that takes longer than `HANG_SECONDS`, is a finding: it is printed, its file is kept, and the exit status is 1. Variants
-are drawn from a seed, which is printed: ``--seed`` repeats a run.
+that takes `HANG_SECONDS` of CPU time for a file, or stands still for `STILL_SECONDS`, is a finding: it is printed, its
+file is kept, and the exit status is 1. Variants are drawn from a seed, which is printed: ``--seed`` repeats a run, and
+``--first`` goes on with one.
 
 ``python -m tests.fuzz server`` sends nonsense to a server instead: see `tests.server.fuzz`.
 """
@@ -12,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +28,7 @@ import numpy as np
 
 from asr.errors import AsrError
 
-HANG_SECONDS = 20.0
+HANG_SECONDS, STILL_SECONDS = 20.0, 300.0
 RATE = 16_000
 # Codec → containers that PyAV writes it into.
 CODECS = {
@@ -254,6 +256,8 @@ def work(seed: int, first: int, folder: Path) -> None:
         path = folder / name
         path.write_bytes(damaged(content, rng))
         print(json.dumps({"begin": number, "target": target, "file": name}), flush=True)
+        # The signal ends the process. A busy machine makes the wall's seconds many.
+        signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
         problem = ""
         try:
             TARGETS[target][1](path)
@@ -325,13 +329,15 @@ def watch(seed: int, first: int, scratch: Path, deadline: float, counts: Counter
         try:
             while time.monotonic() < deadline:
                 if not selector.select(timeout=1.0):
-                    if doing and time.monotonic() - last > HANG_SECONDS:
-                        return number, f"{doing}: hangs"
+                    if doing and time.monotonic() - last > STILL_SECONDS:
+                        return number, f"{doing}: stands still"
                     continue
                 chunk = os.read(worker.stdout.fileno(), 1 << 16)
                 last = time.monotonic()
                 if not chunk:
-                    return number, f"{doing}: the process died ({worker.wait()})"
+                    status = worker.wait()
+                    what = "hangs" if status == -signal.SIGPROF else f"the process died ({status})"
+                    return number, f"{doing}: {what}"
                 *lines, buffer = (buffer + chunk).split(b"\n")
                 for line in lines:
                     # Libraries write lines of their own.

@@ -41,7 +41,8 @@ def compiled_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that only kernels call and that makes no arrays; it is kept as a part of them."""
-    return numba.njit(**OPTIONS, no_cpython_wrapper=True, _nrt=False)(function)  # type: ignore[no-any-return]
+    # Inlined: a call would push all the arrays of a search, some two hundred numbers, onto the stack.
+    return numba.njit(**OPTIONS, no_cpython_wrapper=True, forceinline=True, _nrt=False)(function)  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

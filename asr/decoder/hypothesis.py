@@ -106,14 +106,21 @@ class Writer:
 
     def words(self, spans: Iterable[TokenSpan], last_entry: int = UNLISTED) -> tuple[Word, ...]:
         """Group tokens into words; `last_entry` is the word with which they end, NOT_ENDED if it may still go on."""
+        letters = self.labels.letters
         words: list[Word] = []
-        group: list[TokenSpan] = []
-        for span in spans:
-            if span.entry != NOT_ENDED:
-                self._close(words, group, span.entry)
-            if self.labels.letters[span.token]:
-                group.append(span)
-        self._close(words, group, last_entry)
+        tokens: list[int] = []
+        log_posteriors: list[float] = []
+        begin = stop = 0
+        for token, start, end, log_posterior, entry in spans:
+            if entry != NOT_ENDED and tokens:
+                words += self._closed(entry, tokens, log_posteriors, begin, stop)
+                tokens, log_posteriors = [], []
+            if letters[token]:
+                begin, stop = begin if tokens else start, end
+                tokens.append(token)
+                log_posteriors.append(log_posterior)
+        if tokens:
+            words += self._closed(last_entry, tokens, log_posteriors, begin, stop)
         return tuple(words)
 
     def text(self, words: Iterable[Word]) -> str:
@@ -121,20 +128,16 @@ class Writer:
         texts = (word.text for word in words)
         return " ".join(texts) if self.is_lexicon else self.labels.join(texts)
 
-    def _close(self, words: list[Word], group: list[TokenSpan], entry: int) -> None:
-        if not group:
-            return
+    def _closed(
+        self, entry: int, tokens: list[int], log_posteriors: list[float], begin: int, end: int
+    ) -> tuple[Word, ...]:
         is_listed = entry >= 0 and (self.is_lexicon or not self.labels.lookup)
-        text = self.written[entry] if is_listed else self._spelled([span.token for span in group], entry)
+        text = self.written[entry] if is_listed else self._spelled(tokens, entry)
         if not text:
-            group.clear()
-            return
-        mean = math.fsum(span.log_posterior for span in group) / len(group)
+            return ()
         # Rounding of the log-probs must not lift a probability over one.
-        confidence = math.exp(min(mean, 0.0))
-        start, end = group[0].start_frame, group[-1].end_frame
-        words.append(Word(text, start * self.frame_seconds, end * self.frame_seconds, confidence))
-        group.clear()
+        confidence = math.exp(min(math.fsum(log_posteriors) / len(tokens), 0.0))
+        return (Word(text, begin * self.frame_seconds, end * self.frame_seconds, confidence),)
 
     def _spelled(self, tokens: Sequence[int], entry: int) -> str:
         letters = [self.labels.letters[token] for token in tokens]

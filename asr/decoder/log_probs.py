@@ -60,15 +60,18 @@ def check_log_probs(
         return np.zeros(values.shape, np.float32)
     # What float32 cannot hold is as good as impossible.
     with np.errstate(over="ignore"):
-        frames = np.require(values, np.float32, ["C", "W", "A"])
+        is_fit = values.dtype == np.float32 and values.flags.carray
+        frames = values if is_fit else np.require(values, np.float32, ["C", "W", "A"])
+        totals = np.exp(frames).sum(axis=1)
+    # Where they sum to 1 there is no NaN, no infinity, and they are no probabilities.
+    if not normalise and (np.abs(totals - 1) <= TOTAL_TOLERANCE).all():
+        return frames
     highest = frames.max(axis=1)
     # A frame's maximum is NaN if any of its values is, and +inf only if one is.
     if not np.isfinite(highest).all():
         t = int(np.flatnonzero(~np.isfinite(highest))[0])
         seen = "only -inf" if highest[t] == -np.inf else str(highest[t])
         raise DecodingError(f"frame {t} of the log-probs holds {seen}; expected natural log-probabilities, at most 0")
-    with np.errstate(over="ignore"):
-        totals = np.exp(frames).sum(axis=1)
     lowest = frames.min()
     if lowest >= 0 and num_labels > 1 and (np.abs(frames.sum(axis=1) - 1) <= TOTAL_TOLERANCE).all():
         raise DecodingError(
@@ -77,14 +80,11 @@ def check_log_probs(
         )
     if normalise:
         return log_softmax(frames)
-    wrong = np.flatnonzero(np.abs(totals - 1) > TOTAL_TOLERANCE)
-    if len(wrong):
-        t = int(wrong[0])
-        raise DecodingError(
-            f"frame {t} holds values from {frames[t].min():g} to {highest[t]:g}, whose exponentials sum to "
-            f"{totals[t]:g}; expected log-probabilities, where they sum to 1: for raw logits use normalise=True"
-        )
-    return frames
+    t = int(np.flatnonzero(np.abs(totals - 1) > TOTAL_TOLERANCE)[0])
+    raise DecodingError(
+        f"frame {t} holds values from {frames[t].min():g} to {highest[t]:g}, whose exponentials sum to "
+        f"{totals[t]:g}; expected log-probabilities, where they sum to 1: for raw logits use normalise=True"
+    )
 
 
 def label_offsets(

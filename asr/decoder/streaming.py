@@ -97,7 +97,7 @@ class BeamStream:
         setup = self._setup
         if setup.offsets is not None:
             frames = frames + setup.offsets
-        if any(setup.labels.is_special):
+        if setup.has_specials:
             frames = np.where(setup.labels.is_special, np.float32(-np.inf), frames)
         done = 0
         while True:
@@ -194,7 +194,7 @@ class BeamStream:
             results = np.empty((count, 5))
             end_sentence(setup.scorer, setup.end_id, state, results)
         acoustic = beam["log_total"] + state.log_scale[0]
-        if np.isneginf(results[:, 2]).all():
+        if results[:, 2].max() == -np.inf:
             hypotheses = self._unfinished_words_cut(acoustic)
         else:
             hypotheses = self._ranked(acoustic, results)
@@ -203,16 +203,18 @@ class BeamStream:
 
     def _ranked(self, acoustic: npt.NDArray[np.float64], results: npt.NDArray[np.float64]) -> list[Hypothesis]:
         """Return the best hypotheses; `results` as `end_sentence` writes them."""
-        slots, entries = results[:, 0].astype(int), results[:, 1].astype(int)
-        scores = acoustic[slots] + results[:, 2]
+        scores = acoustic[results[:, 0].astype(int)] + results[:, 2]
         found: list[Hypothesis] = []
         texts: set[str] = set()
         for i in np.argsort(-scores, kind="stable").tolist():
             score = float(scores[i])
             if score == -np.inf or (len(texts) >= self._setup.options.nbest and score < found[-1].score):
                 break
-            spans = [*self._decided, *self._spans_of(slots[i])]
-            found.append(self._hypothesis(spans, int(entries[i]), (acoustic[slots[i]], *results[i, 3:], score)))
+            slot, entry, _, lm_score, hotword_score = results[i].tolist()
+            spans = [*self._decided, *self._spans_of(int(slot))]
+            found.append(
+                self._hypothesis(spans, int(entry), (float(acoustic[int(slot)]), lm_score, hotword_score, score))
+            )
             texts.add(found[-1].text)
         return self._best_of(found)
 
@@ -230,7 +232,7 @@ class BeamStream:
             while spans and last == NOT_ENDED:
                 last = spans.pop().entry
             scores = (acoustic[i], prefix["lm_score"], prefix["hot_score"], acoustic[i] + prefix["bonus"])
-            found.append(self._hypothesis(spans, last, scores))
+            found.append(self._hypothesis(spans, last, tuple(map(float, scores))))
         return self._best_of(found)
 
     def _best_of(self, found: list[Hypothesis]) -> list[Hypothesis]:
@@ -241,10 +243,10 @@ class BeamStream:
 
     def _hypothesis(self, spans: list[TokenSpan], last_entry: int, scores: Sequence[float]) -> Hypothesis:
         words = self._setup.writer.words(spans, last_entry)
-        acoustic_score, lm_score, hotword_score, score = map(float, scores)
+        acoustic_score, lm_score, hotword_score, score = scores
         return Hypothesis(
             text=self._setup.writer.text(words),
-            tokens=tuple(span.token for span in spans),
+            tokens=tuple([span[0] for span in spans]),
             words=words,
             acoustic_score=acoustic_score,
             lm_score=lm_score,
@@ -257,7 +259,9 @@ class BeamStream:
         if self._asked_at != self.num_frames:
             self._forget()
         next_token, next_entry = (int(self._state.prefixes[0][name]) for name in ("token", "entry"))
-        entry = self._ended(next_token, next_entry) if next_token != NONE else NOT_ENDED
+        entry = NOT_ENDED
+        if next_token != NONE:
+            entry = UNLISTED if next_entry == NOT_ENDED and self._setup.begins_word[next_token] else next_entry
         rest = len(self._decided)
         if entry == NOT_ENDED:
             rest = max((i for i, span in enumerate(self._decided) if span.entry != NOT_ENDED), default=0)
@@ -277,21 +281,14 @@ class BeamStream:
         """Return the tokens on the best path of a hypothesis that are not decided."""
         hypothesis = self._state.beams[0, slot]
         if hypothesis["best_token"] > hypothesis["best_blank"]:
-            end, total = self.num_frames, float(hypothesis["token_sum"])
-            return self._spans(int(hypothesis["token_last"]), end, total)
-        end, total = int(hypothesis["blank_end"]), float(hypothesis["blank_sum"])
-        return self._spans(int(hypothesis["blank_last"]), end, total)
+            return self._spans(int(hypothesis["token_last"]), self.num_frames, float(hypothesis["token_sum"]))
+        return self._spans(int(hypothesis["blank_last"]), int(hypothesis["blank_end"]), float(hypothesis["blank_sum"]))
 
     def _spans(self, backpointer: int, end: int, total: float) -> list[TokenSpan]:
-        rows, means = trace_back(self._state, backpointer, end, total)
-        if self._setup.offsets is not None:
+        setup = self._setup
+        columns, means = trace_back(self._state, setup.begins, backpointer, end, total)
+        if setup.offsets is not None:
             # Confidences are of posteriors.
-            means -= self._setup.offsets[rows[:, 0]]
-        return [
-            TokenSpan(token, start, stop, mean, self._ended(token, entry))
-            for (token, entry, start, stop), mean in zip(rows.tolist(), means.tolist(), strict=True)
-        ]
-
-    def _ended(self, token: int, entry: int) -> int:
-        """Return which word ends before a token; a search that scores no words does not say so."""
-        return UNLISTED if entry == NOT_ENDED and self._setup.begins_word[token] else entry
+            means -= setup.offsets[columns[0]]
+        tokens, starts, ends, entries = columns.tolist()
+        return list(map(TokenSpan._make, zip(tokens, starts, ends, means.tolist(), entries, strict=True)))

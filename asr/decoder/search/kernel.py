@@ -124,14 +124,11 @@ def follow_again(scorer, state, said):  # type: ignore[no-untyped-def]
 def choose_tokens(frame, limits, tokens):  # type: ignore[no-untyped-def]
     """Write the tokens to try, the most probable first (equal ones by number), and return how many."""
     count = 0
-    best = np.int32(NONE)
     for token in range(len(frame)):
         log_p = frame[token]
-        if token == limits.blank or log_p == -np.inf:
+        if log_p < limits.token_threshold or token == limits.blank or log_p == -np.inf:
             continue
-        if best == NONE or log_p > frame[best]:
-            best = np.int32(token)
-        if log_p < limits.token_threshold or (count == limits.top_k and log_p <= frame[tokens[count - 1]]):
+        if count == limits.top_k and log_p <= frame[tokens[count - 1]]:
             continue
         place = min(count, limits.top_k - 1)
         while place > 0 and frame[tokens[place - 1]] < log_p:
@@ -139,9 +136,11 @@ def choose_tokens(frame, limits, tokens):  # type: ignore[no-untyped-def]
             place -= 1
         tokens[place] = token
         count = min(count + 1, limits.top_k)
-    if count == 0 and best != NONE:
-        tokens[0] = best
-        count = 1
+    if count == 0:
+        highest = np.float32(-np.inf)
+        for token in range(len(frame)):
+            if token != limits.blank and frame[token] > highest:
+                highest, tokens[0], count = frame[token], token, 1
     return count
 
 
@@ -157,6 +156,7 @@ def stay(frame, limits, state):  # type: ignore[no-untyped-def]
     before, stayed = state.beams[BEFORE], state.beams[STAYED]
     prefixes, candidates = state.prefixes, state.candidates
     num_hypotheses, now = state.counts[HYPOTHESES], state.counts[FRAMES]
+    recombines = len(state.futures) > 0
     # In float64, as for tokens: the small errors of a float32 exponential would add up over the frames.
     p_of_blank = math.exp(np.float64(frame[limits.blank]))
     best, bound = -np.inf, np.inf
@@ -188,8 +188,9 @@ def stay(frame, limits, state):  # type: ignore[no-untyped-def]
         total = new.p_blank + new.p_token
         new.log_total = math.log(total) if total > 0 else -np.inf
         score = new.log_total + prefix.bonus + prefix.look_ahead
-        future = future_key(fusion_state_of(prefix), np.int64(prefix.token))
-        set_candidate(candidates[i], (score, i), future, (i, NONE, NOT_ENDED))
+        set_candidate(candidates[i], (score, i), (i, NONE, NOT_ENDED))
+        if recombines:
+            candidates[i].future = future_key(fusion_state_of(prefix), np.int64(prefix.token))
         best, bound = max(best, score), min(bound, score)
     return best, bound if num_hypotheses == limits.beam_size else -np.inf
 
@@ -208,7 +209,7 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, state):  # typ
     before, prefixes, candidates = state.beams[BEFORE], state.prefixes, state.candidates
     tokens, table, labels = state.tokens, state.table, scorer.tokens
     best, bound = best_and_bound
-    num_hypotheses = state.counts[HYPOTHESES]
+    num_hypotheses, recombines = state.counts[HYPOTHESES], len(state.futures) > 0
     count, order = num_hypotheses, num_hypotheses
     for i in range(num_hypotheses):
         parent = np.int64(before[i].prefix)
@@ -243,9 +244,9 @@ def try_tokens(frame, num_tokens, best_and_bound, limits, scorer, state):  # typ
                                 count = shorten(candidates, count, limits.beam_size, state.futures)
                                 if count == limits.beam_size:
                                     bound = candidates[count - 1].score
-                            set_candidate(
-                                candidates[count], (score, order), future_key(after, token), (i, token, entry)
-                            )
+                            set_candidate(candidates[count], (score, order), (i, token, entry))
+                            if recombines:
+                                candidates[count].future = future_key(after, token)
                             count += 1
                             best = max(best, score)
                 if entry != NOT_ENDED:

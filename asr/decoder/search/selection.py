@@ -8,10 +8,9 @@ EMPTY = -1
 
 
 @part
-def set_candidate(candidate, score_and_order, future, step):  # type: ignore[no-untyped-def]
-    """Fill in a candidate; `step` is its slot, its token and the word that ends before it."""
+def set_candidate(candidate, score_and_order, step):  # type: ignore[no-untyped-def]
+    """Fill in all but the future of a candidate; `step` is its slot, its token and the word that ends before it."""
     candidate.score, candidate.order = score_and_order
-    candidate.future = future
     candidate.slot, candidate.token, candidate.entry = step
 
 

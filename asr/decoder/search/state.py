@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.compiling import compiled, compiled_in_place, part
+from asr.decoder.hypothesis import NOT_ENDED, UNLISTED
 from asr.decoder.search.fusion import FusionState
 from asr.decoder.search.trie import edge_slot, table_size
 
@@ -89,8 +90,8 @@ class SearchState(NamedTuple):
 
 def new_search_state(beam_size: int, num_tokens: int, lm_state: int, *, recombines: bool) -> SearchState:
     """Return the memory of a search that has heard nothing: one hypothesis, the empty prefix."""
-    # Enough for some ten seconds; pages that are never touched cost nothing.
-    num_prefixes, num_backpointers = 128 * beam_size + 256, 512 * beam_size + 256
+    # Enough for some ten seconds of most speech. What is never touched costs nothing, but the table is emptied.
+    num_prefixes, num_backpointers = 32 * beam_size + 256, 128 * beam_size + 256
     num_candidates = 4 * beam_size + 16
     state = SearchState(
         prefixes=np.empty(num_prefixes, PREFIX),
@@ -236,7 +237,7 @@ def collect(state: SearchState) -> None:
 
 @compiled
 def trace_back(
-    state: SearchState, backpointer: int, end: int, total: float
+    state: SearchState, begins: npt.NDArray[np.bool_], backpointer: int, end: int, total: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the tokens on a best path, from the first backpointer in memory on.
 
@@ -244,6 +245,8 @@ def trace_back(
     ----------
     state
         As of the search.
+    begins
+        bool (V,): whether each label ends the word before it; a search that scores no words does not say so.
     backpointer
         Of the last token; NONE for no path.
     end, total
@@ -251,8 +254,8 @@ def trace_back(
 
     Returns
     -------
-    rows : int64 (num_tokens, 4)
-        Token, entry of the word that ended before it, first frame, end.
+    columns : int64 (4, num_tokens)
+        Token, first frame, end, entry of the word that ended before it.
     means : float64 (num_tokens,)
         Mean log-posterior of each token over its frames.
     """
@@ -262,13 +265,14 @@ def trace_back(
     while last != NONE and prefixes[backpointers[last].prefix].token != NONE:
         count += 1
         last = np.int64(backpointers[last].previous)
-    rows, means = np.empty((count, 4), np.int64), np.empty(count)
+    columns, means = np.empty((4, count), np.int64), np.empty(count)
     last = np.int64(backpointer)
     for k in range(count - 1, -1, -1):
         node = backpointers[last]
         prefix = prefixes[node.prefix]
-        rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3] = prefix.token, prefix.entry, node.start, end
+        entry = np.int64(UNLISTED) if prefix.entry == NOT_ENDED and begins[prefix.token] else np.int64(prefix.entry)
+        columns[0, k], columns[1, k], columns[2, k], columns[3, k] = prefix.token, node.start, end, entry
         means[k] = total / (end - node.start)
         end, total = node.previous_end, node.previous_sum
         last = np.int64(node.previous)
-    return rows, means
+    return columns, means

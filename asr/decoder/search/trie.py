@@ -30,7 +30,7 @@ TRIE_ENTRY = np.dtype(
 
 def table_size(num_nodes: int) -> int:
     """Return the size of a hash table that is at most half full with so many nodes."""
-    return int(2 ** np.ceil(np.log2(2 * num_nodes + 2)))
+    return 1 << (2 * num_nodes + 1).bit_length()
 
 
 @part
