@@ -2,8 +2,8 @@
 
     python recipes/english.py
 
-WER on the development sets after six epochs, beam 400: audiobooks 22.2 %, Common Voice 40.8 %, learners 43.5 %. About
-14 minutes per epoch on two cores with AVX512-BF16.
+WER on the development sets after thirteen epochs, beam 400: audiobooks 17.5 %, Common Voice 34.0 %, learners 37.3 %.
+Ten to fourteen minutes per epoch on two cores with AVX512-BF16.
 """
 
 from asr.features import LogMelConfig
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     ),
     intermediate_tokenizer=TokenizerConfig(kind="characters"),
     training=TrainingConfig(
-        epochs=7,
+        epochs=14,
         learning_rate=2e-3,
         warmup=0.05,
         batch_seconds=100.0,
@@ -53,7 +53,7 @@ RECIPE = Recipe(
             noise_probability=0.2,
         ),
     ),
-    lm=LanguageModelConfig(file="data/english/lm.bin"),
+    lm=LanguageModelConfig(file="data/english/lm.npz"),
 )
 
 if __name__ == "__main__":
