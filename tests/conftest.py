@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +12,12 @@ import soundfile
 from asr.features import LogMelConfig
 from asr.preparation.corpus import Corpus, RawUtterance
 from asr.preparation.parsing import find_audio, read_lines
+
+# No test fails because a machine is busy.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 RATE = 8_000
 WORDS = ("so", "it", "is", "and", "was", "until", "then")

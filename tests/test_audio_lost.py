@@ -57,6 +57,19 @@ def test_recordings_one_after_the_other_are_all_read_or_what_is_not_is_told(file
     assert "pip install 'ctc-asr[media]'" in said[0]
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_what_follows_a_recording_that_is_cut_is_read(subtype):
+    cut = encoded(noise(5.0), "OGG", subtype)
+    cut = cut[: round(0.7 * len(cut))]
+    content = cut + encoded(noise(SECOND), "OGG", subtype)
+    found = survey(io.BytesIO(content))
+    assert found.num_parts == 2
+    pytest.importorskip("av", reason="PyAV reads it")
+    seconds, said = heard(content)
+    assert seconds >= heard(cut)[0] + SECOND - 0.3
+    assert said
+
+
 @pytest.mark.parametrize("file_format", ["WAV", "FLAC", "AIFF", "AU", "CAF"])
 def test_what_follows_the_first_recording_of_a_file_is_told(file_format):
     content = encoded(noise(FIRST), file_format) + encoded(noise(SECOND), file_format)
@@ -178,6 +191,21 @@ def film(codec: str, file_format: str, parts: list[tuple[float, np.ndarray]], tr
                     container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     return file.getvalue()
+
+
+def test_a_second_of_sound_makes_a_file_audio_however_much_of_it_is_damaged():
+    content = film("aac", "mp4", [(0.0, noise(8.0))])
+    begin, end = content.find(b"mdat"), content.find(b"moov")
+
+    def with_hole(share: float) -> bytes:
+        place = begin + round(share * (end - begin))
+        return content[:place] + bytes(end - 100 - place) + content[end - 100 :]
+
+    seconds, said = heard(with_hole(0.3))
+    assert seconds >= 2.0
+    assert said
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        load_audio(with_hole(0.05), RATE)
 
 
 def test_times_are_those_of_the_clock_of_a_film():

@@ -28,8 +28,8 @@ MIN_PAUSE_SECONDS = 0.1
 # A longer pause, or one that reaches beyond the duration that the file states, is a damaged clock, or one set anew.
 MAX_PAUSE_SECONDS = 6 * 3600.0
 MAX_UNSTATED_PAUSE_SECONDS = 600.0
-# Of a file that is none, few packets can be decoded.
-MIN_DECODED_SHARE = 0.5
+# Of a file that is none, few packets can be decoded, and never so many in a row.
+MIN_DECODED_SHARE, MIN_DECODED_RUN_SECONDS = 0.5, 1.0
 # Frame types of AMR from here on (3GPP TS 26.101, 26.201) are comfort noise or nothing: pauses, which carry no speech.
 FIRST_PAUSE_TYPE = {"amrnb": 8, "amrwb": 9}
 
@@ -85,6 +85,8 @@ class ContainerReader:
         # Silence that was put in where the clock goes on without any packets.
         self.paused_seconds = 0.0
         self._decoded_seconds = self._undecoded_seconds = self._last_seconds = 0.0
+        # What was decoded since the last packet that could not be, and the most of that so far.
+        self._run_seconds = self._longest_run_seconds = 0.0
 
     def _choose(self, track: int | None) -> Any:
         tracks = self._container.streams.audio
@@ -120,10 +122,12 @@ class ContainerReader:
                 held, parts = 0, []
             if last is not None and position >= last:
                 break
-        if self._decoded_seconds < MIN_DECODED_SHARE * (self._decoded_seconds + self._undecoded_seconds):
+        total = self._decoded_seconds + self._undecoded_seconds
+        is_audio = self._longest_run_seconds >= MIN_DECODED_RUN_SECONDS
+        if self._decoded_seconds < MIN_DECODED_SHARE * total and not is_audio:
             raise AudioError(
-                f"{self._name}: is damaged, or not audio: {self._undecoded_seconds:.1f} s of "
-                f"{self._decoded_seconds + self._undecoded_seconds:.1f} s cannot be decoded"
+                f"{self._name}: is damaged, or not audio: {self._undecoded_seconds:.1f} s of {total:.1f} s cannot be "
+                "decoded"
             )
         if held:
             yield np.concatenate(parts)
@@ -167,12 +171,15 @@ class ContainerReader:
                     self._decoded_seconds += size
                 elif packet.size:
                     self._undecoded_seconds += size
+                    self._run_seconds = 0.0
                 if self._format not in CLOCKED:
                     for silence in _silence(round(size * self.sample_rate), self.num_channels):
                         yield silence, None
                 continue
             for samples, seconds in heard:
                 self._decoded_seconds += len(samples) / self.sample_rate
+                self._run_seconds += len(samples) / self.sample_rate
+                self._longest_run_seconds = max(self._longest_run_seconds, self._run_seconds)
                 yield samples, seconds
 
     def _packets(self) -> Iterator[Any]:

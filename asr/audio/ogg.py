@@ -39,6 +39,8 @@ def survey_ogg(file: BinaryIO) -> Survey:
                 is_whole = begin + size <= window.size
                 is_sound = not is_whole or _is_sound(window.at(place, begin + size - place))
                 current[serial].page(granule, is_whole=is_whole, is_sound=is_sound, is_last=bool(flags & 4))
+                # Of a page that is cut, the size reaches into what comes next.
+                size *= is_sound
         place = begin + size
     return Survey(
         sum(stream.seconds for stream in streams),

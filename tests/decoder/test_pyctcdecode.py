@@ -214,6 +214,8 @@ def test_folders_are_those_of_hugging_face(arpa, tmp_path):
         (np.zeros((3, 4)), r"shape \(3, 4\); expected \(frames, 6 labels\)"),
         (np.zeros(6), r"shape \(6,\)"),
         (np.full((3, 6), np.nan), "nan"),
+        (np.full((3, 6), np.inf), "nan"),
+        ([[0.5], [0.5, 0.5]], "list, which is no array"),
     ],
 )
 def test_logits_that_do_not_fit_are_refused(logits, message):
@@ -221,13 +223,21 @@ def test_logits_that_do_not_fit_are_refused(logits, message):
         build_ctcdecoder(LABELS).decode(logits)
 
 
-def test_what_cannot_be_meant_is_refused(arpa):
+def test_what_cannot_be_meant_is_refused(arpa, tmp_path):
+    (tmp_path / "alphabet.json").write_bytes(b"\xff")
+    with pytest.raises(DecodingError, match=r"alphabet\.json cannot be read"):
+        BeamSearchDecoderCTC.load_from_dir(tmp_path)
     with pytest.raises(ValueError, match="more than once"):
         build_ctcdecoder(["a", "a", " "])
     with pytest.raises(DecodingError, match="no blank"):
         BeamSearchDecoderCTC(Alphabet(["a", " "], False))
     with pytest.raises(DecodingError, match="one string"):
         build_ctcdecoder(LABELS, arpa).decode(logits_of(1), hotwords="ab")
+    with pytest.raises(DecodingError, match="the hotwords hold None"):
+        build_ctcdecoder(LABELS, arpa).decode(logits_of(1), hotwords=["ab", None])  # type: ignore[list-item]
+    for decode in (build_ctcdecoder(LABELS, arpa).decode, build_ctcdecoder(LABELS).decode_beams):
+        with pytest.raises(DecodingError, match="lm_start_state is 'ab'"):
+            decode(logits_of(1), lm_start_state="ab")
     with pytest.raises(DecodingError, match="expected a LanguageModel"):
         BeamSearchDecoderCTC(Alphabet.build_alphabet(LABELS), object())
     with pytest.raises(DecodingError, match="No such file"):

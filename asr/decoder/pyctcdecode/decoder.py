@@ -136,8 +136,7 @@ class BeamSearchDecoderCTC:
         before = lm_start_state or (lm.get_start_state() if lm is not None else None)
         if not len(frames):
             return [("", before, [], 0.0, 0.0)]
-        context = " ".join(before.words) if before is not None else ""
-        found = search(frames, hotwords=weights, context=context)
+        found = search(frames, hotwords=weights, context=_words_of(before))
         return [(beam.text, self._state_after(before, beam), *_scored(beam)) for beam in found]
 
     def decode_beams_batch(
@@ -175,7 +174,7 @@ class BeamSearchDecoderCTC:
         """Return the best text of an utterance; arguments as of `decode_beams`."""
         search, weights = self._search(beam_width, beam_prune_logp, token_min_logp, 1, hotwords, hotword_weight)
         frames = to_log_probs(logits, len(self._labels))
-        context = " ".join(lm_start_state.words) if lm_start_state is not None else ""
+        context = _words_of(lm_start_state)
         return search(frames, hotwords=weights, context=context)[0].text if len(frames) else ""
 
     def decode_batch(
@@ -229,7 +228,10 @@ class BeamSearchDecoderCTC:
             If a file is missing or cannot be read.
         """
         paths = cls.parse_directory_contents(filepath)
-        alphabet = Alphabet.loads(Path(str(paths["alphabet"])).read_text(encoding="utf-8"))
+        try:
+            alphabet = Alphabet.loads(Path(str(paths["alphabet"])).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DecodingError(f"{paths['alphabet']} cannot be read: {error}") from error
         model = None
         if paths["language_model"] is not None:
             model = LanguageModel.load_from_dir(paths["language_model"], unigram_encoding)
@@ -290,6 +292,15 @@ class BeamSearchDecoderCTC:
         for word in beam.words:
             state = lm.score(state, word.text)[1]
         return state
+
+
+def _words_of(state: LMState | None) -> str:
+    """Return what was said before a state."""
+    if state is not None and not isinstance(state, LMState):
+        raise DecodingError(
+            f"lm_start_state is {state!r:.60}; expected the second field of a result of decode_beams, or None"
+        )
+    return " ".join(state.words) if state is not None else ""
 
 
 def _scored(beam: Hypothesis) -> tuple[TextFrames, float, float]:

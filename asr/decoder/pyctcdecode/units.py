@@ -25,16 +25,21 @@ def to_log_probs(logits: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.float
     Raises
     ------
     DecodingError
-        If the shape is not ``(T, num_labels)``.
+        If they are no array, or the shape is not ``(T, num_labels)``.
     """
-    values = np.asarray(logits)
+    try:
+        values = np.asarray(logits)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DecodingError(f"the logits are {type(logits).__name__}, which is no array ({error})") from error
     if values.ndim != 2 or values.shape[1] != num_labels:
         raise DecodingError(f"the logits have shape {values.shape}; expected (frames, {num_labels} labels)")
     if not len(values):
         return values.astype(np.float32)
     if math.isclose(values.sum(axis=1).mean(), 1.0) and values.min() >= 0:
         return np.asarray(np.log(np.clip(values, MIN_TOKEN_CLIP_P, 1.0)), np.float32)
-    return np.clip(log_softmax(values), math.log(MIN_TOKEN_CLIP_P), 0.0)
+    # Of infinite logits comes NaN, which the search refuses.
+    with np.errstate(invalid="ignore"):
+        return np.clip(log_softmax(values), math.log(MIN_TOKEN_CLIP_P), 0.0)
 
 
 def search_options(
@@ -67,12 +72,15 @@ def with_hotwords(
     Raises
     ------
     DecodingError
-        If the hotwords are one string.
+        If the hotwords are one string, or not all strings.
     """
     if isinstance(hotwords, str):
         raise DecodingError(f"the hotwords are one string, {hotwords!r:.40}; expected a list of phrases")
+    phrases = list(hotwords or ())
+    if wrong := [phrase for phrase in phrases if not isinstance(phrase, str)]:
+        raise DecodingError(f"the hotwords hold {wrong[0]!r:.40}; expected phrases, which are strings")
     writable = set("".join(search.labels.letters))
-    words = [word for phrase in hotwords or () for word in phrase.split() if set(word) <= writable]
+    words = [word for phrase in phrases for word in phrase.split() if set(word) <= writable]
     weights = dict.fromkeys(words, float(hotword_weight))
     # Our search takes hotwords for known words; in pyctcdecode an unknown one keeps its cost.
     unknown = [word for word in weights if lm is not None and word not in lm]

@@ -80,6 +80,47 @@ def test_kenlms_own_file_gives_the_arpa_files_probabilities(tmp_path):
                 assert probing.log_probs(words, bos) == pytest.approx(arpa.log_probs(words, bos), abs=1e-6)
 
 
+def six_gram_of_pieces() -> str:
+    """Return a 6-gram of SentencePiece pieces, as ARPA text."""
+    texts = ["▁a b ▁ba a ing", "▁the a b ▁ba b ▁a", "▁ba a ing ▁the a b ▁a b"]
+    levels: list[list[tuple[str, ...]]] = [[("<unk>",), ("<s>",)], *([] for _ in range(5))]
+    for pieces in (("<s>", *text.split(), "</s>") for text in texts):
+        for order, level in enumerate(levels, 1):
+            grams = [pieces[i : i + order] for i in range(len(pieces) - order + 1)]
+            level += [gram for gram in dict.fromkeys(grams) if gram not in level]
+    lines = ["\\data\\", *(f"ngram {order}={len(level)}" for order, level in enumerate(levels, 1))]
+    for order, level in enumerate(levels, 1):
+        lines += ["", f"\\{order}-grams:"]
+        for i, gram in enumerate(level):
+            backoff = f"\t-0.{1 + (5 * i + order) % 9}" if order < 6 and gram[-1] != "</s>" else ""
+            lines.append(f"-{1 + (7 * i + 3 * order) % 11 / 8}\t{' '.join(gram)}{backoff}")
+    return "\n".join([*lines, "", "\\end\\", ""])
+
+
+@pytest.mark.parametrize("form", ["arpa", "ours", "probing"])
+def test_a_6_gram_of_pieces_scores_as_kenlm_scores_it(form, tmp_path):
+    (tmp_path / "six.arpa").write_text(six_gram_of_pieces(), encoding="utf-8")
+    model = NGramModel.read(tmp_path / "six.arpa")
+    if form == "ours":
+        model.write_binary(tmp_path / "six.bin")
+    elif form == "probing":
+        write_probing(model, tmp_path / "six.bin")
+    if form != "arpa":
+        model = NGramModel.read(tmp_path / "six.bin")
+    # By kenlm 0.3.0 from PyPI: Model("six.arpa").score(text), log10.
+    by_kenlm = {
+        "▁a b ▁ba a ing": -9.75,
+        "▁the a b ▁ba a ing ▁the a b ▁a b": -19.375,
+        "▁a b ▁ba b ▁a b ▁a": -17.7,
+        "ing ing": -5.45,
+        "▁the a zz a b ▁ba": -13.35,
+        "▁ba a ing ▁the a b ▁ba b ▁a": -18.8,
+        "": -2.7,
+    }
+    for text, score in by_kenlm.items():
+        assert model.score(text) / math.log(10) == pytest.approx(score, abs=2e-6)
+
+
 @pytest.mark.filterwarnings("ignore:the text is too small")
 def test_every_history_gives_the_same(pair):
     model, probing = pair
