@@ -38,7 +38,7 @@ class OnnxStreamingRuntime:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         if bundle.model is None:
             raise UsageError(
-                f"model {bundle.name!r} cannot stream: it was trained elsewhere, and hears whole utterances; expected "
+                f"model {bundle.name!r} cannot stream: as a converted model it recognises whole utterances; expected "
                 "one that a recipe made, or asr transcribe without --streaming"
             )
         config = bundle.described()

@@ -36,7 +36,9 @@ BeamSize = Annotated[
         show_default="1; models of phones: their own",
     ),
 ]
-Lm = Annotated[str, typer.Option(help="The n-gram model of the beam search: a file (ARPA or binary), own, or none.")]
+Lm = Annotated[
+    str, typer.Option(help="The n-gram model of the beam search: a file (ARPA, .bin, .npz, KenLM's), own or none.")
+]
 Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram model.")]
 Beta = Annotated[float | None, typer.Option(help="Bonus for each word, in nats.")]
 Oov = Annotated[

@@ -278,6 +278,6 @@ def _tokens(folder: Path, config: dict[str, Any], columns: int, language: str) -
             # Omnilingual ASR's blank is the token that begins a sentence elsewhere.
             return tokens, 0 if tokens[0] == "<s>" else None
     raise ModelError(
-        f"{folder}: has no {' or '.join(VOCABULARIES)}; expected the tokens, one a line with its number: of a model of "
-        "NeMo, those of model.decoder.vocabulary"
+        f"{folder}: has no {' or '.join(VOCABULARIES)}; expected the tokens, one per line with its number: of a model "
+        "of NeMo, those of model.decoder.vocabulary"
     )

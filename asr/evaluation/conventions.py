@@ -21,6 +21,9 @@ CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 FILLERS = "hmm|mm|mhm|mmm|uh|um|ah|aha|ahh|ahm|eh|ehehe|em|hm|huh|hum|mhum|uhm|umm|uhuh"
 PRONOUNS = "it|he|she|what|that|who|here|there|how|when|where|why|this"
 
+# The most words that are taken for the parts of one compound.
+MOST_PARTS = 5
+
 
 def normaliser(convention: str) -> Callable[[str], str]:
     """Return the function that normalises texts before they are compared.
@@ -88,27 +91,37 @@ def _joined_as(reference: str, hypothesis: str) -> str:
     return " ".join(words)
 
 
+def _starts(end: int) -> range:
+    """Return where compounds that end before word `end` may begin."""
+    return range(max(0, end - MOST_PARTS), end - 1)
+
+
 def _best_joined(said: list[str], heard: list[str]) -> list[str]:
     """Return `heard` with those words joined as in `said`, or parted, that leave the fewest errors."""
-    best: dict[tuple[int, int], tuple[int, list[str]]] = {(0, 0): (0, [])}
+    # The fewest errors of the first i and j words, the pair of numbers before, and the words written since.
+    best: dict[tuple[int, int], tuple[int, tuple[int, int], list[str]]] = {(0, 0): (0, (0, 0), [])}
 
-    def after(i: int, j: int, cost: int, words: list[str]) -> tuple[int, list[str]]:
-        errors, before = best[i, j]
-        return errors + cost, [*before, *words]
+    def after(i: int, j: int, cost: int, words: list[str]) -> tuple[int, tuple[int, int], list[str]]:
+        return best[i, j][0] + cost, (i, j), words
 
     for i, j in itertools.product(range(len(said) + 1), range(len(heard) + 1)):
         ways = []
         if i and j:
             ways.append(after(i - 1, j - 1, int(said[i - 1] != heard[j - 1]), [heard[j - 1]]))
-            ways += [after(k, j - 1, 0, said[k:i]) for k in range(i - 1) if "".join(said[k:i]) == heard[j - 1]]
-            ways += [after(i - 1, k, 0, [said[i - 1]]) for k in range(j - 1) if "".join(heard[k:j]) == said[i - 1]]
+            ways += [after(k, j - 1, 0, said[k:i]) for k in _starts(i) if "".join(said[k:i]) == heard[j - 1]]
+            ways += [after(i - 1, k, 0, [said[i - 1]]) for k in _starts(j) if "".join(heard[k:j]) == said[i - 1]]
         if i:
             ways.append(after(i - 1, j, 1, []))
         if j:
             ways.append(after(i, j - 1, 1, [heard[j - 1]]))
         if ways:
             best[i, j] = min(ways, key=lambda way: way[0])
-    return best[len(said), len(heard)][1]
+    at = (len(said), len(heard))
+    words: list[str] = []
+    while at != (0, 0):
+        _, at, added = best[at]
+        words[:0] = added
+    return words
 
 
 def rescored(evaluation: Evaluation, convention: str) -> Evaluation:

@@ -30,7 +30,7 @@ class LiveModel:
         How much goes through the network at once, and how much after it a bidirectional model also sees. Larger values
         are more accurate and delay the words.
     threads : int
-        CPU threads; 0: one a core.
+        CPU threads; 0: one per core.
     endpoint : EndpointRules
     decoder : DecodingOptions or callable, optional
         Options of the decoder, or a decoder.

@@ -186,7 +186,7 @@ def _plan(
     if absent and plans and corpus.complete and not options.allow_missing:
         raise DataError(
             f"{corpus.name}: {', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not in "
-            f"{', f'.join(map(str, roots))}; expected all of {', '.join(folders)}: --allow-missing continues without"
+            f"{', '.join(map(str, roots))}; expected all of {', '.join(folders)}: --allow-missing continues without"
         )
     if not plans:
         raise DataError(f"{corpus.name}: no utterance found in {', '.join(map(str, roots))}: is this the corpus?")

@@ -87,7 +87,7 @@ class ServedModel:
         try:
             return LiveModel(self.bundle, threads=1, decoder=decoder)
         except MissingExtraError as error:
-            logger.warning("model %r hears utterances as a whole: %s", self.name, error)
+            logger.warning("model %r recognises whole utterances only: %s", self.name, error)
             return None
 
     @property

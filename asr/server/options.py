@@ -122,7 +122,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """Return the keys in a file, one a line; lines that start with ``#`` are comments.
+    """Return the keys in a file, one per line; lines that start with ``#`` are comments.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
         raise UsageError(f"{path}: cannot be read as a file of keys ({error})") from None
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
-        raise UsageError(f"{path}: holds no key; expected one a line")
+        raise UsageError(f"{path}: holds no key; expected one per line")
     return keys
 
 

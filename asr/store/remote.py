@@ -131,6 +131,9 @@ class RemoteFolder:
         """Turn what pyarrow and the disk raise into one line."""
         try:
             yield
+        # Which is a ValueError, and says what is wrong already.
+        except DataError:
+            raise
         except FileNotFoundError:
             raise DataError(
                 f"{self.address}: no such store; expected the folder of one split, with its {HEADER}, as in "

@@ -1,4 +1,4 @@
-"""What augmentation draws for an epoch and for each of its utterances, whoever applies it: NumPy, or torch on a device.
+"""What augmentation draws for an epoch and for each of its utterances, for NumPy and for torch on a device alike.
 
 Everything is a function of (seed, epoch, utterance).
 """
@@ -108,7 +108,7 @@ def draw_lengths(
         How long they are, in frames, played at `speed`.
     speed : ndarray, shape (N,), float64
     shortest : ndarray, shape (N,), int32
-        What their speech is not shortened below, as its transcript needs that many.
+        The fewest frames that their transcripts need; speech is not made shorter.
     config : AugmentConfig
     hop_seconds : float
     rng : numpy.random.Generator
@@ -191,7 +191,7 @@ class FeatureDraw:
     Parameters
     ----------
     num_frames : int
-        Of the speech once stretched.
+        Of the stretched speech.
     frequency : float
         Factor of the mel axis.
     floor : Floor or None
@@ -226,7 +226,7 @@ class Drawn:
         Where the store holds features, nothing is done to waveforms.
     features : FeatureDraw
     masks : tuple of Masks
-        Of each view.
+        Those of each view.
     """
 
     index: int

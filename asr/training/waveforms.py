@@ -191,7 +191,7 @@ def played_samples(num_samples: Any, speed: Any, rate: int) -> Any:
 def play(samples: NDArray[np.float32], speed: float, rate: int) -> NDArray[np.float32]:
     """Return `samples` ``(num_samples,)`` played at `speed`: 1.1 is faster and higher (Ko et al. 2015)."""
     wanted = int(played_samples(np.int64(len(samples)), speed, rate))
-    # The resampler rounds as it likes.
+    # The resampler's length may differ by a sample.
     played = resample(samples, round(rate * speed), rate)[:wanted]
     return np.pad(played, (0, wanted - len(played)))
 

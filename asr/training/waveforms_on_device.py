@@ -1,6 +1,6 @@
 """Waveforms → augmented features in torch, on the device that trains: for GPUs, which outrun a CPU that does this.
 
-It does what `asr.training.waveforms` and `asr.training.augment` do in NumPy, with what was drawn for them, to rounding.
+For the same draws it gives what `asr.training.waveforms` and `asr.training.augment` give in NumPy, but for rounding.
 Nothing here waits for the device: all lengths are known beforehand.
 """
 

@@ -54,7 +54,7 @@ class DecodingOptions:
         the model's tokens are phones: then the size is the one tuned for the bundle, or 100. Greedy decoding of phones
         gives phones, not words.
     lm : path, NGramModel or None
-        An n-gram model for the beam search, or its file (ARPA, or our binary); "own" is the bundle's, if it
+        An n-gram model for the beam search, or its file (ARPA, .bin, .npz or KenLM's); "own" is the bundle's, if it
         has one; None uses none.
     alpha, beta : float, optional
         Weight of the language model and bonus for a word; None uses those tuned for the bundle's own model, or
@@ -343,7 +343,7 @@ def _language_model(bundle: Bundle, options: DecodingOptions) -> "Path | NGramMo
         return bundle.language_model
     if isinstance(lm, str | os.PathLike):
         if not Path(lm).is_file():
-            raise UsageError(f"{lm}: no such language model; expected a file (ARPA or binary), own or none")
+            raise UsageError(f"{lm}: no such language model; expected a file (ARPA, .bin, .npz, KenLM's), own or none")
         return Path(lm)
     return lm
 

@@ -68,5 +68,5 @@ def test_a_model_that_cannot_stream_gets_none(tmp_path):
 def test_another_models_graph_is_refused(tmp_path):
     one, other = (make(tmp_path / str(seed), seed, bidirectional=False) for seed in (1, 2))
     shutil.copy(other.directory / STREAMING_GRAPH, one.directory / STREAMING_GRAPH)
-    with pytest.raises(ModelError, match="is another model's"):
+    with pytest.raises(ModelError, match="belongs to another model"):
         run(one)

@@ -121,7 +121,7 @@ def test_a_folder_of_onnx_asr_gives_what_onnx_asr_gives(tmp_path):
     assert all(0 <= word.start_seconds <= word.end_seconds <= 5.01 for word in transcript.words)
     with pytest.raises(UsageError, match="trained elsewhere and has no weights for torch"):
         TorchRuntime(bundle, "cpu")
-    with pytest.raises(UsageError, match="'net' cannot stream: it was trained elsewhere, and hears whole utterances"):
+    with pytest.raises(UsageError, match="'net' cannot stream: as a converted model it recognises whole utterances"):
         LiveModel(bundle)
     onnx_asr = pytest.importorskip("onnx_asr")
     other = onnx_asr.load_model("nemo-conformer-ctc", source, providers=["CPUExecutionProvider"]).with_timestamps()

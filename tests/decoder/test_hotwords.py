@@ -86,7 +86,7 @@ def test_unfinished_phrases_survive_in_a_narrow_beam_but_leave_nothing():
 
 
 def test_bad_hotwords():
-    with pytest.raises(DecodingError, match=r"hotwords hold .*'Zoë' \('Z', 'o', 'ë'\)"):
+    with pytest.raises(DecodingError, match=r"hotwords have .*'Zoë' \('Z', 'o', 'ë'\)"):
         BeamSearchDecoder(LABELS, hotwords=["a Zoë"])
     for phrases in ("one", [""], {"a": float("nan")}, {"a": float("inf")}):
         with pytest.raises(DecodingError, match="hotword"):

@@ -157,7 +157,7 @@ def test_lhotse_channels_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
         fake_recipe(monkeypatch, result)
         with pytest.raises(DataError, match=message):
             list(lhotse_corpus("toy", tmp_path).parse(tmp_path))
-    for nothing, message in ((recording, "gave Recording; expected"), ({"cuts": 1}, r"gave keys \['cuts'\]")):
+    for nothing, message in ((recording, "returned Recording; expected"), ({"cuts": 1}, r"returned keys \['cuts'\]")):
         fake_recipe(monkeypatch, nothing)
         with pytest.raises(DataError, match=message):
             lhotse_corpus("toy", tmp_path)

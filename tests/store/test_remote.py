@@ -96,7 +96,7 @@ def test_what_is_not_there_or_damaged_is_one_line(bucket, monkeypatch):
             open_store(address)
     store = FeatureStore.open("s3://speech/digits/dev")
     bucket.put_object(Bucket="speech", Key=f"digits/dev/{store.header.shards[0].file}", Body=b"other")
-    with pytest.raises(DataError, match=r"checksum is not what store\.json says"):
+    with pytest.raises(DataError, match=r"checksum is not what store\.json says: copy the store again$"):
         store[0]
     with pytest.raises(UsageError, match="s3://speech/out: a corpus is prepared into a folder"):
         prepare(load_corpus("digits"), "s3://speech/out")

@@ -21,7 +21,6 @@ from asr.errors import DecodingError
 MAX_ITERATIONS = 200
 # In nats a word: where the likelihood rises by less, the weights are found.
 TOLERANCE = 1e-7
-LOG10 = float(np.log10(np.e))
 
 
 @dataclass(frozen=True)
