@@ -66,8 +66,9 @@ def make_files(folder: Path, count: int, num_broken: int) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the name and the digest of each file in a folder."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    """Return the name and the digest of each file in a folder; a killed job may have left a temporary file (.*.tmp)."""
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Job:

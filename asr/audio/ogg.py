@@ -61,6 +61,7 @@ class _Stream:
         self._is_new = True
 
     def page(self, granule: int, *, is_whole: bool, is_sound: bool, is_last: bool) -> None:
+        """Take a page that ends at sample `granule`: whole or cut off, sound or damaged, its stream's last or not."""
         if is_whole:
             self.is_closed |= is_last
         if granule <= 0:
@@ -81,6 +82,7 @@ class _Stream:
 
     @property
     def seconds(self) -> float:
+        """Duration of the pages that are whole and sound."""
         return max(0, self.last - self.first - self.damaged) / self.rate
 
 

@@ -1,11 +1,11 @@
 """The ``language_model`` folder of a Hugging Face model, as pyctcdecode writes it → a bundle's model and weights."""
 
 import math
-import shutil
 from pathlib import Path
 
 from asr.bundle.bundle import LANGUAGE_MODEL
 from asr.decoder import BeamOptions
+from asr.decoder.ngram import copy_as_binary
 from asr.decoder.pyctcdecode.language_model import LanguageModel
 
 FOLDER = "language_model"
@@ -34,10 +34,9 @@ def put_language_model(source: Path, bundle: Path) -> dict[str, float]:
         If a file is missing or cannot be read, or the attributes are other ones.
     """
     model = LanguageModel.load_from_dir(source)
-    if model.model.is_hashed and model.path:
-        shutil.copyfile(model.path, bundle / LANGUAGE_MODEL)
-    else:
-        model.model.write_binary(bundle / LANGUAGE_MODEL)
+    # A model of a folder has a file.
+    assert model.path is not None
+    copy_as_binary(model.model, model.path, bundle / LANGUAGE_MODEL)
     options = BeamOptions(
         alpha=model.alpha, beta=model.beta, oov_score=min(0.0, model.alpha * model.unk_score_offset * math.log(10))
     )

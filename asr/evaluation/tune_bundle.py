@@ -20,7 +20,7 @@ from asr.bundle.runtime import Runtime
 from asr.bundle.sections import DECODING_KEYS
 from asr.bundle.shipped import SHIPPED
 from asr.decoder import BeamOptions, BeamSearchDecoder
-from asr.decoder.ngram import copy_as_binary
+from asr.decoder.ngram import NGramModel, copy_as_binary
 from asr.errors import UsageError
 from asr.evaluation.compare import Comparison, Pair
 from asr.evaluation.results import Evaluation, UtteranceResult
@@ -308,7 +308,7 @@ def _update(bundle: Bundle, tuned: TunedBundle, folder: Path) -> list[str]:
             "README.md was left unchanged, because it was edited after it was generated; its results may be out of date"
         )
     if tuned.lm != OWN:
-        copy_as_binary(tuned.lm, folder / LANGUAGE_MODEL)
+        copy_as_binary(NGramModel.read(tuned.lm), tuned.lm, folder / LANGUAGE_MODEL)
         (folder / ARPA).unlink(missing_ok=True)
     write_text(folder / TRIALS, json.dumps(tuned.to_dict(), indent=1) + "\n")
     write_text(folder / "config.json", new.config_json())

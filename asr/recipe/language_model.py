@@ -61,7 +61,7 @@ def lm(run: Run) -> None:
         file=sys.stderr,
     )
     if config.file:
-        copy_as_binary(config.file, path)
+        copy_as_binary(model, config.file, path)
     else:
         model.write(path)
     write_stamp(run.out, "lm", stamp)

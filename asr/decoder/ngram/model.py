@@ -15,8 +15,7 @@ import numpy.typing as npt
 from asr.decoder.ngram import kenlm
 from asr.decoder.ngram.arpa import read_arpa, write_arpa
 from asr.decoder.ngram.binary import FAMILY, read_binary, write_binary
-from asr.decoder.ngram.quantised import FAMILY as ZIP
-from asr.decoder.ngram.quantised import read_quantised, write_quantised
+from asr.decoder.ngram.quantised import ZIP, read_quantised, write_quantised
 from asr.decoder.ngram.query import HASHED, QueryArrays, advance, score_stream, score_unigrams
 from asr.decoder.ngram.text import BOS, EOS, UNK, check_sentences
 from asr.decoder.ngram.trie import Level, build_trie, split_trie
@@ -295,17 +294,9 @@ class NGramModel:
         return f"NGramModel(order={self.order}, n-grams={sizes})"
 
 
-def copy_as_binary(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Put a model's file into another place: an ARPA file as our binary, any other as it is.
-
-    Raises
-    ------
-    DecodingError
-        If there is no such file, or it is none that `NGramModel.read` reads.
-    """
-    source = Path(source)
-    model = NGramModel.read(source)
-    with source.open("rb") as file:
+def copy_as_binary(model: NGramModel, source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Put the file that a model was read from into another place: an ARPA file as our binary, any other as it is."""
+    with Path(source).open("rb") as file:
         is_binary = file.read(64).startswith((FAMILY, kenlm.FAMILY, ZIP))
     if not is_binary:
         model.write_binary(path)

@@ -1,8 +1,8 @@
 """The small form of an n-gram model: logarithms in steps, everything in the narrowest integers, compressed.
 
-A sixth of the size of `asr.decoder.ngram.binary`, which is mapped into memory; this one is read into it. Steps of 0.03
-(base 10) change no perplexity by more than a thousandth (the quantisation of Whittaker & Raj 2001, "Quantization-based
-language model compression", in equal steps).
+A sixth of the size of `asr.decoder.ngram.binary`, which is mapped into memory; this one is read into it. In steps of
+0.03 (base 10) large models keep their perplexity, see docs/language-models.md (the quantisation of Whittaker & Raj
+2001, "Quantization-based language model compression", in equal steps).
 """
 
 import os
@@ -19,7 +19,7 @@ from asr.files import atomic_path
 
 FORMAT = "ctc-asr n-gram quantised 1"
 # The first bytes of every .npz of NumPy.
-FAMILY = b"PK\x03\x04"
+ZIP = b"PK\x03\x04"
 # Of logarithms to base 10.
 STEP = 0.03
 

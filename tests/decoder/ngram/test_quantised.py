@@ -39,11 +39,12 @@ def test_written_again_it_is_the_same_file(written, tmp_path):
 
 
 def test_a_copy_is_a_binary(written, tmp_path):
-    copy_as_binary(written[1], tmp_path / "lm.bin")
+    copy_as_binary(written[0], written[1], tmp_path / "lm.bin")
     assert (tmp_path / "lm.bin").read_bytes() == written[1].read_bytes()
     (tmp_path / "lm.arpa").write_text(TINY_ARPA)
-    copy_as_binary(tmp_path / "lm.arpa", tmp_path / "lm.bin")
-    NGramModel.read(tmp_path / "lm.arpa").write(tmp_path / "own.bin")
+    tiny = NGramModel.read(tmp_path / "lm.arpa")
+    copy_as_binary(tiny, tmp_path / "lm.arpa", tmp_path / "lm.bin")
+    tiny.write(tmp_path / "own.bin")
     assert (tmp_path / "lm.bin").read_bytes() == (tmp_path / "own.bin").read_bytes()
 
 
