@@ -51,7 +51,7 @@ def read_text(path: Path) -> str:
     Raises
     ------
     DataError
-        If the file is not there, is damaged, or is not UTF-8.
+        If the file does not exist, is damaged, or is not UTF-8.
     """
     from asr import files
 

@@ -87,7 +87,7 @@ def read_vocab_json(folder: Path, language: str = "") -> list[str]:
     Raises
     ------
     ModelError
-        If a file cannot be read, the language is not there, or an id is missing.
+        If a file cannot be read, the language is missing, or an id is missing.
     """
     path = folder / "vocab.json"
     vocabulary = read_object(path)

@@ -101,7 +101,7 @@ class Lexicon:
         Parameters
         ----------
         words
-            N of them, each with white space neither in nor around it; an entry is not there twice.
+            N of them, each with white space neither in nor around it; no entry occurs twice.
         labels
             All labels of the spellings, each once.
         codes, begins

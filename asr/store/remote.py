@@ -77,7 +77,7 @@ class RemoteFolder:
         Raises
         ------
         DataError
-            If the store, its bucket or the permission is not there, or the object store cannot be reached.
+            If the store, its bucket or the permission is missing, or the object store cannot be reached.
         MissingExtraError
             If pyarrow is not installed.
         """
@@ -90,7 +90,7 @@ class RemoteFolder:
         return folder
 
     def shard(self, shard: ShardFacts) -> Path:
-        """Return the file of a shard, fetched if it is not there yet.
+        """Return the file of a shard, fetched if it is not in the cache yet.
 
         Raises
         ------

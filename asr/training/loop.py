@@ -68,7 +68,7 @@ class Trainer:
     Raises
     ------
     UsageError
-        If the device is not there, the directory cannot be written to, or waveforms are to be altered on the device and
+        If there is no such device, the directory cannot be written to, or waveforms are to be altered on the device and
         the store holds features.
     DataError
         If the sets have different features, or a dev set has no words.

@@ -50,7 +50,7 @@ class Waveforms:
     Raises
     ------
     DataError
-        If a store of noises or impulse responses is not there, is empty, or has another sample rate.
+        If a store of noises or impulse responses does not exist, is empty, or has another sample rate.
     """
 
     def __init__(self, store: AudioStore, config: WaveformAugmentConfig | None) -> None:

@@ -220,7 +220,7 @@ def _beam_options(
     Raises
     ------
     UsageError
-        If an option is out of its range, or for a language model or a lexicon that is not there.
+        If an option is out of its range, or for a language model or a lexicon that does not exist.
     """
     from asr.decoder import BeamOptions
 
