@@ -256,7 +256,8 @@ class BeamStream:
 
     def _stable(self) -> tuple[tuple[Word, ...], int]:
         """Return the stable words and how many of the decided tokens they (and their delimiters) take."""
-        if self._asked_at != self.num_frames:
+        # Without a hypothesis there is no backpointer to go back from.
+        if self._asked_at != self.num_frames and self._state.counts[HYPOTHESES]:
             self._forget()
         next_token, next_entry = (int(self._state.prefixes[0][name]) for name in ("token", "entry"))
         entry = NOT_ENDED

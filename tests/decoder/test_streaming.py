@@ -102,6 +102,20 @@ def test_long_input_at_once_reuses_its_memory():
     assert -60_000 < hypothesis.score < -2000
 
 
+def test_what_was_stable_can_be_read_after_no_hypothesis_is_left():
+    stream = BeamSearchDecoder(["", "a", "b"], lexicon=Lexicon(["ab"])).stream()
+    with np.errstate(divide="ignore"):
+        certain = np.log(np.eye(3, dtype=np.float32))
+    stream.push(certain[[1, 2, 1, 2, 1]])
+    before = stream.stable_words
+    with pytest.raises(DecodingError, match="no hypothesis is left"):
+        stream.push(certain[[0, 1]])
+    # What an array holds beyond its used part is whatever the memory held before.
+    stream._state.backpointers[-1:]["previous"] = 1
+    assert len(before) == 2
+    assert (stream.stable_words, stream.partial_text) == (before, "")
+
+
 def test_a_stream_ends_once():
     decoder = BeamSearchDecoder(LABELS)
     stream = decoder.stream()
