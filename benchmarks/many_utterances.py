@@ -111,7 +111,7 @@ def deal(source: BatchSource, ranks: int, size: int) -> None:
     frames = np.zeros((ranks, len(chosen)))
     for rank in range(ranks):
         its = Steps(plan, size, Ranks(rank, ranks), np.random.default_rng(1))
-        frames[rank] = [sum(batch.padded_frames for batch in its[index]) for index in chosen]
+        frames[rank] = [sum(len(part) * part.lengths.total.max(initial=0) for part in its[index]) for index in chosen]
     of_ranks = frames.sum(axis=1)
     print(
         f"  {len(plan)} batches, {len(steps)} steps ({len(chosen)} looked at); padded frames of a rank: "

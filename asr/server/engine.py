@@ -95,11 +95,6 @@ class ServedModel:
         """Whether it recognises speech while it is said."""
         return self._live_model is not None
 
-    @property
-    def num_streams(self) -> int:
-        """How many streams are open."""
-        return sum(len(batches.listeners) for shared in list(self._live.values()) for batches in shared)
-
     def speaks(self, language: str) -> bool:
         """Return whether the model knows a language, by its code; regions do not matter, and empty means any."""
         codes = [code.partition("-")[0].lower() for code in (language, self.bundle.language)]

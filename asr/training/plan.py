@@ -35,11 +35,6 @@ class PlannedBatch:
     lengths: Lengths
     copies: NDArray[np.int32]
 
-    @property
-    def padded_frames(self) -> int:
-        """Feature frames of the batch, padding included."""
-        return int(self.lengths.total.max(initial=0)) * len(self.indices)
-
     def __len__(self) -> int:
         return len(self.indices)
 
