@@ -33,8 +33,8 @@ class Word:
     confidence: float
 
     def shifted(self, seconds: float, latest: float = math.inf) -> "Word":
-        """Return the word as said `seconds` later, and before `latest`."""
-        start, end = self.start_seconds + seconds, min(latest, self.end_seconds + seconds)
+        """Return the word as said `seconds` later, and not after `latest`."""
+        start, end = (min(latest, time + seconds) for time in (self.start_seconds, self.end_seconds))
         return replace(self, start_seconds=start, end_seconds=end)
 
 

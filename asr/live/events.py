@@ -195,9 +195,7 @@ class BeamUtterance:
 
 def shifted(words: tuple[Word, ...], seconds: float) -> tuple[Word, ...]:
     """Return words at times that are later by `seconds`."""
-    return tuple(
-        Word(word.text, word.start_seconds + seconds, word.end_seconds + seconds, word.confidence) for word in words
-    )
+    return tuple(word.shifted(seconds) for word in words)
 
 
 def begin_utterance(decoder: Any) -> UtteranceDecoder:

@@ -65,9 +65,10 @@ class Stitcher:
         if offset == 0:
             self._rows, self._first_frame = log_probs, 0
         else:
-            overlap = self._first_frame + len(self._rows) - offset
-            seam = find_seam(self._rows[-overlap:], log_probs[:overlap], self._labels, self._frames(SEAM_SECONDS))
-            self._rows = np.concatenate((self._rows[: len(self._rows) - overlap + seam], log_probs[seam:]))
+            first = offset - self._first_frame
+            before, after = self._rows[first:], log_probs[: len(self._rows) - first]
+            seam = find_seam(before, after, self._labels, self._frames(SEAM_SECONDS))
+            self._rows = np.concatenate((self._rows[: first + seam], log_probs[seam:]))
         # The next piece may change what it overlaps.
         settled = len(self._rows) if piece.is_last else len(self._rows) - self._frames(2 * CONTEXT_SECONDS) - 1
         while settled > self._frames(LONG_UTTERANCE_SECONDS):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from asr.decoder import BeamSearchDecoder, GreedyDecoder, Labels, log_softmax
+from asr.decoder import BeamSearchDecoder, GreedyDecoder, Labels, Word, log_softmax
 from asr.errors import DecodingError
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,11 @@ def test_times_and_confidences_of_both_decoders():
         assert (first.text, first.start_seconds, first.end_seconds) == ("ab", 0.5, 2.5)
         assert (second.text, second.start_seconds, second.end_seconds) == ("aa", 3.5, 5.0)
         assert first.confidence == pytest.approx(0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize(("latest", "times"), [(9.0, (2.0, 2.5)), (2.25, (2.0, 2.25)), (1.75, (1.75, 1.75))])
+def test_a_word_that_is_cut_does_not_end_before_it_starts(latest, times):
+    assert Word("a", 1.0, 1.5, 0.5).shifted(1.0, latest) == Word("a", *times, 0.5)
 
 
 def test_greedy_is_a_lower_bound_of_the_beam():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoder import GreedyDecoder, Labels
-from asr.transcription.segments import cut_audio
+from asr.transcription.segments import Piece, cut_audio
 from asr.transcription.stitching import MAX_UTTERANCE_SECONDS, Stitcher
 
 RATE, FRAME = 1000, 40
@@ -70,6 +70,14 @@ def test_no_word_is_doubled_or_lost_at_a_seam(seed, labels, seconds, blind_secon
     assert [text for text, _, _ in words] == [word.text for word in expected.words]
     times = np.array([(start, end) for _, start, end in words]).reshape(-1, 2)
     assert times == pytest.approx(np.array([(w.start_seconds, w.end_seconds) for w in expected.words]).reshape(-1, 2))
+
+
+def test_pieces_that_do_not_overlap_are_joined():
+    truth = spoken(4, np.random.default_rng(3), CHARACTERS)
+    stitcher = Stitcher(CHARACTERS, FRAME, RATE)
+    assert not list(stitcher.push(Piece(0, 0, 2 * RATE, is_last=False), truth[:50]))
+    (utterance,) = stitcher.push(Piece(0, 2 * RATE, 2 * RATE, is_last=True), truth[50:])
+    np.testing.assert_array_equal(utterance.log_probs, truth)
 
 
 def test_utterances_follow_one_another_and_are_not_too_long():
