@@ -182,8 +182,7 @@ class Bundle:
         if self.model is None:
             raise UsageError(
                 f"model {self.name!r} was trained elsewhere and has no weights for torch, only a graph for ONNX "
-                "Runtime; "
-                "expected a model that a recipe trained"
+                "Runtime; expected a model that a recipe trained"
             )
         return self.model
 

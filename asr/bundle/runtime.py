@@ -130,8 +130,7 @@ class OnnxRuntime:
         if made_of and bundle.weights_sha256 and made_of != bundle.weights_sha256:
             raise ModelError(
                 f"{self._path}: belongs to another model: it was made from the weights {made_of[:12]}…, config.json "
-                "names "
-                f"{bundle.weights_sha256[:12]}…; export or install the bundle again"
+                f"names {bundle.weights_sha256[:12]}…; export or install the bundle again"
             )
 
 
@@ -153,6 +152,8 @@ class TorchRuntime:
     """
 
     batches = True
+    # Whether TF32 is used is set for the whole process: two calls at once, of any models, would undo each other's.
+    _lock = threading.Lock()
 
     def __init__(self, bundle: Bundle, device: str) -> None:
         try:
@@ -175,19 +176,17 @@ class TorchRuntime:
             path = bundle.directory / WEIGHTS
             raise ModelError(f"{path}: cannot be loaded ({error}); export or install the bundle again") from None
         self._model = model.eval()
-        # Whether TF32 is used is set for the whole process: two calls at once would undo each other's settings.
-        self._lock = threading.Lock()
         self.name = f"torch {torch.__version__}, float32, on {_place(device)}"
 
     def __call__(self, features: Sequence[Features]) -> list[LogProbs]:
         """Return log-probabilities; see `Runtime`."""
         import torch
 
+        from asr.model import exact_float32
+
         if not features:
             return []
         padded, lengths = pad(features)
-        from asr.model import exact_float32
-
         # TF32 would be off by more than ONNX Runtime is.
         with self._lock, torch.inference_mode(), exact_float32():
             log_probs, output_lengths = self._model(

@@ -132,8 +132,7 @@ class G2P:
             if fitting is None:
                 raise DataError(
                     f"cannot guess how {word!r} is pronounced: {letter!r} (U+{ord(letter):04X}) is not a letter that "
-                    "the "
-                    f"pronunciation model knows; expected {''.join(self.letters)!r}: spell it differently, or add "
+                    f"the pronunciation model knows; expected {''.join(self.letters)!r}: spell it differently, or add "
                     "the word to the lexicon"
                 )
             known.append(fitting)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -78,6 +79,24 @@ def test_neither_neighbours_nor_threads_change_an_utterance(bundle, precision):
         assert runtime([]) == []
         assert runtime.batches == (precision == "float32")
         assert precision in runtime.name
+
+
+def test_models_in_torch_run_one_after_the_other(bundle, monkeypatch):
+    # TF32 is switched off for the whole process, and back on when a call ends.
+    runtimes, running = [TorchRuntime(bundle, "cpu"), TorchRuntime(bundle, "cpu")], []
+    forward = AcousticModel.forward
+
+    def alone(*arguments):
+        running.append(1)
+        time.sleep(0.05)
+        assert len(running) == 1
+        running.pop()
+        return forward(*arguments)
+
+    monkeypatch.setattr(AcousticModel, "forward", alone)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda runtime: runtime(utterances(30))[0], runtimes)
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("cell", ["gru", "rnn_tanh", "rnn_relu"])
