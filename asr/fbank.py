@@ -37,7 +37,7 @@ class FbankConfig:
         Length of a frame, distance between two frames and length of the Fourier transform, in samples.
     framing : {"centred", "whole", "mirrored"}
         "centred": frame t is centred on sample t · hop, with zeros before and after the audio; one for each whole hop.
-        "whole": frames lie within the audio (Kaldi's ``snip_edges=true``). "mirrored": one frame a hop, rounded, with
+        "whole": frames lie within the audio (Kaldi's ``snip_edges=true``). "mirrored": one frame per hop, rounded, with
         the audio mirrored at its ends (``snip_edges=false``).
     window : {"hann", "hann-periodic", "hamming", "povey"}
         All but "hann-periodic" are symmetric; "povey" is Hann's to the power of 0.85.

@@ -31,7 +31,7 @@ from asr.model_layers import (
 
 
 class AcousticModel(nn.Module):
-    """A convolutional, recurrent network with one output a token, for CTC.
+    """A convolutional, recurrent network with one output per token, for CTC.
 
     Parameters
     ----------

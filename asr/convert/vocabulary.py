@@ -14,7 +14,7 @@ BLANKS = ("<blk>", "<blank>", "<eps>", "<ctc_blank>", "<pad>", "[PAD]")
 
 
 def read_tokens(path: Path) -> list[str]:
-    """Return the tokens of ``vocab.txt`` or ``tokens.txt``: lines ``token id``, or one token a line.
+    """Return the tokens of ``vocab.txt`` or ``tokens.txt``: lines ``token id``, or one token per line.
 
     Raises
     ------

@@ -95,7 +95,7 @@ class PronouncingDictionary(Mapping[str, tuple[Pronunciation, ...]]):
         self._fill([row[0] for row in rows], [row[1] for row in rows], np.array([row[2] for row in rows]))
 
     def _fill(self, words: list[str], sounds: list[str], log_weights: npt.NDArray[np.float64]) -> None:
-        # A row a pronunciation, those of a word together, the preferred one first. Columns are ready at once, where
+        # One row per pronunciation, those of a word together, the preferred one first. Columns are ready at once, where
         # objects for 10⁵ words would take most of the time in which a recogniser starts.
         self._words, self._sounds, self._log_weights = words, sounds, log_weights
 

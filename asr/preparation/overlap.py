@@ -43,5 +43,5 @@ def read_runs(path: Path) -> frozenset[str]:
     found = frozenset(read_lines(path))
     for line in found:
         if not re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS}}}", line):
-            raise DataError(f"{path}: got {line!r}; expected {HEX_DIGITS} hexadecimal digits a line, of a SHA-1")
+            raise DataError(f"{path}: got {line!r}; expected {HEX_DIGITS} hexadecimal digits per line, of a SHA-1")
     return found

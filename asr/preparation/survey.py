@@ -16,7 +16,7 @@ from asr.store.layout import HEADER, INDEX, REJECTED, read_header
 
 EXAMPLES = 10
 
-# Characters a second, on a logarithmic scale, this many median deviations from the median are worth a look.
+# Characters per second, on a logarithmic scale, this many median deviations from the median are worth a look.
 OUTLIER_DEVIATIONS = 6.0
 
 # So far below the median level of its split an utterance is hardly speech.

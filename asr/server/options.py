@@ -55,7 +55,7 @@ class ServerOptions:
     upload_seconds : float
         An upload is cut off if nothing arrives for so long.
     log_json : bool
-        Whether to write an access log, one JSON object a line, on the error stream.
+        Whether to write an access log, one JSON object per line, on the error stream.
 
     Raises
     ------

@@ -45,8 +45,7 @@ def check_features(store: Store, features: LogMelConfig, owner: str) -> None:
     if different:
         raise DataError(
             f"{store.path}: the store's features differ from those of {owner}: {'; '.join(different)}: prepare the "
-            "corpus "
-            "with those feature settings, into another folder"
+            "corpus with those feature settings, into another folder"
         )
 
 
@@ -62,8 +61,7 @@ def check_same_features(train: Store, dev: Store) -> None:
     if not np.array_equal(train.filterbank, dev.filterbank):
         raise DataError(
             f"{dev.path}: its mel filters differ from those of the training store {train.path}: prepare both with the "
-            "same "
-            "version of librosa"
+            "same version of librosa"
         )
 
 

@@ -203,7 +203,7 @@ class Trainer:
         self.average.update()
         self.outcomes.add(values[self.stepper.names.index("skipped")], (index, batches))
         self._check_steps()
-        # One batch alone may have few tokens for its frames, and so a large loss a token.
+        # One batch alone may have few tokens for its frames, and so a large loss per token.
         if measure and index:
             self._check_loss()
 

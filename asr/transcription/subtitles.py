@@ -1,7 +1,7 @@
 """Words with times → subtitles that can be read: two short lines each, shown long enough, broken where speech pauses.
 
-The limits are those of broadcasters' guidelines (BBC, Netflix): 42 characters a line, two lines, at most 7 s, and no
-more than 17 characters a second, where the time to the next subtitle allows.
+The limits are those of broadcasters' guidelines (BBC, Netflix): 42 characters per line, two lines, at most 7 s, and
+no more than 17 characters per second, where the time to the next subtitle allows.
 """
 
 import textwrap

@@ -15,7 +15,7 @@ ALL = "all"
 
 
 def to_txt(transcript: Transcript, _name: str) -> str:
-    """Return the words, a segment a line."""
+    """Return the words, one segment per line."""
     return "".join(f"{segment.text}\n" for segment in transcript.segments)
 
 

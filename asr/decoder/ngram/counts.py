@@ -106,7 +106,7 @@ def count_ngrams(corpus: Corpus, order: int, cutoff: int = 0) -> list[NGramCount
     """Return the distinct n-grams of each order from 1 to `order`; none of them crosses a sentence's bounds.
 
     Of the n-grams with ``<s>`` only those that start with it are counted, and of those with ``</s>`` those that
-    end with it. Beside what is returned, this takes 9 bytes a token of the text, and what one sort needs.
+    end with it. Beside what is returned, this takes 9 bytes per token of the text, and what one sort needs.
 
     Parameters
     ----------

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from asr.decoder.compiling import compiled
 from asr.decoder.ngram.model import NGramModel
 from asr.decoder.ngram.query import Int, QueryArrays, advance
-from asr.decoder.ngram.text import BOS, UNK
+from asr.decoder.ngram.text import BOS, UNK, check_sentences
 from asr.decoder.ngram.trie import Level, renormalise
 from asr.errors import DecodingError
 
 MAX_ITERATIONS = 200
-# In nats a word: where the likelihood rises by less, the weights are found.
+# In nats per word: where the likelihood rises by less, the weights are found.
 TOLERANCE = 1e-7
 
 
@@ -30,7 +30,7 @@ class MixtureWeights:
     Parameters
     ----------
     weights
-        One a model; they sum to 1.
+        One per model; they sum to 1.
     perplexity
         Of the mixture, over words that one of the models knows at least, and sentence ends.
     perplexities
@@ -52,9 +52,11 @@ def mixture_weights(models: Sequence[NGramModel], sentences: Iterable[str]) -> M
     Raises
     ------
     DecodingError
-        If there are fewer than two models, or no sentence that holds a word of theirs.
+        If there are fewer than two models, no sentence holds a word of theirs, or one string was given instead of
+        several.
     """
     _check_models(models)
+    check_sentences(sentences)
     texts = [words for words in map(str.split, sentences) if words]
     probs = np.stack([_token_probs(model, texts) for model in models])
     known = probs.any(axis=0)
@@ -87,7 +89,7 @@ def interpolate(models: Sequence[NGramModel], weights: Sequence[float]) -> NGram
     models
         At least two, of any orders.
     weights
-        One a model, not negative; they are divided by their sum.
+        One per model, not negative; they are divided by their sum.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def interpolate(models: Sequence[NGramModel], weights: Sequence[float]) -> NGram
     views = [_View.of(model, ids) for model in models]
     levels: list[Level] = []
     for order in range(1, max(model.order for model in models) + 1):
-        parents, last_words = _union(views, order, len(levels[-1]) if levels else 1)
+        parents, last_words = _union(views, order)
         probs = np.zeros(len(parents))
         for view, share in zip(views, shares, strict=True):
             probs += share * view.advance(parents, last_words)
@@ -161,13 +163,12 @@ class _View:
         return probs
 
 
-def _union(views: list[_View], order: int, num_contexts: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _union(views: list[_View], order: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return contexts and last words of the n-grams of an order that any model lists; 1-grams are all words."""
     own = [view.keys(order) for view in views]
     keys = np.unique(np.concatenate(own))
     for view, listed in zip(views, own, strict=True):
         view.rows = np.searchsorted(keys, listed).astype(np.int32)
-    assert not len(keys) or keys[-1] >> 32 < num_contexts
     return (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32)
 
 

@@ -232,7 +232,7 @@ class NGramModel:
         return float(self.log_probs(words, bos, eos).sum())
 
     def perplexity(self, sentences: Iterable[str]) -> Perplexity:
-        """Return the perplexity of a text, one normalised sentence a string; blank ones are left out.
+        """Return the perplexity of a text, one normalised sentence per string; blank ones are left out.
 
         Raises
         ------

@@ -97,3 +97,5 @@ def test_too_little_is_refused(models):
         interpolate(models[:1], [1])
     with pytest.raises(DecodingError, match="know no word"):
         mixture_weights(models, ["", " "])
+    with pytest.raises(DecodingError, match="one string"):
+        mixture_weights(models, "the text")
