@@ -180,7 +180,7 @@ class SearchSetup:
         return Limits(
             self.labels.blank,
             int(options.beam_size),
-            int(options.top_k) or len(self.labels),
+            min(int(options.top_k) or len(self.labels), len(self.labels)),
             float(options.token_threshold),
             float(options.beam_threshold),
             int(options.horizon_frames),

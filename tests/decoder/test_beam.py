@@ -139,6 +139,9 @@ def test_pruning_keeps_what_matters():
         assert pruned.words == best.words
         assert best.score - 0.5 < pruned.score <= best.score + 1e-9
     # One token per frame, one hypothesis: the best path and nothing else.
+    # No memory is asked for tokens beyond the labels.
+    every = [BeamSearchDecoder(LABELS, options=BeamOptions(top_k=top_k))(log_probs) for top_k in (0, 10**15)]
+    assert every[0] == every[1]
     narrow = BeamSearchDecoder(LABELS, options=BeamOptions(beam_size=1, top_k=1))(log_probs)[0]
     assert narrow.score <= best.score
 
