@@ -20,7 +20,7 @@ from asr.store.store import AudioStore, FeatureStore
 SUM_FRAMES = 1024
 
 # Features are natural logarithms of power.
-NATS_A_DB = np.log(10) / 10
+NATS_PER_DB = np.log(10) / 10
 
 
 @dataclass(frozen=True)
@@ -125,21 +125,8 @@ class WaveformFrontEnd(_OfWaveforms):
         return x.astype(np.float32)[:, None]
 
 
-class FbankFrontEnd(_OfWaveforms):
-    """The features of another toolkit, ``(T, width)`` float32; see `FrontEnd` and `asr.fbank`.
-
-    Parameters
-    ----------
-    config : FbankConfig
-    """
-
-    def __init__(self, config: FbankConfig) -> None:
-        self._fbank = Fbank(config)
-        self.sample_rate, self.width = config.sample_rate, config.width
-
-    def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Return ``(T, width)``."""
-        return self._fbank(samples)
+class FbankFrontEnd(Fbank, _OfWaveforms):
+    """The features of another toolkit, ``(T, width)`` float32; see `FrontEnd` and `asr.fbank`."""
 
 
 def foreign_front_end(config: WaveformConfig | FbankConfig) -> WaveformFrontEnd | FbankFrontEnd:
@@ -211,7 +198,7 @@ class LogMelFrontEnd:
             return features
         low, high = np.percentile(features[~dead].astype(np.float32), (10, 95), axis=0)
         filled = features.copy()
-        filled[dead] = np.minimum(low, high - FAINT_DB * NATS_A_DB)
+        filled[dead] = np.minimum(low, high - FAINT_DB * NATS_PER_DB)
         return filled
 
     def check_store(self, store: Store, owner: str) -> None:

@@ -38,7 +38,7 @@ def convert(
         source, output_dir, name=name, language=language, licence=licence, origin=origin, blank=blank,
         max_seconds=max_seconds, force=force,
     )  # fmt: skip
-    alone = "" if bundle.graph.batches else "; one utterance a run, because padding changes its values"
+    alone = "" if bundle.graph.batches else "; one utterance per run, because padding changes its values"
     print(
         f"{bundle.directory}: {len(bundle.tokenizer)} tokens, an output every {1000 * bundle.frame_seconds:g} ms{alone}"
     )

@@ -112,15 +112,11 @@ def _options(lm: Path | None, sizes: dict[str, Any], weights: dict[str, Any]) ->
 
 def _show(name: str, hypotheses: list[Any], *, as_json: bool, with_name: bool, with_scores: bool) -> None:
     if as_json:
-        print(json.dumps({"file": name, "hypotheses": list(map(_to_dict, hypotheses))}, ensure_ascii=False))
+        print(json.dumps({"file": name, "hypotheses": list(map(dataclasses.asdict, hypotheses))}, ensure_ascii=False))
         return
     for best in hypotheses:
         scores = [f"{score:.3f}" for score in (best.score, best.acoustic_score, best.lm_score)] if with_scores else []
         print("\t".join([*([name] if with_name else []), *scores, best.text]), flush=True)
-
-
-def _to_dict(hypothesis: Any) -> dict[str, Any]:
-    return dataclasses.asdict(hypothesis)
 
 
 def _read_labels(path: Path) -> Any:

@@ -60,12 +60,11 @@ def only_words(lexicon: "PronouncingDictionary", words: Path) -> "PronouncingDic
         If that is nothing.
     """
     from asr.decoder.ngram.text import read_sentences
-    from asr.lexicon import PronouncingDictionary
 
     wanted = {word for line in read_sentences([words]) for word in line.split()}
     if not wanted.intersection(lexicon):
         raise DataError(f"{words}: none of its {len(wanted):,} words is in the lexicon; expected one word per line")
-    return PronouncingDictionary([entry for entry in lexicon.entries() if entry.word in wanted])
+    return lexicon.only(wanted)
 
 
 @lexicon_app.command()

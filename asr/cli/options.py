@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -213,8 +213,6 @@ def live_model(
     UsageError
         If the model cannot stream, or an option is out of its range.
     """
-    from dataclasses import replace
-
     import numpy as np
 
     from asr.live import EndpointRules, Listener, LiveModel

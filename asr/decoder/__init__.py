@@ -1,12 +1,12 @@
 """CTC log-probabilities in, hypotheses out: for any CTC model, with NumPy and Numba only.
 
-    labels.py       the model's labels: characters or subwords, the blank, what separates words
-    log_probs.py    checks of what goes in
-    greedy.py       the best path
-    beam.py         prefix beam search; kernel.py is the search itself, in a page
-    fusion.py       what counts beside the acoustics: n-grams (ngram/), lexicon.py, hotwords.py
-    streaming.py    the same in chunks, for live audio
-    alignment.py    when each word of a known transcript was said
+    labels.py         the model's labels: characters or subwords, the blank, what separates words
+    log_probs.py      checks of what goes in
+    greedy.py         the best path
+    beam.py           prefix beam search; search/kernel.py is the search itself, in a page
+    search/fusion.py  what counts beside the acoustics: n-grams (ngram/), lexicon.py, hotwords.py
+    streaming.py      the same in chunks, for live audio
+    alignment.py      when each word of a known transcript was said
 
 Names are loaded when first used: greedy decoding never imports Numba.
 """

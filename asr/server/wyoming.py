@@ -200,7 +200,7 @@ class WyomingSession:
             raise ApiError(400, "Got audio-chunk before audio-start.")
         width, channels = event.data.get("width"), event.data.get("channels")
         if width != 2 or type(channels) is not int or not 1 <= channels <= 32:
-            raise ApiError(400, f"The sound has {width!r} bytes a sample and {channels!r} channels; expected 2 and 1.")
+            raise ApiError(400, f"Samples have {width!r} bytes and {channels!r} channels; expected 2 and 1.")
         samples = decode_samples(event.payload, "audio/pcm")
         if len(samples) % channels:
             raise ApiError(400, f"Got {len(samples)} samples of {channels} channels; expected as many of each.")

@@ -46,9 +46,10 @@ def feature_statistics(
         places = (np.arange(max_utterances) + 0.5) / max_utterances * shares.sum()
         chosen, shares = chosen[np.searchsorted(np.cumsum(shares), places)], np.ones(max_utterances)
     n_mels = store.config.n_mels
+    log_mel = LogMel(store.config, store.filterbank)
     count, total, squares = 0.0, np.zeros(n_mels), np.zeros(n_mels)
     for index, share in zip(chosen.tolist(), shares.tolist(), strict=True):
-        features = _features(store, index)
+        features = _features(store, index, log_mel)
         count += share * len(features)
         total += share * features.sum(axis=0)
         squares += share * np.square(features).sum(axis=0)
@@ -57,10 +58,9 @@ def feature_statistics(
     return _rounded(mean), _rounded(std)
 
 
-def _features(store: Store, index: int) -> NDArray[np.float64]:
+def _features(store: Store, index: int, log_mel: LogMel) -> NDArray[np.float64]:
     if isinstance(store, FeatureStore):
         return store[index].features.astype(np.float64)
-    log_mel = LogMel(store.config, store.filterbank)
     return log_mel(store[index].samples.astype(np.float32) / 32768).astype(np.float64)
 
 

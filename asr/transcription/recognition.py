@@ -22,7 +22,7 @@ from asr.transcription.stitching import Stitcher, Utterance
 # Feature frames that go through the network together, padding included. More need more memory and are no faster.
 BATCH_FRAMES = 4000
 # A network that takes waveforms has samples for frames; so many of them count as one.
-SAMPLES_A_FRAME = 160
+SAMPLES_PER_FRAME = 160
 # Batches are made of pieces that are sorted by length within so many frames; fewer at first, so that something is soon
 # to be seen.
 WINDOW_FRAMES = 60_000
@@ -171,7 +171,7 @@ def run_in_batches(runtime: Runtime, features: Sequence[NDArray[np.floating[Any]
 
 def num_frames(features: NDArray[np.floating[Any]]) -> int:
     """Return how many frames the features ``(T, F)`` of an utterance count for, where frames are counted."""
-    return len(features) if features.shape[1] > 1 else -(-len(features) // SAMPLES_A_FRAME)
+    return len(features) if features.shape[1] > 1 else -(-len(features) // SAMPLES_PER_FRAME)
 
 
 def batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:

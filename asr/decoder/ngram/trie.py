@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 # Probability mass that is left to back-off is kept above rounding error, so that its logarithm exists.
 SMALLEST_MASS = 1e-9
 # The n-grams of an order are looked up on several threads, so many at a time.
-NGRAMS_A_THREAD = 200_000
+NGRAMS_PER_THREAD = 200_000
 MOST_THREADS = 4
 
 
@@ -98,11 +98,11 @@ def suffix_scores(
     contexts = level.parents + np.int32(offsets[order - 2])
 
     def score(first: int) -> None:
-        part = slice(first, first + NGRAMS_A_THREAD)
+        part = slice(first, first + NGRAMS_PER_THREAD)
         score_suffixes(arrays, offsets[order - 1] + first, contexts[part], log_probs[part], states[part])
 
     # Most of the time in which a model is read is spent here; a single part is computed without a thread.
-    firsts = range(0, len(level), NGRAMS_A_THREAD)
+    firsts = range(0, len(level), NGRAMS_PER_THREAD)
     if len(firsts) > 1:
         with ThreadPoolExecutor(MOST_THREADS) as pool:
             list(pool.map(score, firsts))

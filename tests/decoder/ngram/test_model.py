@@ -132,6 +132,6 @@ def reference(tmp_path_factory):
 
 def test_threads_change_no_link(monkeypatch):
     model = estimate(random_sentences(250, seed=3))
-    monkeypatch.setattr(trie, "NGRAMS_A_THREAD", 7)
+    monkeypatch.setattr(trie, "NGRAMS_PER_THREAD", 7)
     again = trie.build_trie(model.levels())
     assert all(np.array_equal(x, y) for x, y in zip(again, model.query_arrays, strict=True))
