@@ -158,30 +158,19 @@ def parse_form(form: FormData) -> TranscriptionForm:
     for name in form:
         if name.partition("[")[0] in ("known_speaker_names", "known_speaker_references"):
             raise ApiError(400, f"{name}: this server does not tell speakers apart.", param=name)
-    response_format = _text(form, "response_format") or "json"
-    if response_format not in get_args(ResponseFormat):
-        known = ", ".join(get_args(ResponseFormat))
-        raise ApiError(400, f"response_format is {response_format!r}; expected {known}.", param="response_format")
+    response_format = cast("ResponseFormat", _one_of(form, "response_format", get_args(ResponseFormat)))
     _number(form, "temperature", 0.0, 1.0)
-    granularities = _texts(form, "timestamp_granularities")
-    if wrong := [name for name in granularities if name not in get_args(Granularity)]:
-        raise ApiError(
-            400, f"timestamp_granularities[] has {wrong[0]!r}; expected word, segment.", param="timestamp_granularities"
-        )
-    if granularities and response_format != "verbose_json":
-        raise ApiError(
-            400,
-            f"timestamp_granularities[] needs response_format verbose_json; got {response_format}.",
-            param="timestamp_granularities",
-        )
-    include = _texts(form, "include")
-    if wrong := [name for name in include if name != "logprobs"]:
-        raise ApiError(400, f"include[] has {wrong[0]!r}; expected logprobs.", param="include")
-    if include and response_format != "json":
-        raise ApiError(400, f"include[]=logprobs needs response_format json; got {response_format}.", param="include")
+    granularities = _some_of(form, "timestamp_granularities", get_args(Granularity))
+    include = _some_of(form, "include", ("logprobs",))
     stream = _boolean(form, "stream")
-    if stream and response_format not in ("json", "text"):
-        raise ApiError(400, f"stream needs response_format json or text; got {response_format}.", param="stream")
+    for name, is_given, fitting in (
+        ("timestamp_granularities", granularities, ("verbose_json",)),
+        ("include", include, ("json",)),
+        ("stream", stream, ("json", "text")),
+    ):
+        if is_given and response_format not in fitting:
+            expected = " or ".join(fitting)
+            raise ApiError(400, f"{name} needs response_format {expected}; got {response_format}.", param=name)
     keywords = tuple(dict.fromkeys(" ".join(text.split()) for text in _texts(form, "keywords") if text.strip()))
     if len(keywords) > MAX_KEYWORDS:
         raise ApiError(400, f"got {len(keywords)} keywords; expected at most {MAX_KEYWORDS}.", param="keywords")
@@ -190,22 +179,19 @@ def parse_form(form: FormData) -> TranscriptionForm:
     if nbest is not None and nbest > 1 and (stream or response_format != "json"):
         shape = "stream" if stream else response_format
         raise ApiError(400, f"x_nbest needs response_format json without stream; got {shape}.", param="x_nbest")
-    lm = _text(form, "x_lm") or "own"
-    if lm not in ("own", "none"):
-        # No paths: the server opens nothing that a client names.
-        raise ApiError(400, f"x_lm is {lm!r}; expected own or none.", param="x_lm")
     return TranscriptionForm(
         file,
         _text(form, "model"),
         _text(form, "language"),
         keywords,
-        cast("ResponseFormat", response_format),
+        response_format,
         cast("tuple[Granularity, ...]", granularities or ("segment",)),
         bool(include),
         stream,
         None if beam_size is None else int(beam_size),
         1 if nbest is None else int(nbest),
-        lm == "own",
+        # No paths: the server opens nothing that a client names.
+        _one_of(form, "x_lm", ("own", "none")) == "own",
     )
 
 
@@ -220,6 +206,22 @@ def _texts(form: FormData, name: str) -> tuple[str, ...]:
 def _text(form: FormData, name: str) -> str:
     values = _texts(form, name)
     return values[-1].strip() if values else ""
+
+
+def _one_of(form: FormData, name: str, known: Sequence[str]) -> str:
+    """Return the value of a field, one of those that are known; the first of them where the form has none."""
+    text = _text(form, name) or known[0]
+    if text not in known:
+        raise ApiError(400, f"{name} is {text!r}; expected {', '.join(known)}.", param=name)
+    return text
+
+
+def _some_of(form: FormData, name: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Return all values of a list, each of them known."""
+    values = _texts(form, name)
+    if wrong := [value for value in values if value not in known]:
+        raise ApiError(400, f"{name}[] has {wrong[0]!r}; expected {', '.join(known)}.", param=name)
+    return values
 
 
 def _boolean(form: FormData, name: str) -> bool:

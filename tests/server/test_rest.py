@@ -143,7 +143,7 @@ def test_a_wrong_key_is_401_in_openais_shape(address):
         ({"file": b"RIFF", "timestamp_granularities[]": "word"}, 400, "verbose_json"),
         ({"file": b"RIFF", "temperature": "warm"}, 400, "temperature"),
         ({"file": b"RIFF", "language": "de"}, 400, "knows 'en'"),
-        ({"file": b"RIFF", "x_lm": "/etc/passwd"}, 400, "own or none"),
+        ({"file": b"RIFF", "x_lm": "/etc/passwd"}, 400, "own, none"),
         ({"file": b"RIFF", "x_beam_size": "-1"}, 400, "x_beam_size"),
         ({"file": b"RIFF", "x_nbest": "2", "response_format": "verbose_json"}, 400, "x_nbest"),
         ({"file": b"RIFF", "known_speaker_names[]": "me"}, 400, "speakers"),
