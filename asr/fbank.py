@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import AudioError, UsageError
+from asr.errors import UsageError
+from asr.features import check_waveform
 from asr.settings import check_types
 
 # Frames whose spectra are held at once.
@@ -202,10 +203,9 @@ class Fbank:
         Raises
         ------
         AudioError
-            If the array is not one-dimensional, or holds no sample.
+            As `asr.features.check_waveform`.
         """
-        if samples.ndim != 1 or samples.size == 0:
-            raise AudioError(f"got samples of shape {samples.shape}; expected (num_samples,), at least one")
+        check_waveform(samples)
         config = self.config
         # In float64, as the original of w2v-BERT: faint bands beside loud ones have few digits in float32.
         x = samples.astype(np.float64) * config.scale
@@ -297,7 +297,7 @@ def _frames(x: NDArray[np.float64], config: FbankConfig) -> Iterator[NDArray[np.
         x = np.pad(x, (size // 2, size))
     elif config.framing == "mirrored":
         before = size // 2 - hop // 2
-        x = np.pad(x, (before, size), mode="symmetric")
+        x = np.pad(x, (max(0, before), size), mode="symmetric")[max(0, -before) :]
     if count:
         views = np.lib.stride_tricks.sliding_window_view(x, size)[::hop][:count]
         for first in range(0, count, BLOCK_FRAMES):

@@ -174,10 +174,7 @@ class LogMel:
         AudioError
             If the array is not one-dimensional, holds no sample, or is not of floats.
         """
-        if samples.ndim != 1 or samples.size == 0:
-            raise AudioError(f"got samples of shape {samples.shape}; expected (num_samples,), at least one")
-        if samples.dtype not in (np.float32, np.float64):
-            raise AudioError(f"got samples of dtype {samples.dtype}; expected float32 or float64 in [-1, 1]")
+        check_waveform(samples)
         config, dtype = self.config, samples.dtype
         window_samples, hop = config.window_samples, config.hop_samples
         samples = np.ascontiguousarray(samples)
@@ -250,6 +247,20 @@ class _Blocks:
             np.matmul(power[:, bins], filters, out=features[:, bands])
         np.maximum(features, self._floor, out=features)
         np.log(features, out=features)
+
+
+def check_waveform(samples: NDArray[Any]) -> None:
+    """Refuse an array that holds no waveform ``(num_samples,)``.
+
+    Raises
+    ------
+    AudioError
+        If the array is not one-dimensional, holds no sample, or is not of floats.
+    """
+    if samples.ndim != 1 or samples.size == 0:
+        raise AudioError(f"got samples of shape {samples.shape}; expected (num_samples,), at least one")
+    if samples.dtype not in (np.float32, np.float64):
+        raise AudioError(f"got samples of dtype {samples.dtype}; expected float32 or float64 in [-1, 1]")
 
 
 def _band_groups(filterbank: NDArray[np.float32]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:

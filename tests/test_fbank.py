@@ -1,10 +1,12 @@
 """The features of other toolkits' models, against those toolkits' own extractors."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from asr.bundle.front_end import WaveformConfig, WaveformFrontEnd
 from asr.errors import AudioError, UsageError
 from asr.fbank import PRESETS, Fbank, FbankConfig, mel_filters, num_frames
 
@@ -22,13 +24,15 @@ def sound(num_samples, seed=0):
 
 @pytest.mark.parametrize("num_samples", LENGTHS)
 @pytest.mark.parametrize("preset", ["kaldi", "icefall"])
-def test_kaldi_s_are_torchaudio_s(preset, num_samples):
+@pytest.mark.parametrize("hop_samples", [160, 640])
+def test_kaldi_s_are_torchaudio_s(preset, hop_samples, num_samples):
     torch = pytest.importorskip("torch")
     kaldi = pytest.importorskip("torchaudio.compliance.kaldi")
-    config, samples = PRESETS[preset], sound(num_samples)
+    config, samples = replace(PRESETS[preset], hop_samples=hop_samples), sound(num_samples)
     expected = kaldi.fbank(
         torch.from_numpy(samples)[None].double() * config.scale,
         num_mel_bins=80,
+        frame_shift=hop_samples / 16,
         dither=0.0,
         snip_edges=config.framing == "whole",
         high_freq=config.high_hz,
@@ -99,8 +103,14 @@ def test_short_audio_gives_what_frames_there_are(preset):
         assert np.isfinite(features).all()
         if PRESETS[preset].stack == 1:
             assert len(features) == num_frames(num_samples, PRESETS[preset])
+
+
+@pytest.mark.parametrize("front_end", [Fbank(FbankConfig()), WaveformFrontEnd(WaveformConfig())])
+def test_what_is_no_waveform_is_refused(front_end):
     with pytest.raises(AudioError, match="at least one"):
-        Fbank(PRESETS[preset])(np.zeros(0, np.float32))
+        front_end(np.zeros(0, np.float32))
+    with pytest.raises(AudioError, match="int16"):
+        front_end(np.zeros(800, np.int16))
 
 
 @pytest.mark.parametrize(

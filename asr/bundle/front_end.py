@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from asr.audio.levels import FAINT_DB, SILENCE_DB, fill_dead_air
 from asr.errors import DataError, UsageError
 from asr.fbank import Fbank, FbankConfig
-from asr.features import LogMel, LogMelConfig
+from asr.features import LogMel, LogMelConfig, check_waveform
 from asr.model_config import MIN_STD, Normalisation
 from asr.settings import check_types
 from asr.store.checking import Store, check_store
@@ -118,7 +118,8 @@ class WaveformFrontEnd(_OfWaveforms):
         self._normalise, self._epsilon = config.normalise, config.epsilon
 
     def __call__(self, samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Return ``(num_samples, 1)``."""
+        """Return ``(num_samples, 1)``, raising as `asr.features.check_waveform`."""
+        check_waveform(samples)
         x = samples.astype(np.float32)
         if self._normalise:
             x = (x - x.mean(dtype=np.float64)) / np.sqrt(x.var(dtype=np.float64) + self._epsilon)

@@ -52,7 +52,8 @@ class Hypothesis:
         In order; times never run backwards, and come from the single best path of the hypothesis.
     acoustic_score
         Natural log-probability of `tokens` by the acoustic model: of a beam search the sum over all alignments
-        that it kept (all of them: minus the CTC loss); of greedy decoding the best alignment alone.
+        that it kept (all of them: minus the CTC loss), with label priors and blank scale applied; of greedy decoding
+        the best alignment alone, without them.
     lm_score
         Natural log-probability of the words by the language model, not weighted; 0 without one.
     hotword_score
