@@ -179,8 +179,8 @@ class Lexicon:
         np.cumsum(np.fromiter(map(len, spellings), np.int64, len(words)), out=self.begins[1:], dtype=np.int32)
 
     @cached_property
-    def _words(self) -> frozenset[str]:
-        return frozenset(self.words)
+    def _words(self) -> dict[str, None]:
+        return dict.fromkeys(self.words)
 
     @cached_property
     def spellings(self) -> tuple[Spelling, ...]:
@@ -213,7 +213,7 @@ class Lexicon:
         return word in self._words
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the words."""
+        """Iterate over the words as they were first listed."""
         return iter(self._words)
 
 

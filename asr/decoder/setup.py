@@ -99,19 +99,14 @@ class SearchSetup:
         return Writer(self.labels, self.frame_seconds, self.spoken.written, self.vocabulary.is_closed)
 
     @cached_property
-    def has_specials(self) -> bool:
-        """Whether there are labels that are never written."""
-        return any(self.labels.is_special)
+    def specials(self) -> npt.NDArray[np.intp]:
+        """The labels that are never written."""
+        return np.flatnonzero(self.labels.is_special)
 
     @cached_property
-    def begins_word(self) -> tuple[bool, ...]:
-        """Whether each label ends the word before it, whatever the vocabulary."""
-        return (False,) * len(self.labels) if self.is_free else self.labels.begins_word
-
-    @cached_property
-    def begins(self) -> npt.NDArray[np.bool_]:
-        """The same as bool (V,)."""
-        return np.array(self.begins_word)
+    def begins_word(self) -> npt.NDArray[np.bool_]:
+        """Whether each label ends the word before it, whatever the vocabulary, bool (V,)."""
+        return np.array(self.labels.begins_word) & (not self.is_free)
 
     @cached_property
     def scorer(self) -> Scorer:

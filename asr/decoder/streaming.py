@@ -97,8 +97,9 @@ class BeamStream:
         setup = self._setup
         if setup.offsets is not None:
             frames = frames + setup.offsets
-        if setup.has_specials:
-            frames = np.where(setup.labels.is_special, np.float32(-np.inf), frames)
+        if len(setup.specials):
+            frames = frames.copy()
+            frames[:, setup.specials] = -np.inf
         done = 0
         while True:
             done = search(frames, done, setup.limits, setup.scorer, self._state)
@@ -287,7 +288,7 @@ class BeamStream:
 
     def _spans(self, backpointer: int, end: int, total: float) -> list[TokenSpan]:
         setup = self._setup
-        columns, means = trace_back(self._state, setup.begins, backpointer, end, total)
+        columns, means = trace_back(self._state, setup.begins_word, backpointer, end, total)
         if setup.offsets is not None:
             # Confidences are of posteriors.
             means -= setup.offsets[columns[0]]

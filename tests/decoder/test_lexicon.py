@@ -101,6 +101,7 @@ def test_files(tmp_path):
     assert [(entry.word, entry.spelling) for entry in lexicon.entries] == [
         ("mister", tuple("mister")), ("mr", ("mister",)), ("mr", ("mr",)), ("plain", "plain"),
     ]  # fmt: skip
+    assert list(lexicon) == ["mister", "mr", "plain"]
     assert len(lexicon) == 3
     assert "mr" in lexicon
 
