@@ -9,6 +9,10 @@ import numpy.typing as npt
 from asr.decoder.compiling import compiled
 from asr.errors import DecodingError
 
+# Scores are kept at every so many frames, and the frames between computed anew on the way back: an hour of speech takes
+# half a gigabyte, and not fifty.
+CHECKPOINT_FRAMES = 512
+
 
 def choose(
     log_probs: npt.NDArray[np.float32],
@@ -65,9 +69,10 @@ def choose(
         ends = new_ends
     begins = np.cumsum([0, *map(len, predecessors)], dtype=np.int64)
     flat = np.array([node for before in predecessors for node in before], np.int64)
+    graph = (np.array(labels, np.int64), begins, flat)
     path = np.zeros(len(log_probs), np.int64)
     frames = np.ascontiguousarray(log_probs, np.float32)
-    score = _best_nodes(frames, np.array(labels, np.int64), begins, flat, np.array(ends, np.int64), blank, path)
+    score = _best_nodes(frames, graph, np.array(ends, np.int64), blank, CHECKPOINT_FRAMES, path)
     if score == -np.inf:
         raise DecodingError(
             f"the transcript's {len(alternatives)} words do not fit {len(log_probs)} frames, or the log-probs rule "
@@ -79,19 +84,47 @@ def choose(
 
 
 @compiled
-def _best_nodes(frames: Any, labels: Any, begins: Any, predecessors: Any, ends: Any, blank: int, path: Any) -> float:
+def _best_nodes(frames: Any, graph: Any, ends: Any, blank: int, spacing: int, path: Any) -> float:
     """Write the node of the best path in each frame into `path`, -1 for blanks; return its log-probability.
 
     State 0 is the blank before all; states 2 n + 1 and 2 n + 2 are node n, and the blank after it.
     """
-    T, N = len(frames), len(labels)
-    scores = np.full(2 * N + 1, -np.inf)
-    came_from = np.full((T, 2 * N + 1), -1, np.int32)
-    for t in range(T):
-        new = np.full(2 * N + 1, -np.inf)
+    T, S = len(frames), 2 * len(graph[0]) + 1
+    scores = np.full(S, -np.inf)
+    checkpoints = np.empty(((T + spacing - 1) // spacing, S))
+    came_from = np.zeros((min(spacing, T), S), np.int32)
+    for block in range(len(checkpoints)):
+        checkpoints[block] = scores
+        scores = _advance(frames, block * spacing, graph, blank, scores, came_from)
+    last, total = -1, -np.inf
+    for n in ends:
+        for state in range(2 * n + 1, 2 * n + 3):
+            if scores[state] > total:
+                last, total = state, scores[state]
+    if last < 0:
+        return total
+    state = last
+    for block in range(len(checkpoints) - 1, -1, -1):
+        first = block * spacing
+        # Those of the last block are there.
+        if block < len(checkpoints) - 1:
+            _advance(frames, first, graph, blank, checkpoints[block], came_from)
+        for t in range(min(T, first + spacing) - 1, first - 1, -1):
+            path[t] = (state - 1) // 2 if state % 2 else -1
+            state = came_from[t - first, state]
+    return total
+
+
+@compiled
+def _advance(frames: Any, first: int, graph: Any, blank: int, scores: Any, came_from: Any) -> Any:
+    """Return the scores of states after the frames of a block; write the state before each one to `came_from`."""
+    labels, begins, predecessors = graph
+    scores, new = scores.copy(), np.full(len(scores), -np.inf)
+    for t in range(first, min(len(frames), first + len(came_from))):
+        sources = came_from[t - first]
         new[0] = frames[0, blank] if t == 0 else scores[0] + frames[t, blank]
-        came_from[t, 0] = 0
-        for n in range(N):
+        sources[0] = 0
+        for n in range(len(labels)):
             best, source = scores[2 * n + 1], 2 * n + 1
             for k in range(begins[n], begins[n + 1]):
                 before = predecessors[k]
@@ -103,21 +136,11 @@ def _best_nodes(frames: Any, labels: Any, begins: Any, predecessors: Any, ends: 
                 if before >= 0 and labels[before] != labels[n] and scores[2 * before + 1] > best:
                     best, source = scores[2 * before + 1], 2 * before + 1
             new[2 * n + 1] = best + frames[t, labels[n]]
-            came_from[t, 2 * n + 1] = source
+            sources[2 * n + 1] = source
+            # In the first frame no blank can follow a node: its score stays -inf.
             if t > 0:
                 stays = scores[2 * n + 2] > scores[2 * n + 1]
-                came_from[t, 2 * n + 2] = 2 * n + 2 if stays else 2 * n + 1
+                sources[2 * n + 2] = 2 * n + 2 if stays else 2 * n + 1
                 new[2 * n + 2] = max(scores[2 * n + 1], scores[2 * n + 2]) + frames[t, blank]
-        scores = new
-    last, total = -1, -np.inf
-    for n in ends:
-        for state in range(2 * n + 1, 2 * n + 3):
-            if scores[state] > total:
-                last, total = state, scores[state]
-    if last < 0:
-        return total
-    state = last
-    for t in range(T - 1, -1, -1):
-        path[t] = (state - 1) // 2 if state % 2 else -1
-        state = came_from[t, state]
-    return total
+        scores, new = new, scores
+    return scores

@@ -49,9 +49,9 @@ def test_times_and_confidences_of_both_decoders():
         assert first.confidence == pytest.approx(0.9, abs=1e-6)
 
 
-@pytest.mark.parametrize(("latest", "times"), [(9.0, (2.0, 2.5)), (2.25, (2.0, 2.25)), (1.75, (1.75, 1.75))])
-def test_a_word_that_is_cut_does_not_end_before_it_starts(latest, times):
-    assert Word("a", 1.0, 1.5, 0.5).shifted(1.0, latest) == Word("a", *times, 0.5)
+@pytest.mark.parametrize(("latest", "start", "end"), [(9.0, 2.0, 2.5), (2.25, 2.0, 2.25), (1.75, 1.75, 1.75)])
+def test_a_word_that_is_cut_does_not_end_before_it_starts(latest, start, end):
+    assert Word("a", 1.0, 1.5, 0.5).shifted(1.0, latest) == Word("a", start, end, 0.5)
 
 
 def test_greedy_is_a_lower_bound_of_the_beam():

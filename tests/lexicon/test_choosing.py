@@ -8,13 +8,16 @@ import pytest
 
 from asr.decoder import align
 from asr.errors import DecodingError
+from asr.lexicon import choosing
 from asr.lexicon.choosing import choose
 
 LABELS = ["<blank>", "|", "A", "B", "C"]
 
 
 @pytest.mark.parametrize("between", [(), (1,)])
-def test_the_best_of_all_combinations(between):
+@pytest.mark.parametrize("checkpoint_frames", [1, 4, 512])
+def test_the_best_of_all_combinations(checkpoint_frames, between, monkeypatch):
+    monkeypatch.setattr(choosing, "CHECKPOINT_FRAMES", checkpoint_frames)
     seed = random.randrange(10**6)
     print("seed", seed)
     rng = np.random.default_rng(seed)
