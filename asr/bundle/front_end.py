@@ -91,7 +91,7 @@ class _OfWaveforms(ABC):
     def stored(self, store: Store, index: int) -> NDArray[np.float32]:
         """Return the frames ``(T, width)`` of an utterance of an audio store."""
         assert isinstance(store, AudioStore)
-        return self(store[index].samples.astype(np.float32) / 32768)
+        return self(store[index].waveform)
 
     def check_store(self, store: Store, owner: str) -> None:
         """Refuse features, and waveforms at another rate."""
@@ -176,7 +176,7 @@ class LogMelFrontEnd:
     def stored(self, store: Store, index: int) -> NDArray[np.float16]:
         """Return the features ``(T, n_mels)`` of an utterance of a store."""
         if not isinstance(store, FeatureStore):
-            samples: NDArray[np.float32] = store[index].samples.astype(np.float32) / np.float32(32768)
+            samples = store[index].waveform
             return self(fill_dead_air(samples, self.sample_rate) if self._fills_dead_air else samples)
         features: NDArray[Any] = store[index].features
         return self._finished(self.fill_dead_air(features) if self._fills_dead_air else features)

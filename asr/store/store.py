@@ -67,6 +67,11 @@ class StoredAudio:
     duration_seconds: float
     source: str
 
+    @property
+    def waveform(self) -> NDArray[np.float32]:
+        """The samples ``(num_samples,)`` in [-1, 1]."""
+        return self.samples * np.float32(1 / 32_768)
+
 
 class _Store(Sequence[U], Generic[U]):
     """What feature and audio stores have in common."""

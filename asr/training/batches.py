@@ -291,7 +291,7 @@ class BatchSource:
 def _targets(tokenizer: Tokenizer, texts: Sequence[str], views: int) -> tuple[Tensor, Tensor]:
     """Return the padded token ids ``(views · B, S)`` of `texts`, all of them once for each view, and their lengths."""
     targets = [tokenizer.encode(text) for text in texts]
-    padded = torch.zeros((len(targets), max(1, *map(len, targets), 1)), dtype=torch.int64)
+    array = torch.zeros((len(targets), max([1, *map(len, targets)])), dtype=torch.int64)
     for row, ids in enumerate(targets):
-        padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
-    return padded.repeat(views, 1), torch.tensor([len(ids) for ids in targets]).repeat(views)
+        array[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
+    return array.repeat(views, 1), torch.tensor([len(ids) for ids in targets]).repeat(views)

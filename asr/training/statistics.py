@@ -61,7 +61,7 @@ def feature_statistics(
 def _features(store: Store, index: int, log_mel: LogMel) -> NDArray[np.float64]:
     if isinstance(store, FeatureStore):
         return store[index].features.astype(np.float64)
-    return log_mel(store[index].samples.astype(np.float32) / 32768).astype(np.float64)
+    return log_mel(store[index].waveform).astype(np.float64)
 
 
 def _rounded(values: NDArray[np.float64]) -> Tensor:

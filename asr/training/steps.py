@@ -29,8 +29,6 @@ Note = TypeVar("Note")
 
 # What is summed over the steps of an epoch; followed by the gradient norm and the update ratio of each layer.
 PER_STEP = ("steps", "skipped", "clipped", "gradient_norm", "measured")
-
-
 # What errors say that are a lack of memory and have no class of their own: of a CPU; of CUDA, which torch raises as
 # AcceleratorError; and of libraries that allocate by themselves.
 NO_MEMORY = ("allocate memory", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")

@@ -77,13 +77,13 @@ class UtteranceFeatures:
         features: NDArray[np.float32] = self._store[index].features.astype(np.float32)  # type: ignore[union-attr]
         return features
 
-    def augmented(self, planned: PlannedBatch, drawn: tuple[int, int], views: int) -> tuple[Tensor, Tensor]:
+    def augmented(self, planned: PlannedBatch, seeds: tuple[int, int], views: int) -> tuple[Tensor, Tensor]:
         """Return augmented utterances, padded with zeros to the longest, and their lengths.
 
         Parameters
         ----------
         planned : PlannedBatch
-        drawn : tuple of int
+        seeds : tuple of int
             (seed, epoch).
         views : int
             How often each utterance comes: b in the rows b, B + b, …, which differ in masks.
@@ -95,26 +95,26 @@ class UtteranceFeatures:
             On the CPU.
         """
         numbers = zip(planned.indices.tolist(), planned.copies.tolist(), strict=True)
-        rows = [self._draw(*number, planned.lengths[row], drawn, views) for row, number in enumerate(numbers)]
+        rows = [self._draw(*number, planned.lengths[row], seeds, views) for row, number in enumerate(numbers)]
         if self._on_device:
             return self._on_device(rows, self.average, views)
         return padded(list(zip(*(self._altered(row, views) for row in rows), strict=True)))
 
     def _draw(
-        self, index: int, copy: int, lengths: Lengths, drawn: tuple[int, int], views: int
+        self, index: int, copy: int, lengths: Lengths, seeds: tuple[int, int], views: int
     ) -> Drawn | NDArray[np.float32]:
         """Draw what is done to a copy of utterance `index`, or the samples of one of noise, as (seed, epoch) has it."""
         assert self._augment is not None
         number, config = index - len(self._store), self._store.config
         if number >= 0:
             num_samples = max(1, (int(lengths.total) - 1) * config.hop_samples)
-            return noise_samples(num_samples, generator(*drawn, Purpose.NOISE, number))
+            return noise_samples(num_samples, generator(*seeds, Purpose.NOISE, number))
         waveform = WaveformDraw()
         if self.waveforms:
-            waveform = self.waveforms.draw(index, lengths, generator(*drawn, Purpose.WAVEFORM, index, copy))
+            waveform = self.waveforms.draw(index, lengths, generator(*seeds, Purpose.WAVEFORM, index, copy))
             # Its pauses are in the waveform.
             lengths = Lengths.unaltered(lengths.total)
-        rng = generator(*drawn, Purpose.FEATURES, index, copy)
+        rng = generator(*seeds, Purpose.FEATURES, index, copy)
         features = draw_features(lengths, config.n_mels, self._augment, rng)
         size = int(lengths.total), config.n_mels
         masks = tuple(draw_masks(*size, self._augment, config.hop_seconds, rng) for _ in range(views))

@@ -16,8 +16,6 @@ from asr.training.draws import TEXTURE, Lengths, WaveformDraw, draw_start
 
 # An utterance's quietest stretch of this length tells what its pauses sound like.
 QUIET_SECONDS = 0.1
-
-FULL_SCALE = 32_768
 NOTHING = np.zeros(0, dtype=np.float32)
 
 
@@ -75,7 +73,7 @@ class Waveforms:
 
     def features(self, index: int) -> NDArray[np.float32]:
         """Return the features ``(T, F)`` of an utterance unaltered, just as a feature store has them."""
-        return self._log_mel(self._samples(self.store, index))
+        return self._log_mel(self.store[index].waveform)
 
     def draw(self, index: int, lengths: Lengths, rng: np.random.Generator) -> WaveformDraw:
         """Draw what is done to an utterance.
@@ -110,14 +108,13 @@ class Waveforms:
 
     def sound(self, index: int, draw: WaveformDraw) -> Sound:
         """Return what utterance `index` is made of, as drawn."""
-        samples = self._samples(self.store, index)
+        samples = self.store[index].waveform
         response = noise = NOTHING
         if draw.response is not None and self._responses is not None:
-            response = self._samples(self._responses, draw.response)
+            response = self._responses[draw.response].waveform
         if draw.noise is not None and self._noises is not None:
             wanted = int(played_samples(len(samples), draw.speed, self.store.config.sample_rate))
-            recorded = self._samples(self._noises, draw.noise)
-            noise = piece(recorded, draw.before + wanted + draw.after, draw.noise_start)
+            noise = piece(self._noises[draw.noise].waveform, draw.before + wanted + draw.after, draw.noise_start)
         return Sound(samples, response, noise)
 
     def altered(self, index: int, draw: WaveformDraw) -> NDArray[np.float32]:
@@ -157,10 +154,6 @@ class Waveforms:
                 f"sample_rate={self.store.config.sample_rate}"
             )
         return store
-
-    @staticmethod
-    def _samples(store: AudioStore, index: int) -> NDArray[np.float32]:
-        return store[index].samples * np.float32(1 / FULL_SCALE)
 
 
 def open_waveforms(store: FeatureStore | AudioStore, augment: AugmentConfig | None) -> Waveforms | None:
