@@ -2,19 +2,18 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli import options
 from asr.errors import DecodingError, UsageError
 
 if TYPE_CHECKING:
     from asr.decoder.ngram import NGramModel
-
-Number = TypeVar("Number", int, float)
 
 lm_app = typer.Typer(
     help="Build, mix, prune, convert and judge n-gram language models.", no_args_is_help=True, rich_markup_mode=None
@@ -54,7 +53,7 @@ def estimate(
 
     if characters and tokens_of:
         raise UsageError("got --characters and --tokens-of; expected only one of them")
-    thresholds = _numbers("--cutoffs", cutoffs, int, "whole numbers, one per order, for instance 0,0,1")
+    thresholds = options.numbers("--cutoffs", cutoffs, int, "whole numbers, one per order, for instance 0,0,1")
     sentences = read_sentences(texts)
     with warnings_on_stderr():
         if tokens_of:
@@ -109,7 +108,7 @@ def interpolate(
 
     models = [ngram.NGramModel.read(lm) for lm in lms]
     if weights:
-        shares = _numbers("--weights", weights, float, "numbers, one per model, for instance 0.7,0.3")
+        shares = options.numbers("--weights", weights, float, "numbers, one per model, for instance 0.7,0.3")
         mixed = ngram.interpolate(models, shares)
     else:
         sentences = list(read_sentences(heldout or []))
@@ -176,13 +175,6 @@ def _in_tokens(sentences: Iterable[str], model: str) -> Iterator[str]:
         if sentence.strip():
             pieces = (tokenizer.tokens[token] for token in tokenizer.encode(" ".join(sentence.split())))
             yield " ".join("|" if piece == " " else piece for piece in pieces)
-
-
-def _numbers(option: str, text: str, kind: Callable[[str], Number], expected: str) -> list[Number]:
-    try:
-        return [kind(number) for number in text.replace(",", " ").split()]
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: expected {expected}") from None
 
 
 def write_model(model: "NGramModel", out: Path) -> None:

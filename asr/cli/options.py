@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -13,6 +13,8 @@ from asr.errors import UsageError
 if TYPE_CHECKING:
     from asr.live import LiveModel
     from asr.transcription.decoding import DecodingOptions
+
+Number = TypeVar("Number", int, float)
 
 MODEL_HELP = "The folder of a model, the name of one that ships, or org/name[@revision] on the Hugging Face Hub."
 OUT = ("--output-dir", "-o", "--out")
@@ -195,6 +197,20 @@ def hotword_weights(hotwords: list[str]) -> dict[str, float]:
                 f"--hotword {hotword!r}: {weight!r} is not a number; expected PHRASE or PHRASE=WEIGHT"
             ) from None
     return weights
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Number], expected: str) -> list[Number]:
+    """Return the numbers that an option lists, separated by commas.
+
+    Raises
+    ------
+    UsageError
+        If one is not a number.
+    """
+    try:
+        return [kind(number) for number in text.replace(",", " ").split()]
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected {expected}") from None
 
 
 def live_model(

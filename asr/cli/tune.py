@@ -64,7 +64,8 @@ def tune(
     bundle, store = open_bundle(model), open_store(data)
     refuse_test_set(store)
     workers = (threads or num_cores()) if device == "cpu" else 1
-    tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, _sizes(beam_sizes), workers, utterances)
+    sizes = options.numbers("--beam-sizes", beam_sizes, int, "whole numbers, for instance 8,32,128")
+    tuning = TuningOptions(lm, Search(rounds=rounds, seed=seed), beam_size, tuple(sizes), workers, utterances)
     folder = None if dry_run else target_folder(bundle, output_dir)
     tuning_decoder(bundle, tuning)  # A bad language model ends the command before the work.
     if lm == "own":
@@ -96,13 +97,6 @@ def tune(
     if picture is not None:
         draw_surface(tuned, picture)
         print(f"wrote {picture}", file=sys.stderr)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"got {text!r}; expected numbers separated by commas, such as 8,32,128") from None
 
 
 def _print(tuned: "TunedBundle") -> None:
