@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import islice
 
-from asr.decoder.labels import Labels
+from asr.decoder.labels import WORDPIECE_MARK, Labels
 from asr.decoder.ngram.text import BOS, EOS, UNK
 from asr.errors import DecodingError
 
@@ -15,7 +15,6 @@ UNK_TOKEN = "⁇"
 UNK_BPE_TOKEN = "▁⁇▁"
 BLANK_TOKEN_PTN = re.compile(r"^[<\[]pad[>\]]$", flags=re.IGNORECASE)
 UNK_TOKEN_PTN = re.compile(r"^[<\[]unk[>\]]$", flags=re.IGNORECASE)
-WORDPIECE_MARK = "##"
 SAMPLE_SIZE = 100
 # More of the unigrams' characters without a label than this look like another alphabet.
 MOST_MISSING = 0.2
