@@ -227,4 +227,6 @@ def _decode(setup: SearchSetup, log_probs: npt.ArrayLike) -> list[Hypothesis]:
     frames = check_log_probs(log_probs, len(setup.labels), normalise=setup.normalise)
     stream = BeamStream(setup)
     stream.push_checked(frames)
-    return stream.finish()
+    hypotheses = stream.finish()
+    stream.recycle()
+    return hypotheses

@@ -24,6 +24,7 @@ from asr.decoder.search.state import (
     link_prefixes,
     make_room,
     new_search_state,
+    recycle,
     trace_back,
 )
 from asr.decoder.setup import SearchSetup
@@ -201,6 +202,11 @@ class BeamStream:
             hypotheses = self._ranked(acoustic, results)
         self._finished = True
         return hypotheses
+
+    def recycle(self) -> None:
+        """Let the next search of this thread have this one's memory; the stream can no longer be used."""
+        recycle(self._state)
+        del self._state
 
     def _ranked(self, acoustic: npt.NDArray[np.float64], results: npt.NDArray[np.float64]) -> list[Hypothesis]:
         """Return the best hypotheses; `results` as `end_sentence` writes them."""

@@ -146,6 +146,21 @@ def test_pruning_keeps_what_matters():
     assert narrow.score <= best.score
 
 
+def test_searches_of_one_thread_have_nothing_of_each_other(lm):
+    rng = np.random.default_rng(5)
+    utterances = [log_softmax(rng.normal(0, 3, (frames, 4))) for frames in (5, 400, 1, 40)]
+    wide = BeamSearchDecoder(["", " ", "a", "b"], lm=lm)
+    narrow = wide.with_options(beam_size=3)
+    fresh = [decoder.decode_batch([utterance], threads=2)[0] for utterance in utterances for decoder in (wide, narrow)]
+    for _ in range(2):
+        assert [decoder(utterance) for utterance in utterances for decoder in (wide, narrow)] == fresh
+    stream = wide.stream()
+    stream.push(utterances[1])
+    narrow(utterances[3])
+    wide(utterances[3])
+    assert stream.finish() == fresh[2]
+
+
 def test_bad_options(lm):
     for message, options in {
         "beam_size is 0": {"beam_size": 0},

@@ -171,13 +171,14 @@ def stay(frame, limits, state):  # type: ignore[no-untyped-def]
             new.blank_last, new.blank_sum = old.token_last, old.token_sum
             new.blank_end = now
         new.p_token, new.best_token, new.via = 0.0, 0.0, NONE
+        new.token_last, new.token_sum = old.token_last, old.token_sum
         prefix = prefixes[old.prefix]
         if prefix.token != NONE:
             log_p = np.float64(frame[prefix.token])
             p = math.exp(log_p)
             new.p_token = old.p_token * p
             new.best_token = old.best_token * p
-            new.token_last, new.token_sum = old.token_last, old.token_sum + log_p
+            new.token_sum += log_p
             parent = prefixes[prefix.parent].slot if prefix.parent != NONE else NONE
             if parent != NONE:
                 p_parent, best_parent = extending(before[parent], prefixes[prefix.parent].token == prefix.token)

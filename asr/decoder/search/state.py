@@ -5,6 +5,7 @@ with the backpointer before it; it holds the times, which differ between paths t
 the arrays are full: what no hypothesis alive comes from is forgotten.
 """
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,28 +89,58 @@ class SearchState(NamedTuple):
     log_scale: npt.NDArray[np.float64]
 
 
+class _Spare(threading.local):
+    """What the last search of this thread left; asking the system for memory takes longer than most searches."""
+
+    state: SearchState | None = None
+
+
+_spare = _Spare()
+
+
 def new_search_state(beam_size: int, num_tokens: int, lm_state: int, *, recombines: bool) -> SearchState:
     """Return the memory of a search that has heard nothing: one hypothesis, the empty prefix."""
-    # Enough for some ten seconds of most speech. What is never touched costs nothing, but the table is emptied.
-    num_prefixes, num_backpointers = 32 * beam_size + 256, 128 * beam_size + 256
-    num_candidates = 4 * beam_size + 16
-    state = SearchState(
-        prefixes=np.empty(num_prefixes, PREFIX),
-        backpointers=np.empty(num_backpointers, BACKPOINTER),
-        table=np.zeros(table_size(num_prefixes), np.int32),
-        beams=np.zeros((3, beam_size), HYPOTHESIS),
-        candidates=np.empty(num_candidates, CANDIDATE),
-        futures=np.empty(table_size(num_candidates) if recombines else 0, np.int32),
-        tokens=np.empty(num_tokens, np.int32),
-        counts=np.zeros(4, np.int64),
-        log_scale=np.zeros(1),
-    )
+    sizes = _first_sizes(beam_size, num_tokens, recombines)
+    state, _spare.state = _spare.state, None
+    if state is None or sizes != _sizes_of(state):
+        num_prefixes, num_backpointers, _, _, num_futures = sizes
+        state = SearchState(
+            prefixes=np.empty(num_prefixes, PREFIX),
+            backpointers=np.empty(num_backpointers, BACKPOINTER),
+            table=np.empty(table_size(num_prefixes), np.int32),
+            beams=np.empty((3, beam_size), HYPOTHESIS),
+            candidates=np.empty(4 * beam_size + 16, CANDIDATE),
+            futures=np.empty(num_futures, np.int32),
+            tokens=np.empty(num_tokens, np.int32),
+            counts=np.zeros(4, np.int64),
+            log_scale=np.zeros(1),
+        )
+    state.table[:] = 0
     state.prefixes[0] = (NONE, NONE, NONE, 0, 0, 0, lm_state, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)
     state.backpointers[0] = (NONE, 0, 0, 0, 0.0)
     first = state.beams[0, :1]
+    first[:] = np.zeros((), HYPOTHESIS)
     first["p_blank"] = first["best_blank"] = 1.0
-    state.counts[:3] = 1
+    state.counts[:] = (1, 1, 1, 0)
+    state.log_scale[0] = 0.0
     return state
+
+
+def recycle(state: SearchState) -> None:
+    """Let the next search of this thread have the memory of one that is over, unless it has grown."""
+    beam_size, num_tokens = state.beams.shape[1], len(state.tokens)
+    if _sizes_of(state) == _first_sizes(beam_size, num_tokens, len(state.futures) > 0):
+        _spare.state = state
+
+
+def _first_sizes(beam_size: int, num_tokens: int, recombines: bool) -> tuple[int, ...]:
+    # Enough for some ten seconds of most speech. What is never touched costs nothing, but the table is emptied.
+    num_futures = table_size(4 * beam_size + 16) if recombines else 0
+    return 32 * beam_size + 256, 128 * beam_size + 256, beam_size, num_tokens, num_futures
+
+
+def _sizes_of(state: SearchState) -> tuple[int, ...]:
+    return len(state.prefixes), len(state.backpointers), state.beams.shape[1], len(state.tokens), len(state.futures)
 
 
 def make_room(state: SearchState) -> SearchState:
