@@ -88,7 +88,7 @@ def test_a_waveform_is_transcribed_at_its_own_rate(speech):
 
 def test_a_language_model_is_taken_from_memory_or_from_its_file(speech):
     bundle = asr.Bundle.load("an4")
-    path = bundle.directory / "lm.arpa.gz"
+    path = bundle.directory / "lm.bin"
     by_file = asr.load(bundle, threads=1, lm=path, beam_size=8).transcribe(speech)
     in_memory = asr.load(bundle, threads=1, lm=asr.decoder.NGramModel.read(path), beam_size=8).transcribe(speech)
     assert in_memory == by_file

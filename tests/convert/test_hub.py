@@ -151,15 +151,14 @@ def test_a_bundle_is_pushed_with_its_card_and_comes_back(hub, small, monkeypatch
     yaml = pytest.importorskip("yaml")
     entries = huggingface_hub.parse_eval_result_entries(yaml.safe_load(files[".eval_results/cmu--an4.yaml"]))
     assert [(entry.dataset_id, entry.task_id, entry.value) for entry in entries] == [
-        ("cmu/an4", "dev", 8.73),
-        ("cmu/an4", "test", 4.66),
+        ("cmu/an4", row["split"], round(row["wer"], 2)) for row in bundle.results if row["decoder"] != "greedy"
     ]
     assert open_bundle("me/an4").results == bundle.results
     # A language model that the new version has not does not stay.
-    (small / "lm.arpa.gz").unlink()
+    (small / "lm.bin").unlink()
     push(Bundle.load(small), HubName("me/an4"))
-    assert "lm.arpa.gz" in files
-    assert "lm.arpa.gz" not in model.commits[model.branches["main"]]
+    assert "lm.bin" in files
+    assert "lm.bin" not in model.commits[model.branches["main"]]
 
 
 def test_commands_know_the_models_of_the_hub(hub, small, tmp_path):

@@ -143,7 +143,7 @@ def test_weights_and_model_are_written_into_a_copy(store, tmp_path):
     out = tmp_path / "tuned"
     shown = run("--model", "an4", "--data", store, "--lm", lm, "--out", out, *QUICK)
     tuned, shipped = Bundle.load(out), Bundle.load("an4")
-    assert tuned.decoding.keys() == {"alpha", "beta", "beam_size"}
+    assert tuned.decoding.keys() == {"alpha", "beta", "beam_size", "oov_score", "blank_scale", "prior_weight"}
     assert f"alpha {tuned.decoding['alpha']:g}, beta {tuned.decoding['beta']:g}" in shown
     assert tuned.decoding["beam_size"] in (4, 8)
     trials = json.loads((out / "tuning.json").read_text(encoding="utf-8"))
@@ -185,7 +185,7 @@ def test_what_must_not_be_tuned_is_refused(store, tmp_path):
         )
     bare = tmp_path / "bare"
     shutil.copytree(SHIPPED / "an4", bare)
-    (bare / "lm.arpa.gz").unlink()
+    (bare / "lm.bin").unlink()
     assert "has no language model" in run("--model", bare, "--data", store, status=2)
 
 
