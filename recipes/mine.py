@@ -1,14 +1,15 @@
 """Your own recordings: fine-tune a model on them, or train a new one.
 
     python data_prep/manifest.py train=train.jsonl dev=dev.jsonl test=test.jsonl --out data/mine
-    python recipes/mine.py --set init=an4 --set training.learning_rate=3e-4
+    python recipes/mine.py --set init=english --set training.learning_rate=5e-4
     python recipes/mine.py --out exp/mine-from-nothing
 
 Copy this file, and describe your model in it. Prepare the stores first (docs/data.md). Without a test
 set, write ``test=()`` here, or ``--set "test=()"``.
 
-The network is that of the model ``an4``, so training can start from it; training is close to an4.py's. Neither was
-measured on other data. They are meant for a few hours of speech; from a hundred hours up, use librispeech_100.py's.
+The network is that of the models that ship, so training can start from either of them; training is close to an4.py's.
+Neither was measured on other data. They are meant for a few hours of speech; from a hundred hours up, use
+librispeech_100.py's.
 """
 
 from asr.features import LogMelConfig
@@ -25,11 +26,10 @@ RECIPE = Recipe(
     model=ModelConfig(
         cell="lstm",
         num_layers=3,
-        hidden_size=256,
+        hidden_size=320,
         time_reduction=4,
-        dropout=0.3,
+        dropout=0.2,
         variational_dropout=True,
-        normalisation="utterance",
     ),
     training=TrainingConfig(
         epochs=60,
