@@ -115,7 +115,7 @@ def test_channels_are_chosen():
             got = load_audio(source, RATE, channels=chosen, **options).samples
             np.testing.assert_allclose(got, expected, atol=1e-6)
         for wrong in ([3], [-1], []):
-            with pytest.raises(AudioError, match="expected channels from 0 to 2"):
+            with pytest.raises(AudioError, match="has 3 channels; got"):
                 load_audio(source, RATE, channels=wrong, **options)
 
 
@@ -161,7 +161,9 @@ def test_a_part_equals_the_part_of_the_whole(start, end):
     np.testing.assert_array_equal(of_array.samples, expected)
 
 
-@pytest.mark.parametrize(("start", "end"), [(-0.1, None), (0.3, 0.2), (0.0, 0.0), (0.0, -0.1), (float("nan"), None)])
+@pytest.mark.parametrize(
+    ("start", "end"), [(-0.1, None), (0.3, 0.2), (0.0, 0.0), (0.0, -0.1), (np.nan, None), (np.inf, None), (0.0, np.inf)]
+)
 def test_a_part_that_cannot_be_is_refused(start, end):
     for source, rate in ((WAV, None), (tone(0.5), RATE)):
         with pytest.raises(AudioError, match=r"expected 0 ≤ start_seconds < end_seconds"):

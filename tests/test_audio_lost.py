@@ -57,6 +57,17 @@ def test_recordings_one_after_the_other_are_all_read_or_what_is_not_is_told(file
     assert "pip install 'ctc-asr[media]'" in said[0]
 
 
+def test_a_flac_that_follows_another_is_read_or_what_is_not_is_told():
+    content = b"".join(encoded(noise(seconds), "FLAC") for seconds in (FIRST, SECOND))
+    assert survey(io.BytesIO(content)).seconds == pytest.approx(FIRST + SECOND)
+    pytest.importorskip("av", reason="PyAV reads it")
+    seconds, said = heard(content)
+    # FFmpeg may lose the frame before the second file.
+    assert seconds > FIRST + SECOND - 0.3
+    missing = FIRST + SECOND - seconds
+    assert missing < 0.1 or f"holds {missing:.2f} s more" in said[0]
+
+
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_what_follows_a_recording_that_is_cut_is_read(subtype):
     cut = encoded(noise(5.0), "OGG", subtype)
@@ -70,7 +81,7 @@ def test_what_follows_a_recording_that_is_cut_is_read(subtype):
     assert said
 
 
-@pytest.mark.parametrize("file_format", ["WAV", "FLAC", "AIFF", "AU", "CAF"])
+@pytest.mark.parametrize("file_format", ["WAV", "RF64", "FLAC", "AIFF", "AU", "CAF"])
 def test_what_follows_the_first_recording_of_a_file_is_told(file_format):
     content = encoded(noise(FIRST), file_format) + encoded(noise(SECOND), file_format)
     seconds, said = heard(content)
@@ -127,6 +138,9 @@ def test_a_wav_that_its_recorder_did_not_finish_is_read_to_its_end(leading):
     content = bytearray(encoded(samples, "WAV"))
     content[4:8] = content[40:44] = bytes(4)
     assert heard(bytes(content)) == (pytest.approx(len(samples) / RATE), [])
+    content = bytearray(encoded(samples, "RF64"))
+    content[20:36] = bytes(16)
+    assert heard(bytes(content)) == (pytest.approx(len(samples) / RATE), [])
     # What has chunks behind empty data is empty.
     empty = encoded(np.zeros(0), "WAV") + b"LIST" + struct.pack("<I", 4) + b"INFO"
     with pytest.raises(AudioError, match="holds no samples"):
@@ -145,8 +159,9 @@ def test_a_wav_whose_bytes_a_second_are_wrong_is_whole():
     assert heard(bytes(content)) == (pytest.approx(1.0), [])
 
 
-def test_a_caf_that_is_cut_says_how_much_is_missing():
-    content = encoded(noise(2.0), "CAF")
+@pytest.mark.parametrize("file_format", ["CAF", "RF64"])
+def test_a_file_that_is_cut_says_how_much_is_missing(file_format):
+    content = encoded(noise(2.0), file_format)
     seconds, said = heard(content[: len(content) // 2])
     assert "header promises 1.0" in said[0]
     assert seconds == pytest.approx(1.0, abs=0.1)

@@ -29,6 +29,8 @@ CANCELLED_POWER = 0.2
 # That is looked for in stretches of this length, unless they are fainter than this RMS amplitude.
 PHASE_SECONDS = 0.25
 FAINT_AMPLITUDE = 1e-3
+# No recording lasts for 30 years.
+MAX_SECONDS = 1e9
 
 
 class AudioWarning(UserWarning):
@@ -120,8 +122,11 @@ class AudioStream:
         audio_track: int | None = None,
     ) -> None:
         check_rate(sample_rate)
-        if not (start_seconds >= 0 and (end_seconds is None or end_seconds > start_seconds)):
-            raise AudioError(f"got the part {start_seconds}–{end_seconds} s; expected 0 ≤ start_seconds < end_seconds")
+        if not 0 <= start_seconds < (MAX_SECONDS if end_seconds is None else end_seconds) <= MAX_SECONDS:
+            raise AudioError(
+                f"got the part {start_seconds}–{end_seconds} s; expected 0 ≤ start_seconds < end_seconds, and no more "
+                f"than {MAX_SECONDS:g} s"
+            )
         self.sample_rate = sample_rate
         self.warnings: list[AudioWarning] = []
         self._start, self._end = start_seconds, end_seconds
@@ -228,9 +233,7 @@ class AudioStream:
         if self._channels is None:
             return block
         if not self._channels or min(self._channels) < 0 or max(self._channels) >= block.shape[1]:
-            raise AudioError(
-                f"{self.name}: got channels {self._channels}; expected channels from 0 to {block.shape[1] - 1}"
-            )
+            raise AudioError(f"{self.name}: has {block.shape[1]} channels; got {self._channels}, counted from 0")
         return block[:, self._channels]
 
     def _look_for_the_rest(self, num_read: int) -> None:

@@ -38,12 +38,17 @@ def survey(file: BinaryIO) -> Survey:
 
 
 def _flac(file: BinaryIO) -> Survey:
-    """Tell whether a FLAC file states its total, and how many FLAC files it is."""
-    window = FileBytes(file)
-    info = window.at(0, 26)
-    total = int.from_bytes(info[21:26], "big") & (1 << 36) - 1 if len(info) == 26 else 0
-    # The mark, and the header of the block that must follow it: nothing else looks like that.
-    return replace(_repeated(b"fLaC\x00\x00\x00\x22")(file), is_open=not total)
+    """Tell whether a FLAC file states its total, and how many FLAC files it is and how long (RFC 9639, 8.2)."""
+    window, place, totals = FileBytes(file), 0, []
+    while (place := window.find(b"fLaC", place)) >= 0:
+        info = window.at(place, 26).ljust(26, b"\0")
+        place += 4
+        # The mark, and the header of the block that must follow it: nothing else looks like that.
+        if not info[4] & 0x7F and info[5:8] == b"\0\0\x22":
+            rate, total = int.from_bytes(info[18:21], "big") >> 4, int.from_bytes(info[21:26], "big") & (1 << 36) - 1
+            totals.append(total / rate if rate else 0.0)
+    is_known = len(totals) > 1 and all(totals)
+    return Survey(sum(totals) if is_known else 0.0, num_parts=max(1, len(totals)), is_open=not all(totals or [0.0]))
 
 
 def _repeated(pattern: bytes) -> Callable[[BinaryIO], Survey]:
@@ -129,11 +134,13 @@ def _mp4(file: BinaryIO) -> Survey:
 
 
 def _wav(file: BinaryIO) -> Survey:
-    """Walk over the chunks of a WAV file: its data's size may be missing, or another file may follow."""
+    """Walk over the chunks of a WAV file: its data's size may be missing or too large, or another file may follow."""
     window = FileBytes(file)
-    place, bytes_a_second = 12, 0
+    place, bytes_a_second, long_place = 12, 0, 0
     while len(head := window.at(place, 8)) == 8:
         name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == b"ds64":
+            long_place = place + 16
         if name == b"fmt ":
             bytes_a_second = int.from_bytes(window.at(place + 16, 4), "little")
         if name == b"data":
@@ -141,14 +148,19 @@ def _wav(file: BinaryIO) -> Survey:
         place += 8 + size + size % 2
     else:
         return Survey()
-    rest = window.size - place - 8
+    rest, size_place = window.size - place - 8, place + 4
+    if long_place and size >= UNKNOWN_SIZE:
+        # RF64 (EBU Tech 3306). libsndfile says nothing where it ends early.
+        size, size_place = int.from_bytes(window.at(long_place, 8), "little"), long_place
+        if size > rest and bytes_a_second:
+            return Survey(promised_seconds=size / bytes_a_second)
     if size >= min(rest, UNKNOWN_SIZE) or not bytes_a_second:
         return Survey()
     following = place + 8 + size + size % 2
     if _are_chunks(window, following):
         return Survey()
     if not size:
-        return Survey(is_open=True, data_size=(place + 4, rest))
+        return Survey(is_open=True, data_size=(size_place, min(rest, 0xFFFF_FFFF)))
     if not window.at(following, CHUNK_BYTES).strip(b"\0"):
         return Survey()
     return Survey(rest / bytes_a_second, num_parts=2)
@@ -157,7 +169,7 @@ def _wav(file: BinaryIO) -> Survey:
 def _are_chunks(window: FileBytes, place: int) -> bool:
     """Whether what follows are RIFF chunks up to the end of the file, and not another file."""
     while len(head := window.at(place, 8)) == 8:
-        if not re.fullmatch(rb"[ -~]{4}", head[:4]) or head[:4] in (b"RIFF", b"RF64"):
+        if not re.fullmatch(rb"[ -~]{4}", head[:4]) or head[:4] in (b"RIFF", b"RF64", b"BW64"):
             return False
         size = int.from_bytes(head[4:], "little")
         place += 8 + size + size % 2
@@ -170,7 +182,7 @@ SURVEYS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Survey]], ...
     (is_mpeg, survey_mpeg),
     (lambda head: head.startswith(b"OggS"), survey_ogg),
     (lambda head: head.startswith(b"fLaC"), _flac),
-    (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WAVE", _wav),
+    (lambda head: head.startswith((b"RIFF", b"RF64", b"BW64")) and head[8:12] == b"WAVE", _wav),
     (lambda head: head.startswith(b"RIFF") and head[8:12] == b"AVI ", _avi),
     (lambda head: head.startswith(ASF_HEADER), _asf),
     (lambda head: head.startswith(b"caff"), _caf),

@@ -109,8 +109,6 @@ class Recogniser:
         rate = self.front_end.sample_rate
         part = source if isinstance(source, AudioPart) else AudioPart(source)
         num_samples, error, warnings = 0, None, []
-        # Times are those of the whole recording.
-        skipped = round(part.start_seconds * rate) if part.start_seconds > 0 else 0
 
         def counted(audio: AudioStream) -> Iterator[NDArray[np.float32]]:
             nonlocal num_samples
@@ -120,6 +118,8 @@ class Recogniser:
 
         try:
             with part.open(rate, source_rate) as audio:
+                # Times are those of the whole recording.
+                skipped = round(part.start_seconds * rate)
                 for piece, samples in cut_audio(counted(audio), rate, self.frame_samples, self.max_seconds):
                     if len(samples) < self.frame_samples:
                         # A recording of less than an output frame: no sound of speech is as short.

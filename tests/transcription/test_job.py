@@ -328,7 +328,7 @@ def test_one_channel_or_each(recordings, tmp_path):
     assert set(made) == {f"{n}.{s}" for n in ("call-channel1", "call-channel2", "good8") for s in ("ctm", "json")}
     assert made["call-channel2.ctm"].startswith(b"call-channel2 2 ")
     assert json.loads(made["call-channel2.json"])["channel"] == 2
-    assert "expected channels from 0 to 1" in asr(tmp_path / "call.wav", "--channel", 3, status=1)[1]
+    assert "has 2 channels; got [2], counted from 0" in asr(tmp_path / "call.wav", "--channel", 3, status=1)[1]
     for wrong in ("0", "left"):
         with pytest.raises(UsageError, match="--channel: got"):
             asr(tmp_path / "call.wav", "--channel", wrong)
