@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -69,17 +69,8 @@ class Labels:
         blank: int | None = None,
         lookup: Mapping[str, str] | None = None,
     ) -> None:
-        if isinstance(texts, Mapping):
-            texts = _by_index(texts)
-        if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-            raise DecodingError(f"the labels are {texts!r:.60}; expected a list of strings, at least one")
-        object.__setattr__(self, "texts", tuple(texts))
+        object.__setattr__(self, "texts", _in_order(_by_index(texts) if isinstance(texts, Mapping) else texts))
         object.__setattr__(self, "lookup", dict(lookup or {}))
-        wrong = next((text for text in self.texts if not isinstance(text, str)), None)
-        if wrong is not None or not self.texts:
-            raise DecodingError(
-                f"the labels are {type(texts).__name__} {self.texts!r:.60}; expected a list of strings, at least one"
-            )
         object.__setattr__(self, "blank", _find_blank(self.texts) if blank is None else blank)
         if isinstance(self.blank, bool) or not hasattr(self.blank, "__index__"):
             raise DecodingError(f"the blank is {blank!r}; expected an index into the labels")
@@ -121,7 +112,7 @@ class Labels:
         indices = _read_json(vocabulary) if isinstance(vocabulary, str | os.PathLike) else vocabulary
         if not isinstance(indices, Mapping):
             raise DecodingError(f"the vocabulary is {type(indices).__name__}; expected an object of label: index")
-        texts = _by_index(indices)
+        texts = list(_in_order(_by_index(indices)))
         blanks = [indices[name] for name in ("<pad>", "[PAD]") if name in indices]
         if not blanks:
             raise DecodingError(
@@ -140,7 +131,8 @@ class Labels:
             ``model.decoder.vocabulary``: characters, or subwords marked by ``"▁"`` or ``"##"``. The blank is not
             among them: it is the log-probs' last column.
         """
-        return cls([*_without_continuation_marks(list(vocabulary)), "<blank>"], len(vocabulary))
+        texts = list(_in_order(vocabulary))
+        return cls([*_without_continuation_marks(texts), "<blank>"], len(texts))
 
     def __len__(self) -> int:
         """Return the number of labels."""
@@ -231,6 +223,17 @@ def whole_characters(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _in_order(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return labels as a tuple, if they have an order and all are strings."""
+    has_order = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Set)
+    found = tuple(texts) if has_order else ()
+    if not found or not all(isinstance(text, str) for text in found):
+        raise DecodingError(
+            f"the labels are {type(texts).__name__} {found or texts!r:.60}; expected a list of strings, at least one"
+        )
+    return found
 
 
 def _find_blank(texts: Sequence[str]) -> int:

@@ -112,6 +112,10 @@ def test_bad_labels():
         "the blank is 'a'": lambda: Labels(LABELS, blank="a"),
         "at least one": lambda: Labels([]),
         "list of strings": lambda: Labels("_ab"),
+        "set .*list of strings": lambda: Labels({"_", "a"}),
+        "None.*list of strings": lambda: Labels([None, "a"]),
+        "str 'ab'; expected a list of strings": lambda: Labels.from_nemo("ab"),
+        "0, .*list of strings": lambda: Labels.from_huggingface({"[PAD]": 1, 0: 0}),
         "frame_seconds": lambda: GreedyDecoder(LABELS, frame_seconds=0),
     }.items():
         with pytest.raises(DecodingError, match=message):
