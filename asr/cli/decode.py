@@ -139,10 +139,13 @@ def _read_arrays(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the arrays of a file, or of standard input, with their names."""
     import numpy as np
 
-    is_pipe = str(path) == "-"
     try:
         # A zip file is read from its end, which a pipe does not have.
-        content = np.load(io.BytesIO(sys.stdin.buffer.read()) if is_pipe else path, allow_pickle=False)
+        if str(path) == "-":
+            file: Any = io.BytesIO(sys.stdin.buffer.read())
+        else:
+            file = io.BytesIO(path.read_bytes()) if path.is_fifo() else path
+        content = np.load(file, allow_pickle=False)
     except OSError as error:
         raise DecodingError(f"cannot read {path}: {error.strerror or error}") from None
     # NumPy evaluates the header of a damaged file, and raises whatever that does.

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
 from numbers import Real
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.errors import DecodingError
+from asr.files import read_text
 
 Spelling = str | tuple[str, ...]
 
@@ -129,7 +129,7 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Lexicon":
-        """Read a text file with one word per line, alone or followed by white space and a spelling.
+        """Read a text file, maybe packed, with one word per line, alone or followed by white space and a spelling.
 
         A spelling is letters together (``mr mister``), or labels one by one, with or without a final ``|``: the
         lexicons of flashlight and wav2letter (``hello<TAB>h e l l o |``) are such files. A word with several
@@ -143,16 +143,15 @@ class Lexicon:
         words: list[str] = []
         spellings: list[Spelling] = []
         try:
-            with Path(path).open(encoding="utf-8-sig") as file:
-                for line in file:
-                    word, *labels = line.split() or [""]
-                    if labels[-1:] in (["|"], ["▁"]):
-                        labels.pop()
-                    if word:
-                        words.append(word)
-                        spellings.append(tuple(labels) or word)
+            for line in read_text(path).split("\n"):
+                word, *labels = line.split() or [""]
+                if labels[-1:] in (["|"], ["▁"]):
+                    labels.pop()
+                if word:
+                    words.append(word)
+                    spellings.append(tuple(labels) or word)
         except OSError as error:
-            raise DecodingError(f"cannot read the lexicon {path}: {error.strerror}") from error
+            raise DecodingError(f"cannot read the lexicon {path}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
             raise DecodingError(f"the lexicon {path} is not UTF-8: {error}") from error
         lexicon = object.__new__(cls)

@@ -46,6 +46,8 @@ def test_files_in_text_out(tmp_path):
     assert asr(tmp_path / "both.npz", *labels, "--beam-size", 1).splitlines() == lines
     for file in (paths[0], tmp_path / "both.npz"):
         assert "ab a" in asr("-", *labels, "--beam-size", 1, given=file.read_bytes())
+        if Path("/dev/stdin").exists():
+            assert "ab a" in asr("/dev/stdin", *labels, "--beam-size", 1, given=file.read_bytes())
     assert "is not a NumPy array" in asr("-", *labels, given=b"PK\x03\x04", status=1)
     result = json.loads(asr(paths[1], *labels, "--hotword", "ba=2.5", "--json"))
     assert result["hypotheses"][0]["hotword_score"] == 2.5

@@ -1,5 +1,7 @@
 """A closed vocabulary: nothing else is said, spellings and homophones included, against brute force."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,8 @@ def test_files(tmp_path):
     assert list(lexicon) == ["mister", "mr", "plain"]
     assert len(lexicon) == 3
     assert "mr" in lexicon
+    (tmp_path / "packed").write_bytes(gzip.compress(LEXICON.encode()))
+    assert Lexicon.read(tmp_path / "packed").entries == lexicon.entries
 
 
 def test_bad_words(tmp_path):
