@@ -79,7 +79,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield what `read_lines` does, each line with its number in the file, from 1; UTF-16 with its mark is read, too.
+    """Yield what `read_lines` does, each line with its number in the file, from 1; UTF-16 is read, too.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             lines: Iterable[bytes] = file
-            if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                lines = _from_utf16(path, file.read())
+            if encoding := _utf16(file.peek(2)[:2]):
+                lines = _from_utf16(path, file.read(), encoding)
             for number, line in enumerate(lines, start=1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -105,8 +105,15 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file of the corpus") from None
 
 
-def _from_utf16(path: Path, content: bytes) -> list[bytes]:
+def _utf16(head: bytes) -> str:
+    """Return the encoding of a file that begins so if it is UTF-16, by its mark or a first character of ASCII."""
+    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    return "utf-16-le" if head[1:] == b"\0" else "utf-16-be" if head[:1] == b"\0" else ""
+
+
+def _from_utf16(path: Path, content: bytes, encoding: str) -> list[bytes]:
     try:
-        return content.decode("utf-16").encode().splitlines(keepends=True)
+        return content.decode(encoding).encode().splitlines(keepends=True)
     except UnicodeError as error:
         raise DataError(f"{path}: begins like UTF-16 but is not ({error}); expected UTF-8 or UTF-16 text") from None

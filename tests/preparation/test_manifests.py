@@ -266,7 +266,7 @@ def test_a_name_that_is_not_utf8_is_left_out_and_named(tmp_path: Path, say: Say)
     assert row["id"] == "caf\\udce9"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, delimiter: str, encoding: str) -> None:
     rows = [["audio", "text", "speaker"], ["a.wav", "só it; is, ok" if delimiter != "\t" else "só it is", "ann"]]
