@@ -62,7 +62,7 @@ def main() -> None:
 
             tuned = tune(heldout, [dev.texts[index] for index in chosen], recogniser, Search(rounds=1))
             best = min(tuned.trials, key=lambda trial: trial.counts.errors).weights
-            texts = recogniser(**best, beam_size=arguments.beam_size)(rows)
+            texts = recogniser(decoder, **best, beam_size=arguments.beam_size)(rows)
             report(f"3-gram, priors x {weight}, alpha {best['alpha']:g}, beta {best['beta']:g}", texts)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -43,6 +44,16 @@ def part(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that only kernels call and that makes no arrays; it is kept as a part of them."""
     # Inlined: a call would push all the arrays of a search, some two hundred numbers, onto the stack.
     return numba.njit(**OPTIONS, no_cpython_wrapper=True, forceinline=True, _nrt=False)(function)  # type: ignore[no-any-return]
+
+
+def writeable(value: Any) -> Any:
+    """Return an array, or a tuple with arrays, that can be written to, copied if need be.
+
+    Arrays that joblib or ray share between processes cannot be, and Numba takes them for another type.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(writeable, value))
+    return np.require(value, requirements="W") if isinstance(value, np.ndarray) else value
 
 
 @contextlib.contextmanager

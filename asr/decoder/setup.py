@@ -1,11 +1,13 @@
 """From labels, models and options to what the kernels read."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from asr.decoder.compiling import writeable
 from asr.decoder.hotwords import Hotwords, build_automaton
 from asr.decoder.hypothesis import Hypothesis, Writer
 from asr.decoder.labels import Labels
@@ -59,6 +61,10 @@ class SearchSetup:
     def __post_init__(self) -> None:
         # Errors are raised here, not at the first utterance.
         _ = self.scorer, self.offsets
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached is made anew, of arrays that can be written to.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def offsets(self) -> npt.NDArray[np.float32] | None:
@@ -139,6 +145,7 @@ class SearchSetup:
             best_start_ahead=0.0,
             **self._weights(),
         )
+        scorer = Scorer._make(map(writeable, scorer))
         expect_starts(scorer)
         begins = tokens["begins_word"].astype(bool) | (self.is_free & (tokens["end_unit"] > tokens["first_unit"]))
         return scorer._replace(best_start_ahead=float(tokens["start_ahead"][begins].max(initial=-np.inf)))

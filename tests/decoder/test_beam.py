@@ -1,6 +1,7 @@
 """Beam search against brute force over all labellings, and against torch's CTC loss."""
 
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -159,6 +160,17 @@ def test_searches_of_one_thread_have_nothing_of_each_other(lm):
     narrow(utterances[3])
     wide(utterances[3])
     assert stream.finish() == fresh[2]
+
+
+def test_a_decoder_works_in_memory_that_processes_share(lm):
+    log_probs = log_softmax(np.random.default_rng(5).normal(size=(30, 4)))
+    decoder = BeamSearchDecoder(["", " ", "a", "b"], lm=lm, hotwords=["ab"])
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(decoder, protocol=5, buffer_callback=buffers.append)
+    # As joblib's and ray's, they cannot be written to.
+    other = pickle.loads(pickled, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    assert other(log_probs) == decoder(log_probs)
+    assert other.lm.score("a b") == lm.score("a b")
 
 
 def test_bad_options(lm):

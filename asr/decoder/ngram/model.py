@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from asr.decoder.compiling import writeable
 from asr.decoder.ngram import kenlm
 from asr.decoder.ngram.arpa import read_arpa, write_arpa
 from asr.decoder.ngram.binary import FAMILY, read_binary, write_binary
@@ -78,6 +80,10 @@ class NGramModel:
         self.packed_words = packed_words
         self.query_arrays = query_arrays
         self.counts = counts
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.query_arrays = writeable(self.query_arrays)
 
     @classmethod
     def from_levels(cls, words: Sequence[str], levels: list[Level]) -> "NGramModel":
