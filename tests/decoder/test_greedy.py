@@ -113,7 +113,7 @@ def test_bad_labels():
         "at least one": lambda: Labels([]),
         "list of strings": lambda: Labels("_ab"),
         "set .*list of strings": lambda: Labels({"_", "a"}),
-        "None.*list of strings": lambda: Labels([None, "a"]),
+        "None.*list of strings": lambda: Labels([None, "a"]),  # type: ignore[list-item]
         "str 'ab'; expected a list of strings": lambda: Labels.from_nemo("ab"),
         "0, .*list of strings": lambda: Labels.from_huggingface({"[PAD]": 1, 0: 0}),  # type: ignore[dict-item]
         "frame_seconds": lambda: GreedyDecoder(LABELS, frame_seconds=0),
