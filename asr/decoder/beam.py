@@ -202,7 +202,7 @@ class BeamSearchDecoder:
         Parameters
         ----------
         words
-            Words that are spelled as they are written; or word → spellings, or a `Lexicon`.
+            Words that are spelled as they are written; or word → spellings, or a `Lexicon`. None at all change nothing.
 
         Raises
         ------
@@ -212,6 +212,10 @@ class BeamSearchDecoder:
         setup = self._setup
         if isinstance(words, str):
             raise DecodingError(f"the words to add are one string, {words!r:.40}; expected a list, as in words.split()")
+        if not isinstance(words, Lexicon | Mapping):
+            words = list(words)
+        if not words:
+            return
         if not isinstance(words, Lexicon):
             words = Lexicon(words) if isinstance(words, Mapping) else setup.vocabulary.spelled(words)
         self._setup = replace(setup, vocabulary=setup.vocabulary.with_words(words, setup.word_lm))

@@ -64,6 +64,8 @@ def test_without_sentence_end_and_with_added_words(lm):
     log_probs = random_log_probs(6)
     before = {hypothesis.text for hypothesis in decoder(log_probs)}
     assert "bb" not in before
+    decoder.add_words([])
+    assert {hypothesis.text for hypothesis in decoder(log_probs)} == before
     decoder.add_words(["bb", "a"])
     options = decoder.options
 
