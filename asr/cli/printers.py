@@ -32,16 +32,19 @@ class PlainPrinter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._is_within_line:
+            # The stream has failed in the midst of an utterance.
+            print()
         sys.stdout.flush()
 
     def show(self, events: "Sequence[Event]") -> None:
         """Print the words that are new."""
+        from asr.decoder.hypothesis import text_of
         from asr.live import EndOfUtterance, Stable
 
         for event in events:
             if isinstance(event, Stable):
-                words = " ".join(word.text for word in event.words)
-                print(f" {words}" if self._is_within_line else words, end="", flush=True)
+                print(text_of(event.words, continues=self._is_within_line), end="", flush=True)
                 self._is_within_line = True
             elif isinstance(event, EndOfUtterance):
                 print(flush=True)
@@ -57,8 +60,8 @@ class TerminalPrinter:
 
         console = Console(highlight=False)
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="visible")
-        self._stable: list[str] = []
-        self._partial = ""
+        self._stable: list[Word] = []
+        self._partial: Sequence[Word] = ()
 
     def __enter__(self) -> "TerminalPrinter":
         self._live.start()
@@ -71,6 +74,7 @@ class TerminalPrinter:
         """Draw the lines below anew."""
         from rich.text import Text
 
+        from asr.decoder.hypothesis import text_of
         from asr.live import EndOfUtterance, Stable
 
         if not events:
@@ -78,14 +82,13 @@ class TerminalPrinter:
         for event in events:
             if isinstance(event, EndOfUtterance):
                 self._live.console.print(Text(event.transcript.text))
-                self._stable, self._partial = [], ""
+                self._stable, self._partial = [], ()
             elif isinstance(event, Stable):
-                self._stable += [word.text for word in event.words]
+                self._stable += event.words
             else:
-                self._partial = event.text
-        stable = " ".join(self._stable)
-        between = " " if stable and self._partial else ""
-        self._live.update(Text.assemble(stable, between, (self._partial, "dim")), refresh=True)
+                self._partial = event.words
+        likely = text_of(self._partial, continues=bool(self._stable))
+        self._live.update(Text.assemble(text_of(self._stable), (likely, "dim")), refresh=True)
 
 
 class JsonPrinter:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
-from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Writer
+from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Writer, text_of
 from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs, label_offsets
 from asr.decoder.options import BeamOptions
@@ -94,9 +94,8 @@ class GreedyDecoder:
         ]
         tokens = tuple(span.token for span in spans)
         score = float(values.sum())
-        writer = Writer(self.labels, self.frame_seconds)
-        words = writer.words(spans)
-        return [Hypothesis(writer.text(words), tokens, words, acoustic_score=score, score=score)]
+        words = Writer(self.labels, self.frame_seconds).words(spans)
+        return [Hypothesis(text_of(words), tokens, words, acoustic_score=score, score=score)]
 
     @property
     def is_plain(self) -> bool:

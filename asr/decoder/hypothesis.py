@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 from asr.decoder.labels import Labels, whole_characters
 
@@ -25,17 +26,40 @@ class Word:
     confidence
         In 0..1: the geometric mean of its tokens' posteriors, each the geometric mean over the token's frames.
         Language model and hotwords do not affect it.
+    separator
+        What stands in a text between it and a word before it: a space, or nothing if the labels have no word delimiter.
     """
 
     text: str
     start_seconds: float
     end_seconds: float
     confidence: float
+    separator: str = " "
 
     def shifted(self, seconds: float, latest: float = math.inf) -> "Word":
         """Return the word as said `seconds` later, and not after `latest`."""
         start, end = (min(latest, time + seconds) for time in (self.start_seconds, self.end_seconds))
         return replace(self, start_seconds=start, end_seconds=end)
+
+
+class Separated(Protocol):
+    """A part of a text: a word, or several."""
+
+    @property
+    def text(self) -> str:
+        """The part."""
+        ...
+
+    @property
+    def separator(self) -> str:
+        """What stands between it and a part before it."""
+        ...
+
+
+def text_of(parts: Sequence[Separated], *, continues: bool = False) -> str:
+    """Return the text of words or segments; if it `continues` another text, what separates the two comes first."""
+    text = "".join([part.separator + part.text for part in parts])
+    return text if continues or not parts else text.removeprefix(parts[0].separator)
 
 
 @dataclass(frozen=True)
@@ -124,10 +148,10 @@ class Writer:
             words += self._closed(last_entry, tokens, log_posteriors, begin, stop)
         return tuple(words)
 
-    def text(self, words: Iterable[Word]) -> str:
-        """Return the text of words."""
-        texts = (word.text for word in words)
-        return " ".join(texts) if self.is_lexicon else self.labels.join(texts)
+    @cached_property
+    def separator(self) -> str:
+        """What stands between words in a text."""
+        return " " if self.is_lexicon else self.labels.separator
 
     def _closed(
         self, entry: int, tokens: list[int], log_posteriors: list[float], begin: int, end: int
@@ -138,7 +162,7 @@ class Writer:
             return ()
         # Rounding of the log-probs must not lift a probability over one.
         confidence = math.exp(min(math.fsum(log_posteriors) / len(tokens), 0.0))
-        return (Word(text, begin * self.frame_seconds, end * self.frame_seconds, confidence),)
+        return (Word(text, begin * self.frame_seconds, end * self.frame_seconds, confidence, self.separator),)
 
     def _spelled(self, tokens: Sequence[int], entry: int) -> str:
         letters = [self.labels.letters[token] for token in tokens]

@@ -190,9 +190,14 @@ class Labels:
         """Whether each label is one that is never written; the blank is not among them."""
         return tuple(text in SPECIALS and index != self.blank for index, text in enumerate(self.texts))
 
+    @property
+    def separator(self) -> str:
+        """What stands between words in a text: a space, or nothing where each label is a word."""
+        return " " if self.has_words else ""
+
     def join(self, words: Iterable[str]) -> str:
-        """Return the text of words: with single spaces between, or with none where each label is a word."""
-        return (" " if self.has_words else "").join(words)
+        """Return the text of words."""
+        return self.separator.join(words)
 
     def split(self, text: str) -> list[str]:
         """Return the words of a text, as the labels divide them."""

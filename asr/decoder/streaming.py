@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from asr.decoder.compiling import announcing
 from asr.decoder.hotwords import Hotwords, HotwordsLike
-from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Word
+from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, Word, text_of
 from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs
 from asr.decoder.options import BeamOptions
@@ -144,18 +144,18 @@ class BeamStream:
     @property
     def stable_text(self) -> str:
         """The text of `stable_words`."""
-        return self._setup.writer.text(self.stable_words)
+        return text_of(self.stable_words)
 
     @property
-    def partial_text(self) -> str:
-        """The best hypothesis after the stable words; it may still change.
+    def partial_words(self) -> tuple[Word, ...]:
+        """The words of the best hypothesis after the stable words; they may still change.
 
         With a lexicon of phones, the last word is there as soon as its phones are those of a word.
         """
         _, rest = self._stable()
         state = self._state
         if self._finished or not state.counts[FRAMES]:
-            return ""
+            return ()
         beam = state.beams[0, : state.counts[HYPOTHESES]]
         prefixes = state.prefixes[beam["prefix"]]
         best = int(np.argmax(beam["log_total"] + prefixes["bonus"] + prefixes["look_ahead"]))
@@ -163,7 +163,12 @@ class BeamStream:
         if writer.is_lexicon:
             node = int(prefixes["word"][best])
             last = int(self._setup.scorer.trie_nodes["entry"][node]) if node > WORD_START else NOT_ENDED
-        return writer.text(writer.words([*self._decided[rest:], *self._spans_of(best)], last))
+        return writer.words([*self._decided[rest:], *self._spans_of(best)], last)
+
+    @property
+    def partial_text(self) -> str:
+        """The text of `partial_words`."""
+        return text_of(self.partial_words)
 
     def take_stable(self) -> tuple[Word, ...]:
         """Return the stable words and forget them: what is read or finished later begins after them."""
@@ -252,7 +257,7 @@ class BeamStream:
         words = self._setup.writer.words(spans, last_entry)
         acoustic_score, lm_score, hotword_score, score = scores
         return Hypothesis(
-            text=self._setup.writer.text(words),
+            text=text_of(words),
             tokens=tuple([span[0] for span in spans]),
             words=words,
             acoustic_score=acoustic_score,

@@ -20,10 +20,13 @@ class Partial:
     text : str
     start_seconds : float
         Where speech begins in this utterance, stable words included; in seconds from the start of the stream.
+    words : tuple of Word
+        Those of the text; times in seconds from the start of the stream.
     """
 
     text: str
     start_seconds: float = 0.0
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class UtteranceDecoder(Protocol):
         ...
 
     @property
-    def partial_text(self) -> str:
-        """The likely text after those."""
+    def partial_words(self) -> tuple[Word, ...]:
+        """The likely words after those."""
         ...
 
     def finish(self) -> tuple[Word, ...]:
@@ -139,9 +142,9 @@ class GreedyUtterance:
         return words[:-1]
 
     @property
-    def partial_text(self) -> str:
+    def partial_words(self) -> tuple[Word, ...]:
         """The last word."""
-        return " ".join(word.text for word in self._untaken())
+        return self._untaken()
 
     def finish(self) -> tuple[Word, ...]:
         """Return the words that are left."""
@@ -184,9 +187,9 @@ class BeamUtterance:
         return self._stream.take_stable()
 
     @property
-    def partial_text(self) -> str:
-        """The text of the best hypothesis after those."""
-        return self._stream.partial_text
+    def partial_words(self) -> tuple[Word, ...]:
+        """The words of the best hypothesis after those."""
+        return self._stream.partial_words
 
     def finish(self) -> tuple[Word, ...]:
         """Return the words that are left of the best hypothesis."""

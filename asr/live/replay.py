@@ -75,7 +75,7 @@ class Timeline:
             elif isinstance(event, EndOfUtterance):
                 self._partial = []
             else:
-                self._partial = event.text.split()
+                self._partial = [word.text for word in event.words]
         self._moments.append((seconds, before, new + self._partial))
 
     def shown(self) -> list[Shown]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decoder.hypothesis import text_of
 from asr.live.endpoint import EndpointRules, Reason
 from asr.live.events import EndOfUtterance, Event, Partial, Stable, UtteranceDecoder, begin_utterance, shifted
 from asr.live.frames import FeatureStream
@@ -134,8 +135,7 @@ class Stream:
         words = tuple(self._words) + rest
         if words:
             duration = (self._num_frames - self._start) * seconds
-            text = " ".join(word.text for word in words)
-            segment = Segment(0.0, duration, text, words)
+            segment = Segment(0.0, duration, text_of(words), words)
             transcript = Transcript((segment,), duration, self.model.bundle.language)
             events.append(EndOfUtterance(transcript, start, reason))
         self._utterance = begin_utterance(self.opening.decoder)
@@ -147,8 +147,9 @@ class Stream:
         if words := self._utterance.take_stable():
             self._words += words
             events.append(Stable(shifted(words, self.start_seconds)))
-        partial = self._utterance.partial_text
-        if partial != self._partial:
-            self._partial = partial
-            events.append(Partial(partial, self.origin_seconds + self._first_sound * self.model.frame_seconds))
+        likely = self._utterance.partial_words
+        if (text := text_of(likely)) != self._partial:
+            self._partial = text
+            begin = self.origin_seconds + self._first_sound * self.model.frame_seconds
+            events.append(Partial(text, begin, shifted(likely, self.start_seconds)))
         return events

@@ -13,6 +13,7 @@ import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asr.decoder import Word
+from asr.decoder.hypothesis import text_of
 from asr.live import EndOfUtterance, Partial, Stable
 from asr.server.ears import open_ear
 from asr.server.engine import ClientGone, Engine
@@ -29,7 +30,6 @@ from asr.server.streams import (
     decode_samples,
     hear,
     place_for_stream,
-    text_of,
 )
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class RealtimeSession:
                 if not self._is_manual:
                     await self._send("input_audio_buffer.speech_started", audio_start_ms=start, item_id=self._item)
         elif isinstance(heard, Stable):
-            text = " " * bool(self._words) + text_of(heard.words)
+            text = text_of(heard.words, continues=bool(self._words))
             self._words += heard.words
             await self._send(f"{TRANSCRIPTION}.delta", **self._content(), delta=text, **self._logprobs(heard.words))
         elif isinstance(heard, Partial):
@@ -252,7 +252,7 @@ class RealtimeSession:
             await self._send(
                 f"{TRANSCRIPTION}.completed",
                 **self._content(),
-                transcript=text_of(tuple(self._words)),
+                transcript=text_of(self._words),
                 usage=usage,
                 **self._logprobs(self._words),
             )

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from asr.decoder import Word
+from asr.decoder.hypothesis import text_of
 from asr.server.forms import TranscriptionForm
 from asr.transcription.transcript import Segment, Transcript
 from asr.transcription.writers import to_srt, to_vtt
@@ -74,7 +75,7 @@ def logprobs(words: Sequence[Word]) -> list[dict[str, Any]]:
     """Return each word as a token, with the natural logarithm of its confidence."""
     rows = []
     for number, word in enumerate(words):
-        token = f" {word.text}" if number else word.text
+        token = text_of([word], continues=number > 0)
         rows.append({"token": token, "bytes": list(token.encode()), "logprob": _log(word.confidence)})
     return rows
 
@@ -93,7 +94,7 @@ def delta(segment: Segment, *, is_first: bool, with_logprobs: bool) -> dict[str,
     """Return the event for new text, which is final."""
     event: dict[str, Any] = {
         "type": "transcript.text.delta",
-        "delta": segment.text if is_first else f" {segment.text}",
+        "delta": text_of([segment], continues=not is_first),
     }
     if with_logprobs:
         event["logprobs"] = logprobs(segment.words)

@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoder import Word
 from asr.live import EndpointRules, Event, Partial, Stable
 from asr.server.engine import Engine
 from asr.server.errors import ApiError
@@ -173,8 +172,3 @@ def decode_samples(content: bytes, kind: str) -> NDArray[np.float32]:
         sign = np.where(codes & 0x80, 1, -1)
     table: NDArray[np.float32] = (sign * magnitude / 32768).astype(np.float32)
     return table[np.frombuffer(content, np.uint8)]
-
-
-def text_of(words: tuple[Word, ...]) -> str:
-    """Return words as text."""
-    return " ".join(word.text for word in words)

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asr.decoder import Word
+from asr.decoder.hypothesis import text_of
 from asr.live import EndOfUtterance, Partial, Stable
 from asr.server.ears import open_ear
 from asr.server.engine import ClientGone, Engine
@@ -24,7 +25,6 @@ from asr.server.streams import (
     decode_samples,
     hear,
     place_for_stream,
-    text_of,
 )
 
 # For clients that state none, as vosk-server's VOSK_SAMPLE_RATE.
@@ -53,7 +53,7 @@ class VoskSession:
         self._ear: Ear | None = None
         # Of the present utterance.
         self._words: tuple[Word, ...] = ()
-        self._partial = ""
+        self._partial: tuple[Word, ...] = ()
 
     async def run(self) -> None:
         """Serve until the client ends its sound, or goes."""
@@ -127,7 +127,7 @@ class VoskSession:
         self._model = self._engine.model(model if isinstance(model, str) else "")
         keywords = tuple(" ".join(phrase.split()) for phrase in phrases if phrase.strip() and phrase != UNKNOWN)
         self._options = EarOptions(int(rate), keywords)
-        ear, self._ear, self._words, self._partial = self._ear, None, (), ""
+        ear, self._ear, self._words, self._partial = self._ear, None, (), ()
         if ear is not None:
             await ear.close()
         await self._open_ear()
@@ -145,14 +145,14 @@ class VoskSession:
             if isinstance(event, Stable):
                 self._words += event.words
             elif isinstance(event, Partial):
-                self._partial = event.text
+                self._partial = event.words
             elif isinstance(event, Failed):
                 raise event.error
             elif isinstance(event, EndOfUtterance):
                 ended, has_ended = ended + self._words, True
-                self._words, self._partial = (), ""
+                self._words, self._partial = (), ()
         if not has_ended:
-            return {"partial": " ".join(filter(None, (text_of(self._words), self._partial)))}
+            return {"partial": text_of(self._words + self._partial)}
         return self._result(ended)
 
     def _result(self, words: tuple[Word, ...]) -> dict[str, Any]:

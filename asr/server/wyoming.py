@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asr.decoder.hypothesis import text_of
 from asr.live import Stable
 from asr.server.ears import open_ear
 from asr.server.engine import Engine
@@ -27,7 +28,6 @@ from asr.server.streams import (
     decode_samples,
     hear,
     place_for_stream,
-    text_of,
 )
 from asr.version import __version__
 
@@ -224,10 +224,10 @@ class WyomingSession:
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Stable):
-                space = " " * bool(self._words)
+                text = text_of(event.words, continues=bool(self._words))
                 self._words += event.words
                 if self._model.can_stream:
-                    await self._send("transcript-chunk", text=space + text_of(event.words))
+                    await self._send("transcript-chunk", text=text)
 
     async def _send(self, kind: str, /, **data: Any) -> None:
         self._writer.write(WyomingEvent(kind, data).to_bytes())

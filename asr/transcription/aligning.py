@@ -3,12 +3,14 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioPart, AudioSource
 from asr.decoder import Labels, Word, align
+from asr.decoder.hypothesis import text_of
 from asr.errors import AudioError
 from asr.tokenizer import BLANK, PhoneTokenizer, Tokenizer
 from asr.transcription.transcribe import Transcriber
@@ -68,16 +70,15 @@ def align_audio(
         return float(min(utterance.end_seconds, place))
 
     words = tuple(
-        Word(
-            word.text,
-            seconds(word.start_seconds, is_end=False),
-            seconds(word.end_seconds, is_end=True),
-            word.confidence,
+        replace(
+            word,
+            start_seconds=seconds(word.start_seconds, is_end=False),
+            end_seconds=seconds(word.end_seconds, is_end=True),
         )
         for word in aligned
     )
     end = utterances[-1].end_seconds
-    segment = Segment(utterances[0].start_seconds, end, " ".join(word.text for word in words), words)
+    segment = Segment(utterances[0].start_seconds, end, text_of(words), words)
     return Transcript((segment,), ending.duration_seconds, bundle.language, (*ending.warnings, *_doubts(words)))
 
 

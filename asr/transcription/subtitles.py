@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from asr.decoder import Word
+from asr.decoder.hypothesis import text_of
 from asr.transcription.transcript import Transcript
 
 MAX_LINE_LENGTH = 42
@@ -35,25 +36,23 @@ def make_cues(transcript: Transcript) -> list[Cue]:
     cues = []
     for index, group in enumerate(groups):
         start = group[0].start_seconds
-        text = " ".join(word.text for word in group)
-        wanted = start + max(MIN_SECONDS, len(text) / CHARACTERS_PER_SECOND)
+        wanted = start + max(MIN_SECONDS, len(text_of(group)) / CHARACTERS_PER_SECOND)
         # What comes next bounds how long a subtitle may stay, and so does the end of the audio.
         limit = (
             groups[index + 1][0].start_seconds
             if index + 1 < len(groups)
             else max(transcript.duration, group[-1].end_seconds)
         )
-        cues.append(Cue(start, min(max(group[-1].end_seconds, wanted), max(limit, start)), lines_of(text)))
+        cues.append(Cue(start, min(max(group[-1].end_seconds, wanted), max(limit, start)), lines_of(group)))
     return cues
 
 
-def lines_of(text: str) -> tuple[str, ...]:
-    """Return `text` in lines of at most `MAX_LINE_LENGTH` characters; two of them about equally long."""
-    lines = _wrap(text, MAX_LINE_LENGTH)
+def lines_of(words: Sequence[Word]) -> tuple[str, ...]:
+    """Return words in lines of at most `MAX_LINE_LENGTH` characters; two of them about equally long."""
+    lines = _wrap(words)
     if len(lines) != 2:
         return tuple(lines)
-    words = text.split()
-    halves = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(1, len(words))]
+    halves = [(text_of(words[:count]), text_of(words[count:])) for count in range(1, len(words))]
     fitting = [pair for pair in halves if max(map(len, pair)) <= MAX_LINE_LENGTH]
     return min(fitting, key=lambda pair: abs(len(pair[0]) - len(pair[1])), default=tuple(lines))
 
@@ -78,9 +77,9 @@ def _fits(words: Sequence[Word]) -> bool:
     return (
         words[-1].end_seconds - words[0].start_seconds <= MAX_SECONDS
         and words[-1].start_seconds - words[-2].end_seconds < PAUSE_SECONDS
-        and len(_wrap(" ".join(word.text for word in words), MAX_LINE_LENGTH)) <= MAX_LINES
+        and len(_wrap(words)) <= MAX_LINES
     )
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False)
+def _wrap(words: Sequence[Word]) -> list[str]:
+    return textwrap.wrap(text_of(words), MAX_LINE_LENGTH, break_on_hyphens=False)

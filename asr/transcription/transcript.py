@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asr.decoder import Word
+from asr.decoder.hypothesis import text_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Segment:
     words: tuple[Word, ...]
     alternatives: tuple[Alternative, ...] = ()
 
+    @property
+    def separator(self) -> str:
+        """What stands between it and a segment before it: what does so between words."""
+        return self.words[0].separator if self.words else " "
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -63,7 +69,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """The whole text, in one line."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        return text_of([segment for segment in self.segments if segment.text])
 
     @property
     def words(self) -> tuple[Word, ...]:

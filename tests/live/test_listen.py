@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 import soundfile
 
 from asr.cli.options import live_model
-from asr.live import EndpointRules, Listener, transcript_of
+from asr.cli.printers import PlainPrinter
+from asr.errors import AudioError
+from asr.live import EndpointRules, Listener, Stable, transcript_of
 from asr.live.stream import Stream
 from asr.transcription.decoding import DecodingOptions
 
@@ -77,6 +80,20 @@ def test_interrupted_it_ends_with_what_was_said(bundles, samples):
     last = json.loads(rest.splitlines()[-1])
     assert (process.returncode, errors, last["type"], last["reason"]) == (0, b"", "utterance", "flush")
     assert last["text"]
+
+
+@pytest.mark.parametrize("name", ["ahead", "characters"])
+def test_each_utterance_is_a_line_also_one_that_fails(bundles, samples, capsys, name):
+    listener = Listener(bundles[name], endpoint=EndpointRules())
+    events = listener.push(samples) + listener.close()
+    with PlainPrinter() as printer:
+        printer.show(events)
+    assert capsys.readouterr().out.splitlines() == expected(bundles[name], samples)
+    stable = next(event for event in events if isinstance(event, Stable))
+    with suppress(AudioError), PlainPrinter() as printer:
+        printer.show([stable])
+        raise AudioError("the microphone is gone")
+    assert capsys.readouterr().out == " ".join(word.text for word in stable.words) + "\n"
 
 
 @pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")

@@ -144,6 +144,32 @@ def test_one_push_of_an_utterance_says_what_the_model_says_of_the_whole(bundles)
         assert [word.text for word in words] == [word.text for word in expected]
 
 
+@pytest.mark.parametrize("decoding", [{}, {"beam_size": 8}])
+def test_streams_of_a_model_without_spaces_have_none(bundles, decoding):
+    from asr.transcription.transcribe import load
+
+    samples, bundle = sound(5, 3.0), bundles["characters"]
+    whole = load(bundle, threads=1, **decoding)
+    expected = whole._decoder(whole.log_probs(samples))[0]
+    assert expected.text == "".join(word.text for word in expected.words)
+    never = EndpointRules(*[EndpointRule(True, 1e9, 1e9)] * 3)
+    listener = Listener(bundle, endpoint=never, **decoding)
+    events = listener.push(samples) + listener.close()
+    assert transcript_of(events).text == expected.text
+    # Each partial is the text of its words, and continues what is stable.
+    stable = []
+    for event in events:
+        if isinstance(event, Stable):
+            stable += event.words
+        elif isinstance(event, Partial):
+            assert event.text == "".join(word.text for word in event.words)
+            assert [*stable, *event.words] == sorted([*stable, *event.words], key=lambda word: word.start_seconds)
+    listener = Listener(bundle, endpoint=RULES, **decoding)
+    several = transcript_of(listener.push(samples) + listener.close())
+    assert len(several.segments) > 1
+    assert several.text == "".join(word.text for word in several.words)
+
+
 def test_flush_ends_at_once_and_the_clock_goes_on(bundles):
     listener = Listener(bundles["one"], endpoint=RULES)
     first = listener.push(sound(6, 1.0)) + listener.flush()
@@ -201,7 +227,7 @@ class Failing:
 
     def stream(self):
         self.inner, self.num_frames = self.decoder.stream(), 1
-        self.take_stable, self.partial_text = self.inner.take_stable, ""
+        self.take_stable, self.partial_words = self.inner.take_stable, ()
         return self
 
     def push_checked(self, frames):

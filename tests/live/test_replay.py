@@ -23,14 +23,18 @@ def noise(seed, seconds=4):
     return (rng.standard_normal(len(level)) * level).clip(-1, 1).astype(np.float32)
 
 
+def partial(*texts):
+    return Partial(" ".join(texts), 0.0, tuple(Word(text, 0.0, 0.0, 1.0) for text in texts))
+
+
 def test_words_are_shown_when_the_events_say():
     one, two = Word("one", 0.1, 0.4, 1.0), Word("two", 0.5, 0.8, 1.0)
     timeline = Timeline()
-    timeline.add([Partial("o")], 0.3)
-    timeline.add([Partial("one to")], 0.6)
-    timeline.add([Stable((one,)), Partial("two")], 0.8)
-    timeline.add([Partial("too")], 0.9)
-    timeline.add([Partial("two")], 1.0)
+    timeline.add([partial("o")], 0.3)
+    timeline.add([partial("one", "to")], 0.6)
+    timeline.add([Stable((one,)), partial("two")], 0.8)
+    timeline.add([partial("too")], 0.9)
+    timeline.add([partial("two")], 1.0)
     timeline.add([Stable((two,))], 1.2, is_end=True)
     first, second = timeline.shown()
     assert (first.partial_seconds, first.stable_seconds, timeline.first_seconds) == (0.6, 0.8, 0.3)
@@ -51,7 +55,7 @@ def test_a_machine_that_falls_behind_shows_words_later_and_later(monkeypatch):
 
     class Slow:
         def push(self, piece):
-            return [Partial(f"{len(piece)}")]
+            return [partial(f"{len(piece)}")]
 
         def close(self):
             return []
@@ -86,6 +90,17 @@ def test_an_evaluation_counts_the_errors_of_streams(bundles):
     assert result.utterances[1].words.deletions == 1
     assert len(latency.first_partial) == 2
     assert latency.audio_seconds == pytest.approx(8.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "separator"), [("one", " "), ("characters", "")])
+def test_all_words_have_a_delay_where_all_are_right(bundles, name, separator):
+    model = LiveModel(bundles[name])
+    heard = [hear_features(model, model.bundle.front_end(noise(seed)), Latency()).transcript() for seed in (1, 2)]
+    texts = [separator.join(word.text for word in transcript.words) for transcript in heard]
+    store = Store([noise(1), noise(2)], texts)
+    result, latency = evaluate_streaming(store, model, model.bundle, make_runtime(model.bundle))
+    assert [utterance.words.errors for utterance in result.utterances] == [0, 0]
+    assert len(latency.partial) == sum(len(transcript.words) for transcript in heard)
 
 
 def test_only_words_that_the_aligner_can_write_have_times():

@@ -17,7 +17,7 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.streaming_runtime import OnnxStreamingRuntime
 from asr.decoder import BeamSearchDecoder, NGramModel, Word
 from asr.errors import AudioError, DecodingError, ModelError, UsageError
-from asr.live import EndOfUtterance, EndpointRule, EndpointRules
+from asr.live import EndOfUtterance, EndpointRule, EndpointRules, Partial, Stable
 from asr.server import inbox
 from asr.server.decoders import Decoders
 from asr.server.ears import WholeEar, open_ear
@@ -26,6 +26,7 @@ from asr.server.errors import ApiError
 from asr.server.inbox import Inbox
 from asr.server.options import ServerOptions
 from asr.server.realtime import RealtimeSession
+from asr.server.responses import delta
 from asr.server.streams import CONTEXT_SECONDS, EarOptions, Failed, SpeechStarted
 from asr.server.vosk import VoskSession
 from asr.transcription.decoding import DecodingOptions, make_decoder
@@ -223,6 +224,21 @@ def test_an_utterance_that_fails_does_not_lose_what_follows_it():
     assert [type(event) for event in cut] == kinds
     for one, other in zip(requests, others, strict=True):
         np.testing.assert_array_equal(one.audio.samples, other.audio.samples)
+
+
+@pytest.mark.parametrize("separator", [" ", ""])
+def test_replies_join_words_as_the_model_does(separator):
+    words = tuple(Word(text, i, i + 1, 1.0, separator) for i, text in enumerate("北京人"))
+    vosk = VoskSession(cast("Any", SimpleNamespace(model=lambda _: None)), cast("Any", None))
+    assert vosk._reply([Stable(words[:1])]) == {"partial": "北"}
+    partial = Partial(separator.join("京人"), 0.0, words[1:])
+    assert vosk._reply([partial]) == {"partial": separator.join("北京人")}
+    segment = Segment(0.0, 3.0, separator.join("北京人"), words)
+    end = EndOfUtterance(Transcript((segment,), 3.0), 0.0, "silence")
+    assert vosk._reply([Stable(words[1:]), end])["text"] == segment.text
+    tokens = delta(segment, is_first=False, with_logprobs=True)
+    assert tokens["delta"] == separator + segment.text
+    assert "".join(row["token"] for row in tokens["logprobs"]) == segment.text
 
 
 def test_an_inbox_takes_what_comes_and_lets_clients_wait_who_are_far_ahead(monkeypatch):

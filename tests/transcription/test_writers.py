@@ -23,14 +23,15 @@ WORDS = st.text(st.sampled_from("abcdefgéß漢&<>\"'-.,:;→"), min_size=1, max
 @st.composite
 def transcripts(draw):
     segments, now = [], 0.0
+    separator = draw(st.sampled_from([" ", ""]))
     for texts in draw(st.lists(st.lists(WORDS, min_size=1, max_size=30), max_size=4)):
         start, words = now, []
         for text in texts:
             begin = now + draw(st.sampled_from([0.0, 0.04, 0.2, 1.5]))
             now = begin + draw(st.sampled_from([0.04, 0.3, 1.0]))
-            words.append(Word(text, begin, now, draw(st.floats(0, 1))))
+            words.append(Word(text, begin, now, draw(st.floats(0, 1)), separator))
         now += draw(st.sampled_from([0.0, 0.3, 90.0, 5000.0]))
-        segments.append(Segment(start, now, " ".join(texts), tuple(words)))
+        segments.append(Segment(start, now, separator.join(texts), tuple(words)))
     return Transcript(tuple(segments), now + 0.5, "en")
 
 
@@ -112,7 +113,8 @@ def test_json_tsv_ctm_and_txt_hold_the_words_and_times(transcript):
 @given(transcripts())
 def test_subtitles_are_short_do_not_overlap_and_stay_as_long_as_they_can(transcript):
     cues = make_cues(transcript)
-    assert " ".join(line for cue in cues for line in cue.lines) == transcript.text
+    separator = transcript.segments[0].separator if transcript.segments else ""
+    assert separator.join(line for cue in cues for line in cue.lines) == transcript.text
     for cue, after in zip(cues, [*cues, None][1:], strict=True):
         assert 1 <= len(cue.lines) <= subtitles.MAX_LINES
         assert max(map(len, cue.lines)) <= subtitles.MAX_LINE_LENGTH
@@ -144,6 +146,14 @@ def test_subtitles_break_where_the_speaker_pauses():
     assert first.lines[-1].endswith("harbour")
     assert abs(len(first.lines[0]) - len(first.lines[1])) <= 10
     assert second.lines == ("and look for our father there",)
+
+
+def test_subtitles_break_between_characters_where_there_are_no_spaces():
+    words = tuple(Word(text, i / 10, i / 10 + 0.1, 1.0, "") for i, text in enumerate("我们去北京" * 10))
+    transcript = Transcript((Segment(0.0, 2.0, "", words[:20]), Segment(2.0, 5.0, "", words[20:])), 5.0)
+    assert [[len(line) for line in cue.lines] for cue in make_cues(transcript)] == [[20], [30]]
+    (cue,) = make_cues(Transcript((Segment(0.0, 5.0, "", words),), 5.0))
+    assert cue.lines == ("我们去北京" * 5,) * 2
 
 
 def test_alternatives_and_warnings_are_in_the_json_where_there_are_any():

@@ -72,8 +72,9 @@ function show(file, transcript, seconds) {
     });
     return button;
   });
+  const separator = transcript.text.includes(" ") ? " " : "";
   node.querySelector(".words").replaceChildren(
-    ...(words.length ? words.flatMap((button) => [button, " "]) : ["No words were heard."]),
+    ...(words.length ? words.flatMap((button) => [button, separator]) : ["No words were heard."]),
   );
   let now = null;
   audio.addEventListener("timeupdate", () => {
