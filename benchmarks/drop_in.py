@@ -2,8 +2,8 @@
 
     python benchmarks/drop_in.py LOG_PROBS.npz LABELS.json LM.arpa --peer /path/to/python [--wide]
 
-LOG_PROBS.npz holds an array (frames, labels) an utterance, LABELS.json the labels; --peer is a Python with pyctcdecode
-and NumPy 1. --wide adds a search with little pruning, on which pyctcdecode takes minutes.
+LOG_PROBS.npz holds an array (frames, labels) an utterance, LABELS.json the labels, the blank first; --peer is a Python
+with pyctcdecode and NumPy 1. --wide adds a search with little pruning, on which pyctcdecode takes minutes.
 """
 
 import argparse
@@ -34,7 +34,8 @@ def decode_all(name: str, arguments: list[str]) -> None:
     log_probs, labels, lm, wide = arguments
     with np.load(log_probs) as arrays:
         utterances = [arrays[key] for key in sorted(arrays.files)]
-    names = json.loads(Path(labels).read_text())
+    # pyctcdecode knows the blank by its empty name.
+    names = ["", *json.loads(Path(labels).read_text())[1:]]
     plain, fused = build_ctcdecoder(names), build_ctcdecoder(names, lm)
     results = {}
     for case, options in CASES.items():
