@@ -228,7 +228,8 @@ class RealtimeSession:
             await self._send(f"{TRANSCRIPTION}.delta", **self._content(), delta=text, **self._logprobs(heard.words))
         elif isinstance(heard, Partial):
             if PARTIALS in self._settings.include:
-                await self._send(f"{TRANSCRIPTION}.x_partial", **self._content(), text=heard.text)
+                text = text_of(heard.words, continues=bool(self._words))
+                await self._send(f"{TRANSCRIPTION}.x_partial", **self._content(), text=text)
         elif not self._is_manual:
             problem = heard.error if isinstance(heard, Failed) else None
             last = heard.end_seconds if isinstance(heard, Failed) else heard.start_seconds + heard.transcript.duration

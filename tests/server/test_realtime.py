@@ -172,7 +172,14 @@ def test_a_model_that_streams_says_what_a_listener_says(address, streaming_bundl
             news = hear_until(socket, f"{EVENT}.completed")
             assert news[-1].type != "error", news[-1]
             got.append(news[-1].transcript)
-            partials += sum(event.type == f"{EVENT}.x_partial" for event in news)
+            said = ""
+            for event in news:
+                if event.type == f"{EVENT}.delta":
+                    said += event.delta
+                elif event.type == f"{EVENT}.x_partial" and event.text:
+                    # It continues what has been said, as a delta does.
+                    assert event.text.startswith(" ") == bool(said)
+                    partials += 1
             deltas = [event for event in news if event.type == f"{EVENT}.delta"]
             assert "".join(event.delta for event in deltas) == news[-1].transcript
             assert {event.item_id for event in deltas} == {news[-1].item_id}

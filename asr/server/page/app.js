@@ -166,7 +166,7 @@ class Live {
     }
     else if (!type.endsWith(".x_partial")) return;
     $("live-sure").textContent = this.sure;
-    $("live-likely").textContent = text ? ` ${text}` : "";
+    $("live-likely").textContent = text ?? "";
   }
 
   clear() {
