@@ -1,5 +1,6 @@
 """A list of words with their pronunciations or spellings."""
 
+import io
 import math
 import os
 from collections import defaultdict
@@ -143,7 +144,7 @@ class Lexicon:
         words: list[str] = []
         spellings: list[Spelling] = []
         try:
-            for line in read_text(path).split("\n"):
+            for line in io.StringIO(read_text(path), newline=None):
                 word, *labels = line.split() or [""]
                 if labels[-1:] in (["|"], ["▁"]):
                     labels.pop()

@@ -108,6 +108,9 @@ def test_files(tmp_path):
     assert "mr" in lexicon
     (tmp_path / "packed").write_bytes(gzip.compress(LEXICON.encode()))
     assert Lexicon.read(tmp_path / "packed").entries == lexicon.entries
+    for end in ("\r", "\r\n"):
+        (tmp_path / "other").write_bytes(LEXICON.replace("\n", end).encode())
+        assert Lexicon.read(tmp_path / "other").entries == lexicon.entries
 
 
 def test_bad_words(tmp_path):
