@@ -117,6 +117,8 @@ def test_channels_are_chosen():
         for wrong in ([3], [-1], []):
             with pytest.raises(AudioError, match="has 3 channels; got"):
                 load_audio(source, RATE, channels=wrong, **options)
+    with pytest.raises(AudioError, match="has 1 channel; got"):
+        load_audio(channels[0], RATE, source_rate=RATE, channels=[1])
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])

@@ -233,7 +233,8 @@ class AudioStream:
         if self._channels is None:
             return block
         if not self._channels or min(self._channels) < 0 or max(self._channels) >= block.shape[1]:
-            raise AudioError(f"{self.name}: has {block.shape[1]} channels; got {self._channels}, counted from 0")
+            has = "1 channel" if block.shape[1] == 1 else f"{block.shape[1]} channels"
+            raise AudioError(f"{self.name}: has {has}; got {self._channels}, counted from 0")
         return block[:, self._channels]
 
     def _look_for_the_rest(self, num_read: int) -> None:
