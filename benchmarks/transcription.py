@@ -40,6 +40,7 @@ from asr.audio import resample
 from asr.bundle.bundle import Bundle
 from asr.decoder import GreedyDecoder
 from asr.tokenizer import BLANK
+from asr.transcription.decoding import DecodingOptions, make_decoder
 
 ROOT = Path(__file__).parent.parent
 BATCH_SIZES = (1, 16)
@@ -142,7 +143,8 @@ def print_word_error_rates(networks: dict[str, Network], bundle: Bundle) -> None
     from asr.wer import word_errors
 
     store = FeatureStore.open(folder)
-    decoder = GreedyDecoder(bundle.tokenizer.tokens, blank=BLANK, frame_seconds=bundle.frame_seconds)
+    # As asr evaluate does: with the label priors of the bundle.
+    decoder = make_decoder(bundle, DecodingOptions(beam_size=1))
     features = [store[index].features for index in range(len(store))]
     rates, log_probs = {}, {}
     for name in ("float32", "int8"):
