@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,6 +222,17 @@ def test_a_second_of_sound_makes_a_file_audio_however_much_of_it_is_damaged():
     assert said
     with pytest.raises(AudioError, match="cannot be decoded"):
         load_audio(with_hole(0.05), RATE)
+
+
+def test_planes_that_a_frame_has_not_are_not_read():
+    pytest.importorskip("av", reason="containers need the [media] extra")
+    from asr.audio.container import ContainerReader
+
+    # What PyAV makes of a damaged AAC frame: of its 81 pointers 43 lead nowhere.
+    planar, layout = SimpleNamespace(is_planar=True), SimpleNamespace(channels=range(38))
+    frame = SimpleNamespace(format=planar, layout=layout, planes=range(81))
+    with pytest.raises(ValueError, match="38 channels has 81 planes"):
+        ContainerReader._samples(object.__new__(ContainerReader), frame)
 
 
 def test_times_are_those_of_the_clock_of_a_film():

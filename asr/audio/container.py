@@ -197,8 +197,11 @@ class ContainerReader:
 
     def _samples(self, frame: Any) -> NDArray[np.float32]:
         """Return a frame's samples, ``(num_samples, num_channels)`` whatever its own number and rate are."""
-        array = frame.to_ndarray()
         count = len(frame.layout.channels)
+        # Of a damaged frame PyAV may see more planes than there are; to read them ends the process.
+        if frame.format.is_planar and len(frame.planes) != count:
+            raise ValueError(f"a frame of {count} channels has {len(frame.planes)} planes")
+        array = frame.to_ndarray()
         array = array.T if frame.format.is_planar else array.reshape(-1, count)
         if array.dtype == np.uint8:
             array = array.astype(np.int16) * 256 - 32768
