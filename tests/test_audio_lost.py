@@ -235,6 +235,16 @@ def test_planes_that_a_frame_has_not_are_not_read():
         ContainerReader._samples(object.__new__(ContainerReader), frame)
 
 
+def test_a_damaged_packet_of_days_is_not_days_of_silence():
+    pytest.importorskip("av", reason="containers need the [media] extra")
+    content = bytearray(encoded(noise(0.65), "CAF", "ALAC_16", 8000))
+    # The header's frames a packet, 4096, become 1.8e9; and what libsndfile and FFmpeg decode, damaged.
+    content[40] = 0x6C
+    content.insert(200, 0x11)
+    with pytest.raises(AudioError, match="is damaged, or not audio"):
+        load_audio(bytes(content))
+
+
 def test_times_are_those_of_the_clock_of_a_film():
     sound = noise(1.0)
     content = film("pcm_s16le", "matroska", [(0.0, sound), (3.0, sound)])

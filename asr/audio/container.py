@@ -28,6 +28,8 @@ MIN_PAUSE_SECONDS = 0.1
 # A longer pause, or one that reaches beyond the duration that the file states, is a damaged clock, or one set anew.
 MAX_PAUSE_SECONDS = 6 * 3600.0
 MAX_UNSTATED_PAUSE_SECONDS = 600.0
+# Packets are of milliseconds, or a second or two; a damaged header may say days.
+MAX_PACKET_SECONDS = 60.0
 # Of a file that is none, few packets can be decoded, and never so many in a row.
 MIN_DECODED_SHARE, MIN_DECODED_RUN_SECONDS = 0.5, 1.0
 # Frame types of AMR from here on (3GPP TS 26.101, 26.201) are comfort noise or nothing: pauses, which carry no speech.
@@ -157,7 +159,7 @@ class ContainerReader:
     def _decoded(self) -> Iterator[tuple[NDArray[np.float32], float | None]]:
         """Yield (samples ``(num_samples, num_channels)``, their time in the file's clock) of each frame."""
         for packet in self._packets():
-            size = float((packet.duration or 0) * (packet.time_base or 0))
+            size = min(float((packet.duration or 0) * (packet.time_base or 0)), MAX_PACKET_SECONDS)
             if packet.pts is not None and packet.time_base is not None:
                 self._last_seconds = max(self._last_seconds, float(packet.pts * packet.time_base) + size)
             if packet.stream.index != self._stream.index:
