@@ -242,7 +242,7 @@ def test_a_damaged_packet_of_days_is_not_days_of_silence():
     content[40] = 0x6C
     content.insert(200, 0x11)
     with pytest.raises(AudioError, match="is damaged, or not audio"):
-        load_audio(bytes(content))
+        load_audio(bytes(content), RATE)
 
 
 def test_times_are_those_of_the_clock_of_a_film():

@@ -146,8 +146,19 @@ class NGramModel:
 
     @cached_property
     def words(self) -> list[str]:
-        """The words by id, made on first use; `<unk>`, `<s>` and `</s>` among them."""
-        return self.packed_words.decode().split("\n")
+        """The words by id, made on first use; `<unk>`, `<s>` and `</s>` among them.
+
+        Raises
+        ------
+        DecodingError
+            If the file that they come from is damaged.
+        """
+        try:
+            return self.packed_words.decode().split("\n")
+        except UnicodeDecodeError as error:
+            raise DecodingError(
+                f"the language model is damaged: its words are not UTF-8 ({error}); expected the file as it was written"
+            ) from None
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -45,10 +45,11 @@ def test_writing_to_a_mapped_array_does_not_change_the_file(written):
         (lambda data: data.replace(b'"int32"', b'"int64"', 1), "broken header"),
         (lambda data: data.replace(b'"counts": [', b'"counts": [9'), "broken header|do not fit its counts"),
         (lambda data: data.replace(b"n-gram 1", b"n-gram 9"), "another version of this package"),
+        (lambda data: data.replace(b"<unk>\n", b"\xffunk>\n"), "words are not UTF-8"),
     ],
 )
 def test_damage_is_named(written, tmp_path, damage, message):
     path = tmp_path / "damaged.bin"
     path.write_bytes(damage(written[1].read_bytes()))
     with pytest.raises(DecodingError, match=message):
-        NGramModel.read(path)
+        _ = NGramModel.read(path).words
