@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import typer
 
-from asr.errors import AsrError, UsageError
+from asr.errors import AsrError, DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,8 +73,8 @@ def is_terminal(stream: Any) -> bool:
 
 
 def _fail(name: str, message: object, status: int) -> int:
-    # The lines of a list of choices are meant.
-    lines = str(message).split("\n") if isinstance(message, UsageError) else [str(message)]
+    # The lines of a list, of choices or of words, are meant.
+    lines = str(message).split("\n") if isinstance(message, UsageError | DataError) else [str(message)]
     print(f"{name}: " + "\n".join(map(printable, lines)), file=sys.stderr)
     return status
 

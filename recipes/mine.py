@@ -1,7 +1,7 @@
 """Your own recordings: fine-tune a model on them, or train a new one.
 
     python data_prep/manifest.py train=train.jsonl dev=dev.jsonl test=test.jsonl --out data/mine
-    python recipes/mine.py --set init=english --set training.learning_rate=5e-4
+    python recipes/mine.py --set init=english --set tokenizer.kind=init --set lm.order=0 --set lm.file=init
     python recipes/mine.py --out exp/mine-from-nothing
 
 Copy this file, and describe your model in it. Prepare the stores first (docs/data.md). Without a test

@@ -35,8 +35,9 @@ def lm(run: Run) -> None:
     if not config.wanted:
         return
     stamp: dict[str, Any]
-    if config.file:
-        stamp, texts = {"file": _checksum(Path(config.file))}, []
+    file = run.lm_file
+    if file:
+        stamp, texts = {"file": _checksum(file)}, []
     else:
         texts = transcripts(run.training_store(), run.recipe.training.max_disagreement)
         stamp = {"order": config.order, "cutoffs": list(config.cutoffs), "texts": digest(texts)}
@@ -51,17 +52,17 @@ def lm(run: Run) -> None:
             return
     if is_current(run.out, "lm", stamp, path):
         return
-    model = NGramModel.read(config.file) if config.file else _estimated(texts, config)
+    model = NGramModel.read(file) if file else _estimated(texts, config)
     dev_texts = run.dev_store().texts
     perplexity = model.perplexity(dev_texts)
     print(
-        f"language model: {model.order}-gram of {config.file or f'{len(texts)} transcripts'}, perplexity "
+        f"language model: {model.order}-gram of {file or f'{len(texts)} transcripts'}, perplexity "
         f"{perplexity.with_oov:.1f} on {run.recipe.dev} ({perplexity.without_oov:.1f} without its "
         f"{perplexity.num_oov} unknown words of {perplexity.num_tokens - len(dev_texts)})",
         file=sys.stderr,
     )
-    if config.file:
-        copy_as_binary(model, config.file, path)
+    if file:
+        copy_as_binary(model, file, path)
     else:
         model.write(path)
     write_stamp(run.out, "lm", stamp)

@@ -72,7 +72,8 @@ class LanguageModelConfig:
     order : int
         Length of its longest n-grams; 0 for no language model, or for that of `file`.
     file : str
-        An existing model, written by ``asr lm``, instead of one of the training transcripts.
+        An existing model, written by ``asr lm``, instead of one of the training transcripts; "init" is that of the
+        model that training starts from (`Recipe.init`).
     beam_size : int
         Of the search that uses it.
     cutoffs : tuple of int
@@ -259,6 +260,28 @@ class Run:
         from asr.convert.opening import open_bundle
 
         return open_bundle(self.recipe.init) if self.recipe.init else None
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether the tokens are those of the model that training starts from."""
+        return self.recipe.tokenizer.kind == "init"
+
+    @property
+    def g2p(self) -> Path | None:
+        """What guesses the phones of words that the lexicon lacks: the recipe's, or that of the tokens' own model."""
+        from asr.bundle.bundle import G2P_FILE
+
+        if self.recipe.tokenizer.g2p:
+            return Path(self.recipe.tokenizer.g2p)
+        path = self.origin.directory / G2P_FILE if self.keeps_tokens and self.origin else None
+        return path if path and path.is_file() else None
+
+    @property
+    def lm_file(self) -> Path | None:
+        """The existing language model that the recipe names, None if it names none, or "init" has none."""
+        if self.recipe.lm.file != "init":
+            return Path(self.recipe.lm.file) if self.recipe.lm.file else None
+        return self.origin.language_model if self.origin else None
 
     def store(self, split: str) -> "FeatureStore | AudioStore":
         """Return the store of `split`.

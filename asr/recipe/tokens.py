@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asr.errors import DataError, UsageError
 from asr.files import atomic_directory, read_text, write_text
-from asr.lexicon import read_lexicon
+from asr.lexicon import PronouncingDictionary, read_lexicon
 from asr.recipe.checks import check_letters, check_origin, check_splits
 from asr.recipe.recipe import Run, TokenizerConfig
 from asr.recipe.stage_state import SETTINGS, is_current, write_stamp
@@ -46,10 +46,14 @@ def _make_tokenizer(run: Run, name: str, stores: "list[Store]") -> None:
     folder = run.out / name
     if not is_current(run.out, name, stamp, folder / TOKENS):
         made: Tokenizer
+        all_texts = [text for store in stores for text in store.texts]
         if config.kind == "init" and origin:
             made = origin.tokenizer
+            if isinstance(made, PhoneTokenizer):
+                made = PhoneTokenizer(made.tokens, _with_guesses(made.lexicon, run.g2p, all_texts))
         elif config.kind == "phones":
-            made = _phones(config, [text for store in stores for text in store.texts])
+            lexicon = _with_guesses(read_lexicon(config.lexicon), Path(config.g2p) if config.g2p else None, all_texts)
+            made = PhoneTokenizer.from_lexicon(lexicon, word_boundary=config.word_boundary)
         elif config.kind == "unigram" or config.kind == "bpe":
             made = SentencePieceTokenizer.from_texts(texts, config.kind, config.vocab_size)
         else:
@@ -86,20 +90,20 @@ def targets_digest(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
     return digest([tokenizer.tokens, {word: tokenizer.encode(word) for word in words}])
 
 
-def _phones(config: TokenizerConfig, texts: Iterable[str]) -> PhoneTokenizer:
-    """Return the tokenizer of a lexicon, with guesses of the words that it lacks where there is a model for them."""
-    lexicon = read_lexicon(config.lexicon)
-    if config.g2p:
-        from asr.lexicon.g2p import G2P, extend
+def _with_guesses(lexicon: PronouncingDictionary, g2p: Path | None, texts: Iterable[str]) -> PronouncingDictionary:
+    """Return a lexicon with guesses of the words of the texts that it lacks, where there is a model for them."""
+    if g2p is None:
+        return lexicon
+    from asr.lexicon.g2p import G2P, extend
 
-        lexicon, added, _ = extend(lexicon, (word for text in texts for word in text.split()), G2P.read(config.g2p))
-        if added:
-            print(
-                f"tokenizer: guessed the phones of {len(added)} words of the transcripts that the lexicon lacks: "
-                f"{', '.join(added[:10])}{', …' if len(added) > 10 else ''}",
-                file=sys.stderr,
-            )
-    return PhoneTokenizer.from_lexicon(lexicon, word_boundary=config.word_boundary)
+    lexicon, added, _ = extend(lexicon, (word for text in texts for word in text.split()), G2P.read(g2p))
+    if added:
+        print(
+            f"tokenizer: guessed the phones of {len(added)} words of the transcripts that the lexicon lacks: "
+            f"{', '.join(added[:10])}{', …' if len(added) > 10 else ''}",
+            file=sys.stderr,
+        )
+    return lexicon
 
 
 def transcripts(store: "Store", max_disagreement: float | None = None) -> list[str]:

@@ -138,20 +138,21 @@ def _put_words(run: Run, tokenizer: "Tokenizer") -> None:
     lexicon, text = run.bundle / LEXICON, format_lexicon(words_to_recognise(run, tokenizer))
     if not lexicon.is_file() or read_text(lexicon) != text:
         write_text(lexicon, text)
-    g2p, own = run.bundle / G2P_FILE, run.recipe.tokenizer.g2p
+    g2p, own = run.bundle / G2P_FILE, run.g2p
     if own and not (g2p.is_file() and filecmp.cmp(g2p, own, shallow=False)):
         with atomic_path(g2p) as temporary:
             shutil.copyfile(own, temporary)
 
 
 def words_to_recognise(run: Run, tokenizer: PhoneTokenizer) -> PronouncingDictionary:
-    """Return the words of the recipe's lexicon, and of the training transcripts that people wrote.
+    """Return the words of the recipe's lexicon, or its origin's, and of the training transcripts that people wrote.
 
     The tokenizer also knows the words of the dev sets, which a model that is measured on them must not have.
     """
     words = {word for text in transcripts(run.training_store(), 0.0) for word in text.split()}
+    origin = run.origin.tokenizer if run.origin and run.keeps_tokens else tokenizer
     path = run.recipe.tokenizer.lexicon
-    words |= set(read_lexicon(path)) if path else set(tokenizer.lexicon)
+    words |= set(read_lexicon(path)) if path else set(origin.lexicon) if isinstance(origin, PhoneTokenizer) else set()
     return PronouncingDictionary([entry for entry in tokenizer.lexicon.entries() if entry.word in words])
 
 

@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import math
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +20,10 @@ from asr.decoder import Lexicon
 from asr.decoder.ngram import estimate
 from asr.errors import DataError, UsageError
 from asr.evaluation.tune_lexicon import weigh
+from asr.files import read_text, write_text
 from asr.lexicon import G2P, Pronunciation, read_lexicon
+from asr.recipe.checks import check_machine
+from asr.recipe.language_model import lm
 from asr.recipe.recipe import Run
 from asr.recipe.stages import prepare
 from asr.recipe.tokens import load_tokenizer, targets_digest, tokenizer
@@ -161,6 +165,31 @@ def test_a_bundle_is_not_told_what_only_the_dev_sets_say(folder):
     told = words_to_recognise(digits(folder, lexicon="short.txt"), PhoneTokenizer.from_lexicon(heard))
     assert set(heard) - set(told) == {"noon"}
     assert "nine" in told
+
+
+def test_fine_tuning_keeps_tokens_guesses_new_words_and_may_keep_the_language_model(folder, tmp_path, bundle, capsys):
+    origin = tmp_path / "origin"
+    shutil.copytree(bundle.directory, origin)
+    known = read_text(origin / "lexicon.txt.gz")
+    write_text(origin / "lexicon.txt.gz", "".join(line for line in known.splitlines(True) if line[:4] != "nine"))
+    changes = (
+        *(change for change in SMALL if not change.startswith("tokenizer.")), f"init={origin}", "tokenizer.kind=init",
+        "model.hidden_size=64", "model.conv_channels=32", "lm.order=0",
+    )  # fmt: skip
+    recipe = importlib.import_module("recipes.digits").RECIPE
+    run = Run(override(recipe, (*changes, "lm.file=init")), folder / "data", tmp_path / "exp", jobs=1)
+    tokenizer(run)
+    made: Any = load_tokenizer(run)
+    assert made.tokens == bundle.tokenizer.tokens
+    assert made.lexicon.preferred("nine") == ("N", "AY", "N")
+    assert "guessed the phones of 1 words of the transcripts that the lexicon lacks: nine\n" in capsys.readouterr().err
+    assert run.g2p == origin / "g2p.npz"
+    assert set(words_to_recognise(run, made)) == set(bundle.tokenizer.lexicon)
+    lm(run)
+    assert (run.out / "lm.bin").read_bytes() == (origin / "lm.bin").read_bytes()
+    (origin / "lm.bin").unlink()
+    with pytest.raises(UsageError, match=r"lm.file=init: no such file; expected .* or init, if training starts from"):
+        check_machine(replace(run, out=tmp_path / "other"))
 
 
 def test_words_come_by_search_and_phones_by_greedy_decoding(bundle):
