@@ -235,6 +235,16 @@ def test_planes_that_a_frame_has_not_are_not_read():
         ContainerReader._samples(object.__new__(ContainerReader), frame)
 
 
+def test_what_a_file_cannot_hold_is_not_read(monkeypatch):
+    # Of a GSM file whose header says years, libsndfile makes silence for years.
+    monkeypatch.setattr("asr.audio.sound.MOST_SAMPLES_PER_BYTE", 0.25)
+    content = encoded(noise(2.0), "WAV", "PCM_16")
+    seconds, told = heard(content)
+    assert seconds == pytest.approx(len(content) / 4 / RATE, abs=1e-4)
+    assert "the file is truncated" in "".join(told)
+    assert heard(encoded(noise(2.0), "FLAC"))[0] == pytest.approx(2.0, abs=0.01)
+
+
 def test_a_damaged_packet_of_days_is_not_days_of_silence():
     pytest.importorskip("av", reason="containers need the [media] extra")
     content = bytearray(encoded(noise(0.65), "CAF", "ALAC_16", 8000))

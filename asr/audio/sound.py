@@ -1,5 +1,6 @@
 """libsndfile: wav, flac, ogg, mp3, NIST sphere, and all else that it reads."""
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from asr.interrupts import interrupts_wait
 
 # Samples of each channel that are read at once (1 MB in mono).
 BLOCK_SAMPLES = 1 << 18
+# No format but these puts more than eight samples of a channel into a byte: what libsndfile reads beyond, as a damaged
+# header says, it makes up.
+DENSE = ("FLAC", "OGG", "MP3", "MPEG", "ALAC")
+MOST_SAMPLES_PER_BYTE = 8
 # The lines of libsndfile's log in which it tells that a header promises more bytes than there are.
 CUT_SIZE = re.compile(r"^\s*(?:RIFF|RIFX|RF64|FORM|SSND|data|Data Size|riff|fmt)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
 
@@ -63,8 +68,9 @@ class SoundReader:
             if first:
                 with interrupts_wait():
                     self._sound.seek(first)
-            while last is None or position < last:
-                size = BLOCK_SAMPLES if last is None else min(BLOCK_SAMPLES, last - position)
+            end = min(math.inf if last is None else last, self._most_samples())
+            while position < end:
+                size = int(min(BLOCK_SAMPLES, end - position))
                 with interrupts_wait():
                     block = self._sound.read(size, "float32", always_2d=True)
                 if not len(block):
@@ -73,6 +79,15 @@ class SoundReader:
                 yield block
         except self._error as error:
             raise DamageError(self._name, position, self.sample_rate, reason_of(error)) from None
+
+    def _most_samples(self) -> float:
+        """Return how many samples of each channel the file can hold."""
+        if self._sound.format in DENSE or self._sound.subtype[:4] in DENSE:
+            return math.inf
+        place = self._file.tell()
+        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(place)
+        return MOST_SAMPLES_PER_BYTE * size
 
     def missing_seconds(self, num_read: int) -> float:
         """Return how much the header promises beyond what is there.
