@@ -150,10 +150,11 @@ def words_to_recognise(run: Run, tokenizer: PhoneTokenizer) -> PronouncingDictio
     The tokenizer also knows the words of the dev sets, which a model that is measured on them must not have.
     """
     words = {word for text in transcripts(run.training_store(), 0.0) for word in text.split()}
-    origin = run.origin.tokenizer if run.origin and run.keeps_tokens else tokenizer
+    known = run.origin.tokenizer if run.origin and run.keeps_tokens else tokenizer
+    assert isinstance(known, PhoneTokenizer)
     path = run.recipe.tokenizer.lexicon
-    words |= set(read_lexicon(path)) if path else set(origin.lexicon) if isinstance(origin, PhoneTokenizer) else set()
-    return PronouncingDictionary([entry for entry in tokenizer.lexicon.entries() if entry.word in words])
+    words |= set(read_lexicon(path) if path else known.lexicon)
+    return tokenizer.lexicon.only(words)
 
 
 def _stamp(run: Run, stores: "list[Store]", tokenizers: "list[Tokenizer]") -> dict[str, Any]:
