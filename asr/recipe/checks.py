@@ -66,7 +66,7 @@ def check_machine(run: Run) -> None:
     config = run.recipe.training
     check_ranks(config)
     computes_in_bfloat16(config.precision, choose_device(config.device))
-    if run.recipe.lm.file and not (run.lm_file and run.lm_file.is_file()):
+    if run.lm_file and not run.lm_file.is_file():
         raise UsageError(
             f"lm.file={run.recipe.lm.file}: no such file; expected a language model that asr lm wrote, or init, if "
             "training starts from a model that has one"

@@ -278,10 +278,9 @@ class Run:
 
     @property
     def lm_file(self) -> Path | None:
-        """The existing language model that the recipe names, None if it names none, or "init" has none."""
-        if self.recipe.lm.file != "init":
-            return Path(self.recipe.lm.file) if self.recipe.lm.file else None
-        return self.origin.language_model if self.origin else None
+        """The existing language model that the recipe names, if any; "init" is that of the origin, if it has one."""
+        of_origin = self.origin.language_model if self.recipe.lm.file == "init" and self.origin else None
+        return of_origin or (Path(self.recipe.lm.file) if self.recipe.lm.file else None)
 
     def store(self, split: str) -> "FeatureStore | AudioStore":
         """Return the store of `split`.
