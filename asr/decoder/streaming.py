@@ -20,7 +20,6 @@ from asr.decoder.search.state import (
     FRAMES,
     HYPOTHESES,
     NONE,
-    common_backpointer,
     link_prefixes,
     make_room,
     new_search_state,
@@ -194,17 +193,12 @@ class BeamStream:
             what = "is finished already" if self._finished else "got no frame"
             raise DecodingError(f"the stream {what}; expected at least one frame, and finish once")
         setup, state = self._setup, self._state
-        beam = state.beams[0, : state.counts[HYPOTHESES]]
-        results = np.empty((len(beam), 5))
+        results = np.empty((state.counts[HYPOTHESES], 6))
         count = end_sentence(setup.scorer, setup.end_id, state, results)
         if count > len(results):
-            results = np.empty((count, 5))
+            results = np.empty((count, 6))
             end_sentence(setup.scorer, setup.end_id, state, results)
-        acoustic = beam["log_total"] + state.log_scale[0]
-        if results[:, 2].max() == -np.inf:
-            hypotheses = self._unfinished_words_cut(acoustic)
-        else:
-            hypotheses = self._ranked(acoustic, results)
+        hypotheses = self._ranked(results) or self._unfinished_words_cut()
         self._finished = True
         return hypotheses
 
@@ -213,29 +207,26 @@ class BeamStream:
         recycle(self._state)
         del self._state
 
-    def _ranked(self, acoustic: npt.NDArray[np.float64], results: npt.NDArray[np.float64]) -> list[Hypothesis]:
+    def _ranked(self, results: npt.NDArray[np.float64]) -> list[Hypothesis]:
         """Return the best hypotheses; `results` as `end_sentence` writes them."""
-        scores = acoustic[results[:, 0].astype(int)] + results[:, 2]
         found: list[Hypothesis] = []
         texts: set[str] = set()
-        for i in np.argsort(-scores, kind="stable").tolist():
-            score = float(scores[i])
-            if score == -np.inf or (len(texts) >= self._setup.options.nbest and score < found[-1].score):
+        for i in np.argsort(-results[:, 5], kind="stable").tolist():
+            slot, entry, *scores = results[i].tolist()
+            if scores[-1] == -np.inf or (len(texts) >= self._setup.options.nbest and scores[-1] < found[-1].score):
                 break
-            slot, entry, _, lm_score, hotword_score = results[i].tolist()
             spans = [*self._decided, *self._spans_of(int(slot))]
-            found.append(
-                self._hypothesis(spans, int(entry), (float(acoustic[int(slot)]), lm_score, hotword_score, score))
-            )
+            found.append(self._hypothesis(spans, int(entry), scores))
             texts.add(found[-1].text)
         return self._best_of(found)
 
-    def _unfinished_words_cut(self, acoustic: npt.NDArray[np.float64]) -> list[Hypothesis]:
+    def _unfinished_words_cut(self) -> list[Hypothesis]:
         """Return hypotheses up to their last whole word, where none ends in a word that may be said."""
-        prefixes, beam = self._state.prefixes, self._state.beams[0]
+        prefixes, beam = self._state.prefixes, self._state.beams[0, : self._state.counts[HYPOTHESES]]
+        acoustic = beam["log_total"] + self._state.log_scale[0]
         begins = self._setup.begins_word
         found = []
-        for i in range(len(acoustic)):
+        for i in range(len(beam)):
             spans = [*self._decided, *self._spans_of(i)]
             prefix = prefixes[beam[i]["prefix"]]
             while prefix["parent"] != NONE and prefix["entry"] == NOT_ENDED and not begins[prefix["token"]]:
@@ -283,23 +274,14 @@ class BeamStream:
 
     def _forget(self) -> None:
         """Keep the decided tokens aside, and make room in the state."""
-        state, self._asked_at = self._state, self.num_frames
-        backpointer = state.backpointers[common_backpointer(state)]
-        self._decided += self._spans(
-            int(backpointer["previous"]), int(backpointer["previous_end"]), float(backpointer["previous_sum"])
-        )
-        self._state = make_room(state)
+        self._asked_at = self.num_frames
+        self._decided += self._spans_of(NONE)
+        self._state = make_room(self._state)
 
     def _spans_of(self, slot: int) -> list[TokenSpan]:
-        """Return the tokens on the best path of a hypothesis that are not decided."""
-        hypothesis = self._state.beams[0, slot]
-        if hypothesis["best_token"] > hypothesis["best_blank"]:
-            return self._spans(int(hypothesis["token_last"]), self.num_frames, float(hypothesis["token_sum"]))
-        return self._spans(int(hypothesis["blank_last"]), int(hypothesis["blank_end"]), float(hypothesis["blank_sum"]))
-
-    def _spans(self, backpointer: int, end: int, total: float) -> list[TokenSpan]:
+        """Return the tokens of a hypothesis that are not decided; those of all (NONE) are to be."""
         setup = self._setup
-        columns, means = trace_back(self._state, setup.begins_word, backpointer, end, total)
+        columns, means = trace_back(self._state, setup.begins_word, slot)
         if setup.offsets is not None:
             # Confidences are of posteriors.
             means -= setup.offsets[columns[0]]

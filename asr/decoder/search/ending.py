@@ -58,8 +58,8 @@ def end_sentence(scorer, end_id, state, results):  # type: ignore[no-untyped-def
     end_id
         The language model's ``</s>``, -1 to leave it out.
     results
-        float64 (N, 5), written: hypothesis, entry of the last word (NOT_ENDED for none, UNLISTED), total without
-        the acoustic score, LM score, hotword score.
+        float64 (N, 6), written: hypothesis, entry of the last word (NOT_ENDED for none, UNLISTED), acoustic score,
+        LM score, hotword score, total.
 
     Returns
     -------
@@ -68,7 +68,9 @@ def end_sentence(scorer, end_id, state, results):  # type: ignore[no-untyped-def
     """
     count = 0
     for i in range(state.counts[HYPOTHESES]):
-        prefix = state.prefixes[state.beams[0][i].prefix]
+        hypothesis = state.beams[0][i]
+        prefix = state.prefixes[hypothesis.prefix]
+        acoustic = hypothesis.log_total + state.log_scale[0]
         entry = first_entry(scorer, np.int64(prefix.word))
         while True:
             after = fusion_state_of(prefix)
@@ -79,7 +81,8 @@ def end_sentence(scorer, end_id, state, results):  # type: ignore[no-untyped-def
                 after = score_word(scorer, after, end_id, -scorer.beta)
             if count < len(results):
                 row = results[count]
-                row[0], row[1], row[2], row[3], row[4] = i, entry, after.bonus, after.lm_score, after.hot_score
+                row[0], row[1], row[2], row[3], row[4] = i, entry, acoustic, after.lm_score, after.hot_score
+                row[5] = acoustic + after.bonus
             count += 1
             entry = next_entry(scorer, entry)
             if entry == NOT_ENDED:

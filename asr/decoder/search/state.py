@@ -5,6 +5,7 @@ with the backpointer before it; it holds the times, which differ between paths t
 the arrays are full: what no hypothesis alive comes from is forgotten.
 """
 
+import functools
 import threading
 from typing import Any, NamedTuple
 
@@ -45,6 +46,11 @@ HYPOTHESIS = np.dtype(
         *(("blank_sum", "f8"), ("token_sum", "f8"), ("blank_end", "i8")),
     ]
 )
+# What there is before the first frame, all at place 0. (To copy an array is faster than to fill in a row.)
+EMPTY_PREFIX = np.array([(NONE, NONE, NONE, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)], PREFIX)
+NO_TOKEN = np.array([(NONE, 0, 0, 0, 0.0)], BACKPOINTER)
+NOTHING_HEARD = np.array([(0, 0, 0, 0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0)], HYPOTHESIS)
+START_COUNTS = np.array([1, 1, 1, 0])
 # A hypothesis of the frame before, unchanged (token NONE) or with one more token; `order` breaks ties, `future` is the
 # key of all that its future depends on.
 CANDIDATE = np.dtype(
@@ -116,12 +122,9 @@ def new_search_state(beam_size: int, num_tokens: int, lm_state: int, *, recombin
             log_scale=np.zeros(1),
         )
     state.table[:] = 0
-    state.prefixes[0] = (NONE, NONE, NONE, 0, 0, 0, lm_state, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)
-    state.backpointers[0] = (NONE, 0, 0, 0, 0.0)
-    first = state.beams[0, :1]
-    first[:] = np.zeros((), HYPOTHESIS)
-    first["p_blank"] = first["best_blank"] = 1.0
-    state.counts[:] = (1, 1, 1, 0)
+    state.prefixes[:1], state.backpointers[:1], state.beams[0, :1] = EMPTY_PREFIX, NO_TOKEN, NOTHING_HEARD
+    state.prefixes["lm_state"][0] = lm_state
+    state.counts[:] = START_COUNTS
     state.log_scale[0] = 0.0
     return state
 
@@ -133,6 +136,7 @@ def recycle(state: SearchState) -> None:
         _spare.state = state
 
 
+@functools.cache
 def _first_sizes(beam_size: int, num_tokens: int, recombines: bool) -> tuple[int, ...]:
     # Enough for some ten seconds of most speech. What is never touched costs nothing, but the table is emptied.
     num_futures = table_size(4 * beam_size + 16) if recombines else 0
@@ -197,7 +201,7 @@ def link_prefixes(state):  # type: ignore[no-untyped-def]
         link_prefix(state.prefixes, state.table, prefix)
 
 
-@compiled_in_place
+@part
 def common_backpointer(state):  # type: ignore[no-untyped-def]
     """Return the last backpointer that all best paths have in common: what lies before it is decided."""
     beam, backpointers = state.beams[0], state.backpointers
@@ -268,9 +272,9 @@ def collect(state: SearchState) -> None:
 
 @compiled
 def trace_back(
-    state: SearchState, begins: npt.NDArray[np.bool_], backpointer: int, end: int, total: float
+    state: SearchState, begins: npt.NDArray[np.bool_], slot: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the tokens on a best path, from the first backpointer in memory on.
+    """Return the tokens on the best path of a hypothesis, from the first backpointer in memory on.
 
     Parameters
     ----------
@@ -278,10 +282,8 @@ def trace_back(
         As of the search.
     begins
         bool (V,): whether each label ends the word before it; a search that scores no words does not say so.
-    backpointer
-        Of the last token; NONE for no path.
-    end, total
-        The frame before which that token ends, and the sum of its log-posteriors.
+    slot
+        Of the hypothesis; NONE for what all have in common, but for the last of these tokens.
 
     Returns
     -------
@@ -291,19 +293,27 @@ def trace_back(
         Mean log-posterior of each token over its frames.
     """
     backpointers, prefixes = state.backpointers, state.prefixes
-    count, last = 0, np.int64(backpointer)
+    if slot == NONE:
+        common = backpointers[common_backpointer(state)]
+        backpointer, end, total = np.int64(common.previous), np.int64(common.previous_end), common.previous_sum
+    else:
+        best = state.beams[0][slot]
+        backpointer, end, total = np.int64(best.blank_last), best.blank_end, best.blank_sum
+        if best.best_token > best.best_blank:
+            backpointer, end, total = np.int64(best.token_last), state.counts[FRAMES], best.token_sum
+    count, last = 0, backpointer
     # The first backpointer of all, before any token, has none.
     while last != NONE and prefixes[backpointers[last].prefix].token != NONE:
         count += 1
         last = np.int64(backpointers[last].previous)
     columns, means = np.empty((4, count), np.int64), np.empty(count)
-    last = np.int64(backpointer)
+    last = backpointer
     for k in range(count - 1, -1, -1):
         node = backpointers[last]
         prefix = prefixes[node.prefix]
         entry = np.int64(UNLISTED) if prefix.entry == NOT_ENDED and begins[prefix.token] else np.int64(prefix.entry)
         columns[0, k], columns[1, k], columns[2, k], columns[3, k] = prefix.token, node.start, end, entry
         means[k] = total / (end - node.start)
-        end, total = node.previous_end, node.previous_sum
+        end, total = np.int64(node.previous_end), node.previous_sum
         last = np.int64(node.previous)
     return columns, means
