@@ -1,6 +1,7 @@
 """Several utterances on several threads: kernels release the GIL, so no process is forked."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy.typing as npt
@@ -8,9 +9,14 @@ import numpy.typing as npt
 from asr.decoder.hypothesis import Hypothesis
 from asr.errors import DecodingError
 
+# What a thread takes at once: few enough for all threads to be busy, and enough to keep it busy without Python.
+CHUNK_UTTERANCES = 16
+
 
 def map_on_threads(
-    decode: Callable[[npt.ArrayLike], list[Hypothesis]], log_probs: Iterable[npt.ArrayLike], threads: int
+    decode_each: Callable[[Sequence[npt.ArrayLike]], Iterator[list[Hypothesis]]],
+    log_probs: Iterable[npt.ArrayLike],
+    threads: int,
 ) -> list[list[Hypothesis]]:
     """Decode utterances on some threads; the results are in the order of the utterances.
 
@@ -22,15 +28,24 @@ def map_on_threads(
     if not isinstance(threads, int) or threads < 1:
         raise DecodingError(f"threads is {threads!r}; expected at least 1")
 
-    def decode_one(item: tuple[int, npt.ArrayLike]) -> list[Hypothesis]:
-        index, utterance = item
+    def decode_chunk(chunk: list[tuple[int, npt.ArrayLike]]) -> list[list[Hypothesis]]:
+        found: list[list[Hypothesis]] = []
         try:
-            return decode(utterance)
+            found.extend(decode_each([utterance for _, utterance in chunk]))
         except DecodingError as error:
-            raise DecodingError(f"utterance {index} of the batch: {error}") from error
+            raise DecodingError(f"utterance {chunk[len(found)][0]} of the batch: {error}") from error
+        return found
 
-    items = enumerate(log_probs)
     if threads == 1:
-        return [decode_one(item) for item in items]
+        return [each for chunk in _chunks(log_probs, CHUNK_UTTERANCES) for each in decode_chunk(chunk)]
+    utterances = list(log_probs)
+    size = max(1, min(CHUNK_UTTERANCES, len(utterances) // (4 * threads)))
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        return list(pool.map(decode_one, items))
+        return list(itertools.chain.from_iterable(pool.map(decode_chunk, _chunks(utterances, size))))
+
+
+def _chunks(log_probs: Iterable[npt.ArrayLike], size: int) -> Iterator[list[tuple[int, npt.ArrayLike]]]:
+    """Yield so many utterances at a time, each with its place."""
+    items = enumerate(log_probs)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk

@@ -1,14 +1,17 @@
 """Prefix beam search over the log-probabilities of any CTC model, alone or with n-grams, a lexicon and hotwords."""
 
+import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numba
+import numpy as np
 import numpy.typing as npt
 
 from asr.decoder.batch import map_on_threads
+from asr.decoder.compiling import announcing
 from asr.decoder.greedy import check_frame_seconds
 from asr.decoder.hotwords import Hotwords, HotwordsLike
 from asr.decoder.hypothesis import Hypothesis
@@ -17,8 +20,10 @@ from asr.decoder.lexicon import Lexicon
 from asr.decoder.log_probs import check_log_probs
 from asr.decoder.ngram import NGramModel
 from asr.decoder.options import BeamOptions
+from asr.decoder.search.state import new_search_state, recycle
+from asr.decoder.search.utterances import search_each
 from asr.decoder.setup import SearchSetup, find_token_words
-from asr.decoder.streaming import BeamStream
+from asr.decoder.streaming import BeamStream, hypothesis_of, smallest_setup, spans_of
 from asr.decoder.vocabulary import Vocabulary
 from asr.errors import DecodingError
 
@@ -149,7 +154,7 @@ class BeamSearchDecoder:
             If the array holds no valid log-probs, or does not fit the labels, or the lexicon rules out every label
             sequence.
         """
-        return _decode(self._setup_for(hotwords, context), log_probs)
+        return next(_decode_each(self._setup_for(hotwords, context), [log_probs]))
 
     def decode(self, log_probs: npt.ArrayLike, *, hotwords: HotwordsLike = None) -> str:
         """Return only the best text of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
@@ -166,7 +171,7 @@ class BeamSearchDecoder:
             As for one utterance; its place in the batch is named.
         """
         setup = self._setup_for(hotwords, "")
-        return map_on_threads(lambda utterance: _decode(setup, utterance), log_probs, threads)
+        return map_on_threads(functools.partial(_decode_each, setup), log_probs, threads)
 
     def stream(self, *, hotwords: HotwordsLike = None, context: str | Hypothesis = "") -> BeamStream:
         """Return a decoder for one utterance that takes its log-probs in chunks; arguments as for a call."""
@@ -227,10 +232,68 @@ class BeamSearchDecoder:
         return setup.after(context) if context else setup
 
 
-def _decode(setup: SearchSetup, log_probs: npt.ArrayLike) -> list[Hypothesis]:
-    frames = check_log_probs(log_probs, len(setup.labels), normalise=setup.normalise)
+def _decode_each(setup: SearchSetup, utterances: Sequence[npt.ArrayLike]) -> Iterator[list[Hypothesis]]:
+    """Yield the hypotheses of each utterance; what is wrong with one is raised in its turn."""
+    frames: list[npt.NDArray[np.float32]] = []
+    error = None
+    for utterance in utterances:
+        try:
+            frames.append(check_log_probs(utterance, len(setup.labels), normalise=setup.normalise))
+        except DecodingError as found:
+            error = found
+            break
+    if setup.options.nbest > 1:
+        yield from map(functools.partial(_decode_alone, setup), frames)
+    elif frames:
+        compile_search_each()
+        yield from _search_each(setup, frames)
+    if error is not None:
+        raise error
+
+
+def _decode_alone(setup: SearchSetup, frames: npt.NDArray[np.float32]) -> list[Hypothesis]:
     stream = BeamStream(setup)
     stream.push_checked(frames)
     hypotheses = stream.finish()
     stream.recycle()
     return hypotheses
+
+
+def _search_each(setup: SearchSetup, utterances: Sequence[npt.NDArray[np.float32]]) -> Iterator[list[Hypothesis]]:
+    """Yield the best hypothesis of each utterance, found without Python between them where that goes."""
+    limits = setup.limits
+    joined = utterances[0] if len(utterances) == 1 else np.concatenate(utterances)
+    ends = np.cumsum(list(map(len, utterances)))
+    begins = [0, *ends[:-1].tolist()]
+    rows, lengths = np.empty((len(ends) + limits.beam_size, 6)), np.empty(len(ends), np.int64)
+    columns, means = np.empty((4, ends[-1]), np.int64), np.empty(ends[-1])
+    weighted, done = setup.weighted(joined), 0
+    while done < len(ends):
+        state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start, recombines=setup.recombines)
+        first, done = (
+            done,
+            search_each(
+                *(weighted, ends, done, limits, setup.scorer, state, setup.lm_start, setup.end_id, setup.begins_word),
+                *(rows, columns, means, lengths),
+            ),
+        )
+        for i in range(first, done):
+            begin, end = begins[i], begins[i] + int(lengths[i])
+            spans = spans_of(setup, columns[:, begin:end], means[begin:end])
+            _, entry, *scores = rows[i].tolist()
+            yield [hypothesis_of(setup, spans, int(entry), scores)]
+        if done < len(ends):
+            stream = BeamStream(setup, state)
+            stream.push_checked(joined[begins[done] + stream.num_frames : ends[done]])
+            yield stream.finish()
+            stream.recycle()
+            done += 1
+        else:
+            recycle(state)
+
+
+@functools.cache
+def compile_search_each() -> None:
+    """Compile what decoding whole utterances needs, or load it from the cache, once in a process."""
+    with announcing():
+        list(_search_each(smallest_setup(), [np.full((1, 3), np.log(1 / 3), np.float32)]))

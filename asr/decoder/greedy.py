@@ -1,5 +1,6 @@
 """Greedy decoding: the best label of each frame, repeats collapsed, blanks dropped (Graves et al. 2006, 3.2)."""
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -123,7 +124,7 @@ class GreedyDecoder:
 
     def decode_batch(self, log_probs: Iterable[npt.ArrayLike], threads: int = 1) -> list[list[Hypothesis]]:
         """Decode several utterances, each ``(T, V)`` with its own T, on some threads; results in their order."""
-        return map_on_threads(self, log_probs, threads)
+        return map_on_threads(functools.partial(map, self), log_probs, threads)
 
 
 def check_frame_seconds(frame_seconds: Any) -> float:

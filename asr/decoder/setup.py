@@ -109,6 +109,15 @@ class SearchSetup:
         """The labels that are never written."""
         return np.flatnonzero(self.labels.is_special)
 
+    def weighted(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return checked log-probs ``(T, V)`` as the search takes them: with offsets, -inf for special labels."""
+        if self.offsets is not None:
+            frames = frames + self.offsets
+        if len(self.specials):
+            frames = frames.copy()
+            frames[:, self.specials] = -np.inf
+        return frames
+
     @cached_property
     def begins_word(self) -> npt.NDArray[np.bool_]:
         """Whether each label ends the word before it, whatever the vocabulary, bool (V,)."""

@@ -20,6 +20,7 @@ from asr.decoder.search.state import (
     FRAMES,
     HYPOTHESES,
     NONE,
+    SearchState,
     link_prefixes,
     make_room,
     new_search_state,
@@ -34,17 +35,21 @@ from asr.errors import DecodingError
 @functools.cache
 def compile_search() -> None:
     """Compile all that a search needs, or load it from the cache, once in a process."""
-    labels = Labels(["", " ", "a"])
-    options = BeamOptions(beam_size=2)
-    setup = SearchSetup(labels, 1.0, False, Vocabulary.of(labels, None, None), None, None, options, Hotwords(()))
     stream = object.__new__(BeamStream)
     with announcing():
-        stream._start(setup)
+        stream._start(smallest_setup())
         stream.push_checked(np.full((HORIZON_STEP + 1, 3), np.log(1 / 3), np.float32))
         stream.take_stable()
         stream.set_hotwords(["a"])
         stream.finish()
         link_prefixes(stream._state)
+
+
+def smallest_setup() -> SearchSetup:
+    """Return a set-up for three labels, to compile the search with."""
+    labels = Labels(["", " ", "a"])
+    options = BeamOptions(beam_size=2)
+    return SearchSetup(labels, 1.0, False, Vocabulary.of(labels, None, None), None, None, options, Hotwords(()))
 
 
 class BeamStream:
@@ -54,14 +59,17 @@ class BeamStream:
     with `take_stable`: hypotheses that differ in what was said before the horizon (see `BeamOptions`) are dropped.
     """
 
-    def __init__(self, setup: SearchSetup) -> None:
+    def __init__(self, setup: SearchSetup, state: SearchState | None = None) -> None:
         compile_search()
-        self._start(setup)
+        self._start(setup, state)
 
-    def _start(self, setup: SearchSetup) -> None:
+    def _start(self, setup: SearchSetup, state: SearchState | None = None) -> None:
+        """Begin an utterance, or go on with the state of its search so far."""
         limits = setup.limits
         self._setup = setup
-        self._state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start, recombines=setup.recombines)
+        self._state = state or new_search_state(
+            limits.beam_size, limits.top_k, setup.lm_start, recombines=setup.recombines
+        )
         # Decided tokens that are not taken yet; the backpointer that ends the last of them is the state's first.
         self._decided: list[TokenSpan] = []
         # Up to which frame the search was asked what is decided.
@@ -95,14 +103,10 @@ class BeamStream:
     def push_checked(self, frames: npt.NDArray[np.float32]) -> None:
         """Decode some frames that `check_log_probs` has returned."""
         setup = self._setup
-        if setup.offsets is not None:
-            frames = frames + setup.offsets
-        if len(setup.specials):
-            frames = frames.copy()
-            frames[:, setup.specials] = -np.inf
-        done = 0
+        frames, done = setup.weighted(frames), 0
         while True:
-            done = search(frames, done, setup.limits, setup.scorer, self._state)
+            if self._state.counts[HYPOTHESES]:
+                done = search(frames, done, setup.limits, setup.scorer, self._state)
             if self._state.counts[HYPOTHESES] == 0:
                 self._finished = True
                 raise DecodingError(
@@ -216,7 +220,7 @@ class BeamStream:
             if scores[-1] == -np.inf or (len(texts) >= self._setup.options.nbest and scores[-1] < found[-1].score):
                 break
             spans = [*self._decided, *self._spans_of(int(slot))]
-            found.append(self._hypothesis(spans, int(entry), scores))
+            found.append(hypothesis_of(self._setup, spans, int(entry), scores))
             texts.add(found[-1].text)
         return self._best_of(found)
 
@@ -235,7 +239,7 @@ class BeamStream:
             while spans and last == NOT_ENDED:
                 last = spans.pop().entry
             scores = (acoustic[i], prefix["lm_score"], prefix["hot_score"], acoustic[i] + prefix["bonus"])
-            found.append(self._hypothesis(spans, last, tuple(map(float, scores))))
+            found.append(hypothesis_of(self._setup, spans, last, tuple(map(float, scores))))
         return self._best_of(found)
 
     def _best_of(self, found: list[Hypothesis]) -> list[Hypothesis]:
@@ -243,19 +247,6 @@ class BeamStream:
         for hypothesis in sorted(found, key=lambda hypothesis: (-hypothesis.score, hypothesis.tokens)):
             ranked.setdefault(hypothesis.text, hypothesis)
         return list(ranked.values())[: self._setup.options.nbest]
-
-    def _hypothesis(self, spans: list[TokenSpan], last_entry: int, scores: Sequence[float]) -> Hypothesis:
-        words = self._setup.writer.words(spans, last_entry)
-        acoustic_score, lm_score, hotword_score, score = scores
-        return Hypothesis(
-            text=text_of(words),
-            tokens=tuple([span[0] for span in spans]),
-            words=words,
-            acoustic_score=acoustic_score,
-            lm_score=lm_score,
-            hotword_score=hotword_score,
-            score=score,
-        )
 
     def _stable(self) -> tuple[tuple[Word, ...], int]:
         """Return the stable words and how many of the decided tokens they (and their delimiters) take."""
@@ -280,10 +271,28 @@ class BeamStream:
 
     def _spans_of(self, slot: int) -> list[TokenSpan]:
         """Return the tokens of a hypothesis that are not decided; those of all (NONE) are to be."""
-        setup = self._setup
-        columns, means = trace_back(self._state, setup.begins_word, slot)
-        if setup.offsets is not None:
-            # Confidences are of posteriors.
-            means -= setup.offsets[columns[0]]
-        tokens, starts, ends, entries = columns.tolist()
-        return list(map(TokenSpan._make, zip(tokens, starts, ends, means.tolist(), entries, strict=True)))
+        return spans_of(self._setup, *trace_back(self._state, self._setup.begins_word, slot))
+
+
+def spans_of(setup: SearchSetup, columns: npt.NDArray[np.int64], means: npt.NDArray[np.float64]) -> list[TokenSpan]:
+    """Return the tokens of a path; `columns` and `means` as `trace_back` returns them."""
+    if setup.offsets is not None:
+        # Confidences are of posteriors.
+        means = means - setup.offsets[columns[0]]
+    tokens, starts, ends, entries = columns.tolist()
+    return list(map(TokenSpan._make, zip(tokens, starts, ends, means.tolist(), entries, strict=True)))
+
+
+def hypothesis_of(setup: SearchSetup, spans: list[TokenSpan], last_entry: int, scores: Sequence[float]) -> Hypothesis:
+    """Return the hypothesis of some tokens; `scores` are the acoustic, the LM's, the hotwords', and the total."""
+    words = setup.writer.words(spans, last_entry)
+    acoustic_score, lm_score, hotword_score, score = scores
+    return Hypothesis(
+        text=text_of(words),
+        tokens=tuple([span[0] for span in spans]),
+        words=words,
+        acoustic_score=acoustic_score,
+        lm_score=lm_score,
+        hotword_score=hotword_score,
+        score=score,
+    )

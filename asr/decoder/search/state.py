@@ -46,11 +46,10 @@ HYPOTHESIS = np.dtype(
         *(("blank_sum", "f8"), ("token_sum", "f8"), ("blank_end", "i8")),
     ]
 )
-# What there is before the first frame, all at place 0. (To copy an array is faster than to fill in a row.)
+# What there is before the first frame, all at place 0.
 EMPTY_PREFIX = np.array([(NONE, NONE, NONE, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, np.inf, np.inf)], PREFIX)
 NO_TOKEN = np.array([(NONE, 0, 0, 0, 0.0)], BACKPOINTER)
 NOTHING_HEARD = np.array([(0, 0, 0, 0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0)], HYPOTHESIS)
-START_COUNTS = np.array([1, 1, 1, 0])
 # A hypothesis of the frame before, unchanged (token NONE) or with one more token; `order` breaks ties, `future` is the
 # key of all that its future depends on.
 CANDIDATE = np.dtype(
@@ -121,12 +120,19 @@ def new_search_state(beam_size: int, num_tokens: int, lm_state: int, *, recombin
             counts=np.zeros(4, np.int64),
             log_scale=np.zeros(1),
         )
-    state.table[:] = 0
-    state.prefixes[:1], state.backpointers[:1], state.beams[0, :1] = EMPTY_PREFIX, NO_TOKEN, NOTHING_HEARD
-    state.prefixes["lm_state"][0] = lm_state
-    state.counts[:] = START_COUNTS
-    state.log_scale[0] = 0.0
+    start_over(state, lm_state)
     return state
+
+
+@compiled_in_place
+def start_over(state, lm_state):  # type: ignore[no-untyped-def]
+    """Forget all that was heard: there is one hypothesis, the empty prefix."""
+    state.table[:] = 0
+    state.prefixes[0], state.backpointers[0], state.beams[0][0] = EMPTY_PREFIX[0], NO_TOKEN[0], NOTHING_HEARD[0]
+    state.prefixes[0].lm_state = lm_state
+    state.counts[:] = 1
+    state.counts[FRAMES] = 0
+    state.log_scale[0] = 0.0
 
 
 def recycle(state: SearchState) -> None:
@@ -292,28 +298,46 @@ def trace_back(
     means : float64 (num_tokens,)
         Mean log-posterior of each token over its frames.
     """
-    backpointers, prefixes = state.backpointers, state.prefixes
+    path = path_of(state, slot)
+    num_tokens = path_length(state, path)
+    columns, means = np.empty((4, num_tokens), np.int64), np.empty(num_tokens)
+    write_path(state, begins, path, columns, means)
+    return columns, means
+
+
+@part
+def path_of(state, slot):  # type: ignore[no-untyped-def]
+    """Return the last backpointer of a path as for `trace_back`, its end, and the sum of its log-posteriors."""
     if slot == NONE:
-        common = backpointers[common_backpointer(state)]
-        backpointer, end, total = np.int64(common.previous), np.int64(common.previous_end), common.previous_sum
-    else:
-        best = state.beams[0][slot]
-        backpointer, end, total = np.int64(best.blank_last), best.blank_end, best.blank_sum
-        if best.best_token > best.best_blank:
-            backpointer, end, total = np.int64(best.token_last), state.counts[FRAMES], best.token_sum
-    count, last = 0, backpointer
+        common = state.backpointers[common_backpointer(state)]
+        return np.int64(common.previous), np.int64(common.previous_end), common.previous_sum
+    best = state.beams[0][slot]
+    if best.best_token > best.best_blank:
+        return np.int64(best.token_last), state.counts[FRAMES], best.token_sum
+    return np.int64(best.blank_last), best.blank_end, best.blank_sum
+
+
+@part
+def path_length(state, path):  # type: ignore[no-untyped-def]
+    """Return the number of tokens of a path."""
+    backpointers, prefixes = state.backpointers, state.prefixes
+    num_tokens, last = 0, path[0]
     # The first backpointer of all, before any token, has none.
     while last != NONE and prefixes[backpointers[last].prefix].token != NONE:
-        count += 1
+        num_tokens += 1
         last = np.int64(backpointers[last].previous)
-    columns, means = np.empty((4, count), np.int64), np.empty(count)
-    last = backpointer
-    for k in range(count - 1, -1, -1):
-        node = backpointers[last]
-        prefix = prefixes[node.prefix]
+    return num_tokens
+
+
+@part
+def write_path(state, begins, path, columns, means):  # type: ignore[no-untyped-def]
+    """Write the tokens of a path, as many as the arrays hold."""
+    last, end, total = path
+    for k in range(len(means) - 1, -1, -1):
+        node = state.backpointers[last]
+        prefix = state.prefixes[node.prefix]
         entry = np.int64(UNLISTED) if prefix.entry == NOT_ENDED and begins[prefix.token] else np.int64(prefix.entry)
         columns[0, k], columns[1, k], columns[2, k], columns[3, k] = prefix.token, node.start, end, entry
         means[k] = total / (end - node.start)
         end, total = np.int64(node.previous_end), node.previous_sum
         last = np.int64(node.previous)
-    return columns, means
