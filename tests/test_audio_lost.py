@@ -168,6 +168,13 @@ def test_a_file_that_is_cut_says_how_much_is_missing(file_format):
     assert seconds == pytest.approx(1.0, abs=0.1)
 
 
+def test_pyav_reads_eight_bits_as_libsndfile_does():
+    pytest.importorskip("av", reason="the test is of PyAV")
+    content = encoded(noise(1.0), "WAV", "PCM_U8")
+    by_pyav = load_audio(content, RATE, audio_track=0).samples
+    np.testing.assert_array_equal(by_pyav, load_audio(content, RATE).samples)
+
+
 def test_a_flac_without_a_total_is_read(monkeypatch):
     content = bytearray(encoded(noise(1.0), "FLAC"))
     content[21] &= 0xF0

@@ -16,8 +16,8 @@ from asr.interrupts import interrupts_wait
 # nor are pictures and text.
 FORMATS = (
     "aac,ac3,adts,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,g722,gsm,iff,ircam,latm,loas,"
-    "matroska,mlp,mov,mp2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,opus,paf,rm,shn,smjpeg,sox,spdif,"
-    "swf,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
+    "matroska,mlp,mov,mp2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,opus,paf,rm,sds,shn,smjpeg,sox,"
+    "spdif,swf,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
 )
 # Formats in which packets carry a clock: where it jumps, there is a pause that nothing was stored of.
 CLOCKED = frozenset(["asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "rm", "wtv"])
@@ -87,6 +87,8 @@ class ContainerReader:
         # Silence that was put in where the clock goes on without any packets.
         self.paused_seconds = 0.0
         self._decoded_seconds = self._undecoded_seconds = self._last_seconds = 0.0
+        # Silence that was put in for what could not be decoded.
+        self._silenced_seconds = 0.0
         # What was decoded since the last packet that could not be, and the most of that so far.
         self._run_seconds = self._longest_run_seconds = 0.0
 
@@ -158,6 +160,7 @@ class ContainerReader:
 
     def _decoded(self) -> Iterator[tuple[NDArray[np.float32], float | None]]:
         """Yield (samples ``(num_samples, num_channels)``, their time in the file's clock) of each frame."""
+        waiting = lost = 0.0
         for packet in self._packets():
             size = min(float((packet.duration or 0) * (packet.time_base or 0)), MAX_PACKET_SECONDS)
             if packet.pts is not None and packet.time_base is not None:
@@ -169,15 +172,23 @@ class ContainerReader:
                     frames = self._decoder.decode(packet) if self._decoder else packet.decode()
                 heard = [(self._samples(frame), _clock_of(frame, self._stream)) for frame in frames]
             except Exception:
-                if _is_pause(packet, self._stream):
+                heard = []
+                if is_pause := _is_pause(packet, self._stream):
                     self._decoded_seconds += size
                 elif packet.size:
                     self._undecoded_seconds += size
                     self._run_seconds = 0.0
                 if self._format not in CLOCKED:
-                    for silence in _silence(round(size * self.sample_rate), self.num_channels):
-                        yield silence, None
-                continue
+                    lost += 0.0 if is_pause else size
+                    waiting += size
+            else:
+                is_pause = False
+            # Of a file that is cut, the last packets cannot be decoded: silence at its end would be made up.
+            if waiting and (heard or is_pause):
+                for silence in _silence(round(waiting * self.sample_rate), self.num_channels):
+                    yield silence, None
+                self._silenced_seconds += lost
+                waiting = lost = 0.0
             for samples, seconds in heard:
                 self._decoded_seconds += len(samples) / self.sample_rate
                 self._run_seconds += len(samples) / self.sample_rate
@@ -206,7 +217,7 @@ class ContainerReader:
         array = frame.to_ndarray()
         array = array.T if frame.format.is_planar else array.reshape(-1, count)
         if array.dtype == np.uint8:
-            array = array.astype(np.int16) * 256 - 32768
+            array = (array.astype(np.int16) - 128) * 256
         samples = float_samples(np.ascontiguousarray(array))
         if count != self.num_channels:
             samples = np.repeat(samples.mean(axis=1, keepdims=True), self.num_channels, axis=1)
@@ -225,7 +236,7 @@ class ContainerReader:
         if self._stream.duration and self._stream.time_base:
             stated = float(self._stream.duration * self._stream.time_base)
             begun = float((self._stream.start_time or 0) * self._stream.time_base) - start
-            return max(lost, stated + max(0.0, begun) - num_read / self.sample_rate)
+            return max(lost, stated + max(0.0, begun) - num_read / self.sample_rate + self._silenced_seconds)
         # Of all tracks: the picture may go on when the sound has ended.
         if self._container.duration:
             return max(lost, float(self._container.duration) / 1e6 - max(0.0, self._last_seconds - start))
