@@ -4,6 +4,7 @@ One module for each step::
 
     sources.py      any kind of source → a name and an open, seekable file
     survey.py       the length of a file by its packets (headers.py, mpeg.py, ogg.py), where libsndfile looks at less
+    joined.py       files that are several, one behind the other
     sound.py        libsndfile: wav, flac, ogg, mp3, NIST sphere, …
     container.py    PyAV: mp4, mkv, webm, …, and files that libsndfile refuses or does not read to the end
     readers.py      chooses the reader of a file

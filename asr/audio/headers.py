@@ -24,7 +24,9 @@ class Survey:
     damaged_seconds : float
         How much of the packets' audio cannot be read, because their checksums are wrong.
     num_parts : int
-        Number of recordings that follow one another in the file.
+        Number of recordings that follow one another in the file, where `places` cannot be told.
+    places : tuple of int
+        Where the second and further recordings begin, if that is known.
     is_open : bool
         Whether the file does not say where it ends: it has neither an end mark nor a total.
     data_size : tuple of int, optional
@@ -38,6 +40,7 @@ class Survey:
     promised_seconds: float = 0.0
     damaged_seconds: float = 0.0
     num_parts: int = 1
+    places: tuple[int, ...] = ()
     is_open: bool = False
     data_size: tuple[int, int] | None = None
     ends_by_mark: bool = False

@@ -17,7 +17,7 @@ def survey_ogg(file: BinaryIO) -> Survey:
     window = FileBytes(file)
     streams: list[_Stream] = []
     current: dict[int, _Stream] = {}
-    place, num_parts, has_data = 0, 0, True
+    place, places, has_data = 0, [], False
     while (place := window.find(b"OggS", place)) >= 0:
         head = window.at(place, 27)
         if len(head) < 27:
@@ -27,7 +27,8 @@ def survey_ogg(file: BinaryIO) -> Survey:
         begin, size = place + 27 + head[26], sum(table)
         if flags & 2:
             # Streams that begin together run side by side; after data, another recording begins.
-            num_parts += has_data
+            if has_data:
+                places.append(place)
             has_data = False
             current.pop(serial, None)
             if rate := _rate_and_skip(window.at(begin, 64)):
@@ -46,7 +47,7 @@ def survey_ogg(file: BinaryIO) -> Survey:
         sum(stream.seconds for stream in streams),
         sum(stream.lost / stream.rate for stream in streams),
         damaged_seconds=sum(stream.damaged / stream.rate for stream in streams),
-        num_parts=max(1, num_parts),
+        places=tuple(places),
         is_open=bool(streams) and not streams[-1].is_closed,
         ends_by_mark=True,
     )

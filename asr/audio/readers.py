@@ -68,36 +68,49 @@ class ArrayReader:
 class MendingReader:
     """libsndfile, and PyAV for what follows where libsndfile finds the file damaged."""
 
-    def __init__(self, reader: SoundReader, file: BinaryIO, name: str) -> None:
-        self._reader: SoundReader | ContainerReader = reader
+    def __init__(self, reader: SoundReader, file: BinaryIO, name: str, found: Survey) -> None:
+        self._sound = reader
+        self._mending: ContainerReader | None = None
         self._file, self._name = file, name
         self.sample_rate, self.num_channels = reader.sample_rate, reader.num_channels
         self.stated_seconds = reader.stated_seconds
         self.damage = ""
+        self._found = found
 
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield samples; see `Reader`."""
+        position, has_ended = first, False
         try:
-            yield from self._reader.blocks(first, last)
+            for block in self._sound.blocks(first, last):
+                position += len(block)
+                yield block
+            # libsndfile may end within an MP3 file and say nothing.
+            if last is None and self._found.seconds - position / self.sample_rate > MAX_UNREAD_SECONDS:
+                has_ended = True
+                raise DamageError(self._name, position, self.sample_rate, "the decoder stops there")
         except DamageError as damage:
-            self._reader.close()
             self._file.seek(0)
             try:
-                self._reader = ContainerReader(self._file, self._name)
+                reader = ContainerReader(self._file, self._name)
+                if (reader.sample_rate, reader.num_channels) != (self.sample_rate, self.num_channels):
+                    raise damage
             except (AudioError, MissingExtraError):
+                if has_ended:
+                    return
                 raise damage from None
-            if (self._reader.sample_rate, self._reader.num_channels) != (self.sample_rate, self.num_channels):
-                raise damage from None
-            self.damage = damage.reason
-            yield from self._reader.blocks(damage.position, last)
+            self._mending, self.damage = reader, damage.reason
+            yield from reader.blocks(damage.position, last)
 
     def missing_seconds(self, num_read: int) -> float:
-        """Return what is missing according to the reader that reached the end."""
-        return self._reader.missing_seconds(num_read)
+        """Return what is missing according to the reader that knows of more."""
+        known = self._mending.missing_seconds(num_read) if self._mending else 0.0
+        return max(known, self._sound.missing_seconds(num_read))
 
     def close(self) -> None:
         """Let go of the file."""
-        self._reader.close()
+        self._sound.close()
+        if self._mending:
+            self._mending.close()
 
 
 def open_reader(file: BinaryIO, name: str, found: Survey, track: int | None = None) -> Reader:
@@ -145,7 +158,7 @@ def _choose(file: BinaryIO, name: str, found: Survey, track: int | None) -> Read
     # A WAV file without a size was mended; one that has no samples all the same is empty.
     has_samples = sound is not None and (sound.stated_seconds > 0 or sound.is_wav)
     if sound is not None and has_samples and reads_all and not found.has_no_total:
-        return MendingReader(sound, file, name)
+        return MendingReader(sound, file, name, found)
     file.seek(0)
     head = file.read(16)
     file.seek(0)

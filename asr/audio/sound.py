@@ -19,6 +19,8 @@ BLOCK_SAMPLES = 1 << 18
 # header says, it makes up.
 DENSE = ("FLAC", "OGG", "MP3", "MPEG", "ALAC")
 MOST_SAMPLES_PER_BYTE = 8
+# The line of libsndfile's log that says how many samples of each channel the header states, where it does not compare.
+STATED_FRAMES = {"AVR": "Frames", "MPC2K": "Frames", "MAT4": "Cols", "MAT5": "Cols", "WVE": "Data length"}
 # The lines of libsndfile's log in which it tells that a header promises more bytes than there are.
 CUT_SIZE = re.compile(r"^\s*(?:RIFF|RIFX|RF64|FORM|SSND|data|Data Size|riff|fmt)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
 
@@ -108,6 +110,9 @@ class SoundReader:
         return str(self._sound.format) in ("WAV", "WAVEX")
 
     def _promised_frames(self) -> int:
+        if name := STATED_FRAMES.get(self._sound.format):
+            stated = re.findall(rf"\b{name}\s*:?\s*(\d{{1,15}})\b", self._sound.extra_info)
+            return max(map(int, stated), default=0)
         if self._sound.format != "NIST":
             return int(self._sound.frames)
         position = self._file.tell()

@@ -3,7 +3,8 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Real
 from typing import Any, BinaryIO, Self
 
@@ -12,16 +13,17 @@ from numpy.typing import NDArray
 
 from asr.audio.container import ContainerReader
 from asr.audio.headers import Survey
+from asr.audio.joined import Section
 from asr.audio.readers import ArrayReader, MendingReader, Reader, check_recorded_rate, open_reader
 from asr.audio.sound import starts_too_late
 from asr.audio.sources import AudioSource, Waveform, open_source
 from asr.audio.survey import survey
-from asr.errors import AudioError
+from asr.errors import AudioError, MissingExtraError
 
 # What packets hold and was not read is worth a word from here on; what headers promise a little later: encoders pad
 # and trim by less.
 MIN_MISSING_SECONDS = 0.1
-MIN_PROMISED_SECONDS = 0.15
+MIN_PROMISED_SECONDS = 0.12
 # Samples beyond this, NaN and infinite ones are those of a damaged file; resampling could make them infinite.
 MAX_SAMPLE = 1e12
 # Channels cancel each other where their mean has this much less power, times their number, than they have.
@@ -29,6 +31,8 @@ CANCELLED_POWER = 0.2
 # That is looked for in stretches of this length, unless they are fainter than this RMS amplitude.
 PHASE_SECONDS = 0.25
 FAINT_AMPLITUDE = 1e-3
+# Of recordings that follow one another, no part shorter than this is read: it may have no sample.
+MIN_PART_SECONDS = 5e-4
 # No recording lasts for 30 years.
 MAX_SECONDS = 1e9
 
@@ -132,9 +136,14 @@ class AudioStream:
         self._start, self._end = start_seconds, end_seconds
         self._is_track_chosen = audio_track is not None
         self._channels = list(channels) if channels is not None else None
+        self._track = audio_track
         self._file: BinaryIO | None = None
         self._size = 0
         self._survey = Survey()
+        # Of a file that is several recordings, where each begins and ends.
+        self._sections: list[tuple[int, int]] = []
+        # Where reading ended.
+        self._position_seconds = 0.0
         self._cancelled_seconds = 0.0
         self._reader: Reader
         if isinstance(source, Waveform):
@@ -148,17 +157,26 @@ class AudioStream:
             check_recorded_rate(source_rate, f"{self.name}: got")
             self._reader = ArrayReader(source, source_rate)
             return
-        self.name, self._file = open_source(source)
+        self.name, file = (source.name, source) if isinstance(source, Section) else open_source(source)
+        self._file = file
         try:
-            self._size = self._file.seek(0, os.SEEK_END)
-            self._survey = survey(self._file)
-            self._reader = open_reader(self._file, self.name, self._survey, audio_track)
+            self._size = file.seek(0, os.SEEK_END)
+            self._survey = survey(file)
+            self._reader = self._open_first(file)
         except OSError as error:
-            self._file.close()
+            file.close()
             raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from None
         except BaseException:
-            self._file.close()
+            file.close()
             raise
+
+    def _open_first(self, file: BinaryIO) -> Reader:
+        """Return a reader of the file, or of its first recording if several follow one another."""
+        if places := self._survey.places:
+            self._sections = list(pairwise((0, *places, self._size)))
+            file = Section(file, 0, places[0], self.name)
+            self._survey = replace(survey(file), places=())
+        return open_reader(file, self.name, self._survey, self._track)
 
     def __enter__(self) -> Self:
         return self
@@ -185,12 +203,19 @@ class AudioStream:
     @property
     def stated_seconds(self) -> float:
         """The duration in seconds that the header states, as far as the file is there; 0 if it states none."""
-        return self._survey.seconds or self._reader.stated_seconds
+        first = self._survey.seconds or self._reader.stated_seconds
+        if not (first and self._sections):
+            return first
+        try:
+            rest = [self._seconds_of(number, is_stated=True) for number in range(1, len(self._sections))]
+        except (AudioError, MissingExtraError):
+            return 0.0
+        return first + sum(rest) if all(rest) else 0.0
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         is_empty = True
         try:
-            for block in resample_blocks(self._mono(), self._reader.sample_rate, self.sample_rate):
+            for block in self._recordings():
                 if len(block):
                     is_empty = False
                     yield block
@@ -202,6 +227,50 @@ class AudioStream:
                 if self._start
                 else f"{self.name}: holds no samples; expected audio"
             )
+
+    def _recordings(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the blocks of all recordings that follow one another in the file."""
+        before = self._seconds_of(0) if self._sections and self._start else 0.0
+        if before and before - self._start < MIN_PART_SECONDS:
+            self._position_seconds = before
+        else:
+            yield from resample_blocks(self._mono(), self._reader.sample_rate, self.sample_rate)
+        for number, (begin, end) in enumerate(self._sections[1:], 1):
+            if self._end is not None and self._end - self._position_seconds < MIN_PART_SECONDS:
+                return
+            try:
+                yield from self._following(number)
+            except (AudioError, MissingExtraError) as error:
+                self.warnings.append(IncompleteAudioWarning(f"{error}; these {end - begin} bytes were not read"))
+
+    def _following(self, number: int) -> Iterator[NDArray[np.float32]]:
+        before = self._position_seconds
+        start = max(0.0, self._start - before)
+        if start and (seconds := self._seconds_of(number)) - start < MIN_PART_SECONDS:
+            self._position_seconds += seconds
+            return
+        with self._recording(number, start, None if self._end is None else self._end - before) as part:
+            yield from part
+            self._position_seconds += part._position_seconds
+            self.warnings += part.warnings
+
+    def _recording(self, number: int, start: float = 0.0, end: float | None = None) -> "AudioStream":
+        assert self._file is not None
+        return AudioStream(
+            Section(self._file, *self._sections[number], self._name_of(number)),
+            self.sample_rate,
+            start_seconds=start,
+            end_seconds=end,
+            channels=self._channels,
+            audio_track=self._track,
+        )
+
+    def _name_of(self, number: int) -> str:
+        return f"{self.name} (recording {number + 1} of {len(self._sections)})" if self._sections else self.name
+
+    def _seconds_of(self, number: int, *, is_stated: bool = False) -> float:
+        with self._recording(number) as part:
+            return part.stated_seconds or (0.0 if is_stated else sum(map(len, part)) / self.sample_rate)
 
     def _mono(self) -> Iterator[NDArray[np.float32]]:
         """Average the channels of each block, and see that all of it is finite."""
@@ -222,6 +291,7 @@ class AudioStream:
                 )
             offset += len(mono)
             yield mono
+        self._position_seconds = offset / rate
         if offset > first:
             if last is None or offset < last:
                 self._look_for_the_rest(offset)
@@ -245,11 +315,10 @@ class AudioStream:
         unread = found.seconds - seconds
         if unread >= MIN_MISSING_SECONDS:
             parts = f" (it holds {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
-            more = (
-                ""
-                if isinstance(self._reader, ContainerReader)
-                else "; PyAV can read them: pip install 'ctc-asr[media]'"
+            is_pyav = isinstance(self._reader, ContainerReader) or (
+                isinstance(self._reader, MendingReader) and self._reader.damage
             )
+            more = "" if is_pyav else "; PyAV can read them: pip install 'ctc-asr[media]'"
             self._incomplete(f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}")
         elif promised >= MIN_PROMISED_SECONDS:
             # Ogg's pages tell only where they end themselves.
@@ -258,8 +327,6 @@ class AudioStream:
             self._incomplete(f"ends after {seconds:.2f} s, but its header promises {more}: the file is truncated")
         elif found.is_open and found.ends_by_mark:
             self._incomplete(f"breaks off after {seconds:.2f} s, without an end mark")
-        elif found.num_parts > 1 and not found.seconds:
-            self._incomplete(f"holds {found.num_parts} recordings, one after the other; {seconds:.2f} s were read")
         if found.damaged_seconds >= MIN_MISSING_SECONDS:
             self._incomplete(f"is damaged; {found.damaged_seconds:.2f} s of it could not be read")
         if isinstance(self._reader, MendingReader) and self._reader.damage:
@@ -268,7 +335,7 @@ class AudioStream:
             self._incomplete(f"grew while it was read; the first {seconds:.2f} s were used")
 
     def _incomplete(self, message: str) -> None:
-        self.warnings.append(IncompleteAudioWarning(f"{self.name}: {message}"))
+        self.warnings.append(IncompleteAudioWarning(f"{self._name_of(0)}: {message}"))
 
     def _look_at_the_whole(self) -> None:
         if self._cancelled_seconds >= PHASE_SECONDS:

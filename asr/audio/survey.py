@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from asr.audio.headers import CHUNK_BYTES, UNKNOWN_SIZE, FileBytes, Survey
+from asr.audio.joined import places_of_more
 from asr.audio.mpeg import is_mpeg, survey_mpeg
 from asr.audio.ogg import survey_ogg
 
@@ -24,22 +25,25 @@ ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def survey(file: BinaryIO) -> Survey:
-    """Return the length of an open file by its packets; the file is left at its start."""
+    """Return the length of an open file by its packets, and where more of its kind follow; leave it at its start."""
     file.seek(0)
     head = file.read(16)
     try:
         for begins, read in SURVEYS:
             if begins(head):
                 file.seek(0)
-                return read(file)
+                found = read(file)
+                break
+        else:
+            found = Survey()
+        return found if found.places else replace(found, places=places_of_more(file))
     finally:
         file.seek(0)
-    return Survey()
 
 
 def _flac(file: BinaryIO) -> Survey:
-    """Tell whether a FLAC file states its total, and how many FLAC files it is and how long (RFC 9639, 8.2)."""
-    window, place, totals = FileBytes(file), 0, []
+    """Tell whether a FLAC file states its total, and where more FLAC files follow it (RFC 9639, 8.2)."""
+    window, place, places, totals = FileBytes(file), 0, [], []
     while (place := window.find(b"fLaC", place)) >= 0:
         info = window.at(place, 26).ljust(26, b"\0")
         place += 4
@@ -47,33 +51,19 @@ def _flac(file: BinaryIO) -> Survey:
         if not info[4] & 0x7F and info[5:8] == b"\0\0\x22":
             rate, total = int.from_bytes(info[18:21], "big") >> 4, int.from_bytes(info[21:26], "big") & (1 << 36) - 1
             totals.append(total / rate if rate else 0.0)
-    is_known = len(totals) > 1 and all(totals)
-    return Survey(sum(totals) if is_known else 0.0, num_parts=max(1, len(totals)), is_open=not all(totals or [0.0]))
-
-
-def _repeated(pattern: bytes) -> Callable[[BinaryIO], Survey]:
-    """Return what counts the recordings of a file by the bytes that each begins with."""
-
-    def count(file: BinaryIO) -> Survey:
-        window, place, parts = FileBytes(file), 0, 0
-        while (place := window.find(pattern, place)) >= 0:
-            parts += 1
-            place += len(pattern)
-        return Survey(num_parts=max(1, parts))
-
-    return count
+            places.append(place - 4)
+    return Survey(places=tuple(places[1:]), is_open=not all(totals or [0.0]))
 
 
 def _asf(file: BinaryIO) -> Survey:
     """Read how long a wma or wmv file plays (ASF, 3.2), unless it was sent while it was made."""
-    found = _repeated(ASF_HEADER)(file)
     window = FileBytes(file)
     place = window.find(ASF_PROPERTIES, 0)
     values = window.at(place + 64, 28) if 0 <= place < CHUNK_BYTES else b""
     if len(values) < 28 or values[24] & 1:
-        return found
+        return Survey()
     played, _, preroll = struct.unpack_from("<QQQ", values)
-    return replace(found, promised_seconds=max(0.0, played / 1e7 - preroll / 1e3))
+    return Survey(promised_seconds=max(0.0, played / 1e7 - preroll / 1e3))
 
 
 def _avi(file: BinaryIO) -> Survey:
@@ -89,48 +79,62 @@ def _avi(file: BinaryIO) -> Survey:
 
 
 def _caf(file: BinaryIO) -> Survey:
-    """Read how long the data of an uncompressed CAF file are to be."""
-    found = _repeated(b"caff\x00\x01\x00\x00desc")(file)
+    """Read how long a CAF file is: by its table of packets or, where each is as long, by the size of its data."""
     window = FileBytes(file)
     description = window.at(20, 32)
     place = window.find(b"data", 52)
     size = int.from_bytes(window.at(place + 4, 8), "big", signed=True) if 0 <= place < CHUNK_BYTES else 0
-    if len(description) < 32 or size <= 0:
-        return found
+    if len(description) < 32:
+        return Survey()
     rate, _, _, packet_bytes, packet_frames = struct.unpack_from(">d4sIII", description)
-    if not (packet_bytes and MIN_RATE_HZ <= rate <= MAX_RATE_HZ):
-        return found
-    return replace(found, promised_seconds=(size - 4) / packet_bytes * packet_frames / rate)
+    if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
+        return Survey()
+    if packet_bytes:
+        return Survey(promised_seconds=max(0, size - 4) / packet_bytes * packet_frames / rate)
+    table = window.find(b"pakt", 52)
+    frames = int.from_bytes(window.at(table + 20, 8), "big") if 0 <= table < min(place, CHUNK_BYTES) else 0
+    return Survey(promised_seconds=frames / rate if frames < UNKNOWN_SIZE else 0.0)
 
 
 def _au(file: BinaryIO) -> Survey:
-    """Tell whether an AU header gives its data a size, and whether another file follows them."""
+    """Tell whether an AU header gives its data a size; if it gives less than there is, a program did not finish it."""
     window = FileBytes(file)
     begin, size = struct.unpack(">II", window.at(4, 8).ljust(8, b"\0"))
-    if not size and window.size > begin:
-        return Survey(is_open=True, data_size=(8, 0xFFFF_FFFF))
-    goes_on = 0 < size < UNKNOWN_SIZE and window.at(begin + size, 4) == b".snd"
-    return Survey(num_parts=1 + int(goes_on))
+    if window.size > begin + size:
+        return Survey(is_open=not size, data_size=(8, 0xFFFF_FFFF))
+    return Survey()
 
 
-def _aiff(file: BinaryIO) -> Survey:
-    """Tell whether another AIFF file follows the first."""
+def _sox(file: BinaryIO) -> Survey:
+    """Read how long a file in SoX's own format is; in one that was written to a pipe, that is 0."""
+    head = FileBytes(file).at(0, 28)
+    if len(head) < 28:
+        return Survey()
+    count, rate, num_channels = struct.unpack_from("<QdI" if head.startswith(b".SoX") else ">QdI", head, 8)
+    is_known = num_channels and MIN_RATE_HZ <= rate <= MAX_RATE_HZ and count < 1 << 62
+    return Survey(promised_seconds=count / num_channels / rate if is_known else 0.0)
+
+
+def _voc(file: BinaryIO) -> Survey:
+    """Read how long the sound in the blocks of a VOC file is to be."""
     window = FileBytes(file)
-    size = int.from_bytes(window.at(4, 4), "big")
-    return Survey(num_parts=1 + int(window.at(8 + size + size % 2, 4) == b"FORM"))
-
-
-def _mp4(file: BinaryIO) -> Survey:
-    """Count the files that an mp4 or mov file is made of, by their boxes (ISO 14496-12, 4.2)."""
-    window, place, parts = FileBytes(file), 0, 0
-    while len(head := window.at(place, 16)) >= 8:
-        size = int.from_bytes(head[:4], "big")
-        size = int.from_bytes(head[8:], "big") if size == 1 else size
-        parts += head[4:8] == b"moov"
-        if size < 8:
-            break
-        place += size
-    return Survey(num_parts=max(1, parts))
+    place, seconds, stereo_rate = int.from_bytes(window.at(20, 2), "little"), 0.0, 0.0
+    while len(head := window.at(place, 16)) == 16 and head[0]:
+        size = int.from_bytes(head[1:4], "little")
+        if size == 0xFF_FFFF:
+            return Survey()
+        if head[0] == 1:
+            # By codec: 0 is of 8 bits, 4 of 16, 6 and 7 of 8; the packed ones are rare.
+            rate = stereo_rate or 1e6 / (256 - head[4])
+            seconds += max(0, size - 2) / (rate * (2 if head[5] == 4 else 1))
+            stereo_rate = 0.0
+        elif head[0] == 8:
+            stereo_rate = 256e6 / (65_536 - int.from_bytes(head[4:6], "little"))
+        elif head[0] == 9:
+            rate = int.from_bytes(head[4:8], "little") * ((head[8] + 7) // 8) * head[9]
+            seconds += max(0, size - 12) / rate if rate else 0.0
+        place += 4 + size
+    return Survey(promised_seconds=seconds)
 
 
 def _wav(file: BinaryIO) -> Survey:
@@ -187,7 +191,6 @@ SURVEYS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Survey]], ...
     (lambda head: head.startswith(ASF_HEADER), _asf),
     (lambda head: head.startswith(b"caff"), _caf),
     (lambda head: head.startswith(b".snd"), _au),
-    (lambda head: head.startswith(b"FORM") and head[8:11] == b"AIF", _aiff),
-    (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"), _mp4),
-    (lambda head: head.startswith(b"FLV\x01") and len(head) > 13, lambda file: _repeated(file.read(13))(file)),
+    (lambda head: head.startswith((b".SoX", b"XoS.")), _sox),
+    (lambda head: head.startswith(b"Creative Voice "), _voc),
 )
