@@ -7,8 +7,9 @@ One module for each step::
     joined.py       files that are several, one behind the other
     sound.py        libsndfile: wav, flac, ogg, mp3, NIST sphere, …
     container.py    PyAV: mp4, mkv, webm, …, and files that libsndfile refuses or does not read to the end
-    readers.py      chooses the reader of a file
-    stream.py       block by block, in bounded memory: mono, finite, resampled by soxr
+    readers.py      chooses the reader of a file, and says what it did not read
+    resampling.py   blocks at another rate, by soxr
+    stream.py       block by block, in bounded memory: mono, finite, at one rate
     loading.py      all at once
 """
 

@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 LEVEL_SECONDS = 0.02
 # Quieter than this, in dB of full scale, is silence whatever surrounds it: half a step of 13-bit audio.
 SILENCE_DB = -80.0
+# Channels cancel each other where their mean has this much less power, times their number, than they have. Where they
+# are fainter than this RMS amplitude, that is not looked for.
+CANCELLED_POWER = 0.2
+FAINT_AMPLITUDE = 1e-3
 # Noise in dead stretches is at least this much fainter than speech.
 FAINT_DB = 40.0
 
@@ -43,3 +47,14 @@ def measure_levels(samples: NDArray[np.float32], step: int) -> NDArray[np.float3
     sizes = np.diff(np.append(starts, len(samples)))
     power = np.add.reduceat(np.square(samples, dtype=np.float64), starts) / sizes
     return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
+
+
+def count_cancelled(block: NDArray[np.float32], mono: NDArray[np.float32], step: int) -> int:
+    """Count the samples of stretches of `step` in which averaging the channels of `block` leaves next to nothing."""
+    count = len(mono) // step
+    if not count:
+        return 0
+    num_channels = block.shape[1]
+    power = np.square(block[: count * step]).reshape(count, -1).mean(axis=1)
+    left = np.square(mono[: count * step]).reshape(count, -1).mean(axis=1)
+    return int(((left < CANCELLED_POWER / num_channels * power) & (power > FAINT_AMPLITUDE**2)).sum()) * step

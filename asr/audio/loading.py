@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.resampling import check_rate, resample_blocks
 from asr.audio.sources import AudioSource, Waveform
-from asr.audio.stream import AudioStream, check_rate, resample_blocks
+from asr.audio.stream import AudioStream
 
 
 def load_audio(

@@ -16,6 +16,11 @@ from asr.errors import AudioError, MissingExtraError
 # libsndfile is not asked for a file of which it would read so much less than there is.
 MAX_UNREAD_SECONDS = 0.1
 
+# What packets hold and was not read is worth a word from here on; what headers promise a little later: encoders pad
+# and trim by less.
+MIN_MISSING_SECONDS = 0.1
+MIN_PROMISED_SECONDS = 0.12
+
 
 class Reader(Protocol):
     """Reads samples in blocks."""
@@ -200,3 +205,27 @@ def _is_container(head: bytes) -> bool:
     """Whether the first 16 bytes are of a container that only PyAV reads (mp4, Matroska, ASF, ADTS, …)."""
     begins = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"\xff\xf1", b"\xff\xf9", b"#!AMR", b"FLV", b"wvpk", b"\x0b\x77")
     return head[4:8] == b"ftyp" or head.startswith(begins)
+
+
+def what_is_missing(reader: Reader, found: Survey, num_read: int) -> Iterator[str]:
+    """Say what of a file was not among the `num_read` samples that its reader has read, and what was damaged."""
+    seconds = num_read / reader.sample_rate
+    damage = reader.damage if isinstance(reader, MendingReader) else ""
+    stated = found.promised_seconds - seconds if found.promised_seconds else 0.0
+    promised = max(reader.missing_seconds(num_read), found.lost_seconds, stated)
+    unread = found.seconds - seconds
+    if unread >= MIN_MISSING_SECONDS:
+        parts = f" (it holds {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
+        is_pyav = damage or isinstance(reader, ContainerReader)
+        more = "" if is_pyav else "; PyAV can read them: pip install 'ctc-asr[media]'"
+        yield f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}"
+    elif promised >= MIN_PROMISED_SECONDS:
+        # Ogg's pages tell only where they end themselves.
+        least = "at least " if found.ends_by_mark else ""
+        yield f"ends after {seconds:.2f} s, but its header promises {least}{promised:.2f} s more: the file is truncated"
+    elif found.is_open and found.ends_by_mark:
+        yield f"breaks off after {seconds:.2f} s, without an end mark"
+    if found.damaged_seconds >= MIN_MISSING_SECONDS:
+        yield f"is damaged; {found.damaged_seconds:.2f} s of it could not be read"
+    if damage:
+        yield f"{damage}; {seconds:.2f} s could still be read"

@@ -1,12 +1,10 @@
 """Audio block by block, in bounded memory: mono, finite, at the wanted rate."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Real
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +12,18 @@ from numpy.typing import NDArray
 from asr.audio.container import ContainerReader
 from asr.audio.headers import Survey
 from asr.audio.joined import Section
-from asr.audio.readers import ArrayReader, MendingReader, Reader, check_recorded_rate, open_reader
+from asr.audio.levels import count_cancelled
+from asr.audio.readers import ArrayReader, Reader, check_recorded_rate, open_reader, what_is_missing
+from asr.audio.resampling import check_rate, resample_blocks
 from asr.audio.sound import starts_too_late
 from asr.audio.sources import AudioSource, Waveform, open_source
 from asr.audio.survey import survey
 from asr.errors import AudioError, MissingExtraError
 
-# What packets hold and was not read is worth a word from here on; what headers promise a little later: encoders pad
-# and trim by less.
-MIN_MISSING_SECONDS = 0.1
-MIN_PROMISED_SECONDS = 0.12
 # Samples beyond this, NaN and infinite ones are those of a damaged file; resampling could make them infinite.
 MAX_SAMPLE = 1e12
-# Channels cancel each other where their mean has this much less power, times their number, than they have.
-CANCELLED_POWER = 0.2
-# That is looked for in stretches of this length, unless they are fainter than this RMS amplitude.
+# Channels that cancel each other out are looked for in stretches of this length.
 PHASE_SECONDS = 0.25
-FAINT_AMPLITUDE = 1e-3
 # Of recordings that follow one another, no part shorter than this is read: it may have no sample.
 MIN_PART_SECONDS = 5e-4
 # No recording lasts for 30 years.
@@ -282,7 +275,7 @@ class AudioStream:
             block = self._selected(block)
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
             if block.shape[1] > 1:
-                self._cancelled_seconds += _cancelled(block, mono, max(1, round(PHASE_SECONDS * rate))) / rate
+                self._cancelled_seconds += count_cancelled(block, mono, max(1, round(PHASE_SECONDS * rate))) / rate
             finite = np.abs(mono) < MAX_SAMPLE
             if not finite.all():
                 place = (offset + finite.argmin()) / rate
@@ -308,30 +301,10 @@ class AudioStream:
         return block[:, self._channels]
 
     def _look_for_the_rest(self, num_read: int) -> None:
-        seconds = num_read / self._reader.sample_rate
-        found = self._survey
-        stated = found.promised_seconds - seconds if found.promised_seconds else 0.0
-        promised = max(self._reader.missing_seconds(num_read), found.lost_seconds, stated)
-        unread = found.seconds - seconds
-        if unread >= MIN_MISSING_SECONDS:
-            parts = f" (it holds {found.num_parts} recordings, one after the other)" if found.num_parts > 1 else ""
-            is_pyav = isinstance(self._reader, ContainerReader) or (
-                isinstance(self._reader, MendingReader) and self._reader.damage
-            )
-            more = "" if is_pyav else "; PyAV can read them: pip install 'ctc-asr[media]'"
-            self._incomplete(f"ends after {seconds:.2f} s, but holds {unread:.2f} s more{parts}{more}")
-        elif promised >= MIN_PROMISED_SECONDS:
-            # Ogg's pages tell only where they end themselves.
-            least = "at least " if found.ends_by_mark else ""
-            more = f"{least}{promised:.2f} s more"
-            self._incomplete(f"ends after {seconds:.2f} s, but its header promises {more}: the file is truncated")
-        elif found.is_open and found.ends_by_mark:
-            self._incomplete(f"breaks off after {seconds:.2f} s, without an end mark")
-        if found.damaged_seconds >= MIN_MISSING_SECONDS:
-            self._incomplete(f"is damaged; {found.damaged_seconds:.2f} s of it could not be read")
-        if isinstance(self._reader, MendingReader) and self._reader.damage:
-            self._incomplete(f"{self._reader.damage}; {seconds:.2f} s could still be read")
+        for message in what_is_missing(self._reader, self._survey, num_read):
+            self._incomplete(message)
         if self._file is not None and self._file.seek(0, os.SEEK_END) > self._size:
+            seconds = num_read / self._reader.sample_rate
             self._incomplete(f"grew while it was read; the first {seconds:.2f} s were used")
 
     def _incomplete(self, message: str) -> None:
@@ -356,40 +329,3 @@ class AudioStream:
                     f"{self.name}: has {tracks} audio tracks; the first was read (--audio-track 2 for another)"
                 )
             )
-
-
-def _cancelled(block: NDArray[np.float32], mono: NDArray[np.float32], step: int) -> int:
-    """Count the samples of stretches of `step` in which averaging the channels of `block` leaves next to nothing."""
-    count = len(mono) // step
-    if not count:
-        return 0
-    num_channels = block.shape[1]
-    power = np.square(block[: count * step]).reshape(count, -1).mean(axis=1)
-    left = np.square(mono[: count * step]).reshape(count, -1).mean(axis=1)
-    return int(((left < CANCELLED_POWER / num_channels * power) & (power > FAINT_AMPLITUDE**2)).sum()) * step
-
-
-def check_rate(rate: Any) -> None:
-    """Refuse an invalid sample rate.
-
-    Raises
-    ------
-    AudioError
-    """
-    if not (isinstance(rate, Real) and 0 < float(rate) < math.inf):
-        raise AudioError(f"got a sample rate of {rate!r} Hz; expected a positive number")
-
-
-def resample_blocks(
-    blocks: Iterator[NDArray[np.float32]], rate: int, wanted_rate: int
-) -> Iterator[NDArray[np.float32]]:
-    """Yield mono blocks ``(num_samples,)`` at `rate` as blocks at `wanted_rate` (soxr HQ, as librosa)."""
-    if rate == wanted_rate:
-        yield from blocks
-        return
-    import soxr
-
-    stream = soxr.ResampleStream(rate, wanted_rate, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)

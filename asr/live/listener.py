@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.stream import check_rate
+from asr.audio.resampling import check_rate
 from asr.bundle.bundle import Bundle
 from asr.errors import AsrError, UsageError
 from asr.live.endpoint import EndpointRules
