@@ -154,7 +154,8 @@ class BeamSearchDecoder:
             If the array holds no valid log-probs, or does not fit the labels, or the lexicon rules out every label
             sequence.
         """
-        return next(_decode_each(self._setup_for(hotwords, context), [log_probs]))
+        [hypotheses] = _decode_each(self._setup_for(hotwords, context), [log_probs])
+        return hypotheses
 
     def decode(self, log_probs: npt.ArrayLike, *, hotwords: HotwordsLike = None) -> str:
         """Return only the best text of one utterance, ``(T, V)``; for words, times and scores call the decoder."""
@@ -260,7 +261,7 @@ def _decode_alone(setup: SearchSetup, frames: npt.NDArray[np.float32]) -> list[H
 
 
 def _search_each(setup: SearchSetup, utterances: Sequence[npt.NDArray[np.float32]]) -> Iterator[list[Hypothesis]]:
-    """Yield the best hypothesis of each utterance, found without Python between them where that goes."""
+    """Yield the best hypothesis of each utterance, found without Python between them where that is possible."""
     limits = setup.limits
     joined = utterances[0] if len(utterances) == 1 else np.concatenate(utterances)
     ends = np.cumsum(list(map(len, utterances)))
@@ -270,12 +271,10 @@ def _search_each(setup: SearchSetup, utterances: Sequence[npt.NDArray[np.float32
     weighted, done = setup.weighted(joined), 0
     while done < len(ends):
         state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start, recombines=setup.recombines)
-        first, done = (
-            done,
-            search_each(
-                *(weighted, ends, done, limits, setup.scorer, state, setup.lm_start, setup.end_id, setup.begins_word),
-                *(rows, columns, means, lengths),
-            ),
+        first = done
+        done = search_each(
+            *(weighted, ends, first, limits, setup.scorer, state, setup.lm_start, setup.end_id, setup.begins_word),
+            *(rows, columns, means, lengths),
         )
         for i in range(first, done):
             begin, end = begins[i], begins[i] + int(lengths[i])

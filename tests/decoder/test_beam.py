@@ -165,6 +165,34 @@ def test_searches_of_one_thread_have_nothing_of_each_other(lm):
     assert stream.finish() == fresh[1]
 
 
+@pytest.mark.parametrize("hotwords", [(), ["ba"]])
+def test_whole_utterances_are_decoded_as_streams_are(lm, hotwords):
+    rng = np.random.default_rng(11)
+    utterances = [log_softmax(rng.normal(0, 3, (frames, 4))) for frames in (5, 30, 1, 90)]
+    # Several hypotheses are best; and the memory of the beginning is not enough.
+    utterances[2:2] = [np.log(np.full((3, 4), 0.25)), log_softmax(rng.normal(0, 1, (900, 4)))]
+    for options in ({}, {"beam_size": 3}, {"nbest": 4}, {"oov": "forbid", "recombine": True, "prior_weight": 0.5}):
+        decoder = BeamSearchDecoder(
+            LABELS, lm=lm, options=options, hotwords=hotwords, label_priors=np.log([0.7, *3 * [0.1]])
+        )
+        streamed = []
+        for utterance in utterances:
+            stream = decoder.stream()
+            stream.push(utterance)
+            streamed.append(stream.finish())
+        assert decoder.decode_batch(utterances) == streamed
+        assert [decoder(utterance) for utterance in utterances] == streamed
+
+
+def test_an_utterance_that_nothing_fits_is_named():
+    impossible = np.full((4, 4), -np.inf)
+    impossible[:, 3] = 0.0
+    possible = log_softmax(np.random.default_rng(2).normal(size=(4, 4)))
+    decoder = BeamSearchDecoder(LABELS, lexicon=["a"])
+    with pytest.raises(DecodingError, match="utterance 1 of the batch: no hypothesis is left after frame 0"):
+        decoder.decode_batch([possible, impossible, possible])
+
+
 def test_a_decoder_works_in_memory_that_processes_share(lm):
     log_probs = log_softmax(np.random.default_rng(5).normal(size=(30, 4)))
     decoder = BeamSearchDecoder(["", " ", "a", "b"], lm=lm, hotwords=["ab"])
