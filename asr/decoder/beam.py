@@ -295,4 +295,4 @@ def _search_each(setup: SearchSetup, utterances: Sequence[npt.NDArray[np.float32
 def compile_search_each() -> None:
     """Compile what decoding whole utterances needs, or load it from the cache, once in a process."""
     with announcing():
-        list(_search_each(smallest_setup(), [np.full((1, 3), np.log(1 / 3), np.float32)]))
+        list(_search_each(smallest_setup(), [np.log([[0.5, 0.3, 0.2]], dtype=np.float32)]))
