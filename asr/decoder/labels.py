@@ -85,6 +85,9 @@ class Labels:
         twice = [text for text, count in Counter(spoken).items() if count > 1]
         if twice:
             raise DecodingError(f"labels more than once: {', '.join(map(repr, twice[:8]))}; expected each once")
+        halves = [text for text in spoken if re.search("[\ud800-\udfff]", text)]
+        if halves:
+            raise DecodingError(f"label {halves[0]!r} is half a character (of UTF-16); expected whole ones")
 
     @classmethod
     def of(cls, labels: "Labels | Sequence[str] | Mapping[str, int]", blank: int | None = None) -> "Labels":

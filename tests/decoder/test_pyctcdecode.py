@@ -176,10 +176,18 @@ def test_weights_can_be_set_in_place(arpa):
     assert again[4] - again[3] == pytest.approx(2 * len(beam[0].split()))
 
 
+@pytest.mark.parametrize("unigrams", [[], ["A", "ZEBRA"]])
+def test_unigrams_of_which_none_is_in_the_model_change_nothing(arpa, unigrams, caplog):
+    decoder, logits = build_ctcdecoder(LABELS, arpa, unigrams=unigrams), logits_of(7)
+    assert decoder.decode_beams(logits) == build_ctcdecoder(LABELS, arpa).decode_beams(logits)
+    assert ("lists 0 of 2 unigrams, not 'A', 'ZEBRA'" in caplog.text) == bool(unigrams)
+
+
 def test_unigrams_say_what_is_known(arpa):
     decoder = build_ctcdecoder(LABELS, arpa, unigrams=["a", "zebra"])
     lm = decoder.model_container[decoder._model_key]
-    assert ("a" in lm, "b" in lm, "zebra" in lm) == (True, False, False)
+    assert ("a" in lm, "b" in lm, "zebra" in lm, "<unk>" in lm) == (True, False, False, False)
+    assert lm.unigrams == {"a"}
     logits = logits_of(7)
     known = {beam[0]: beam[4] for beam in build_ctcdecoder(LABELS, arpa).decode_beams(logits, **WIDE)}
     fewer = {beam[0]: beam[4] for beam in decoder.decode_beams(logits, **WIDE)}
@@ -196,6 +204,12 @@ def test_folders_are_those_of_hugging_face(arpa, tmp_path):
     assert names == ["attrs.json", "tiny.arpa", "unigrams.txt"]
     again = BeamSearchDecoderCTC.load_from_dir(folder)
     assert again.decode_beams(logits) == decoder.decode_beams(logits)
+    again.save_to_dir(folder)
+    for path in (folder / "alphabet.json", folder / "language_model" / "attrs.json"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    (folder / "language_model" / "unigrams.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    marked = BeamSearchDecoderCTC.load_from_dir(folder)
+    assert marked.model_container[marked._model_key].unigrams == {"a", "b"}
     (folder / "language_model" / "attrs.json").write_text('{"alpha": 0.5, "gamma": 1}')
     with pytest.raises(DecodingError, match=r"attrs\.json holds \['alpha', 'gamma'\]; expected"):
         BeamSearchDecoderCTC.load_from_dir(folder)
@@ -216,6 +230,8 @@ def test_folders_are_those_of_hugging_face(arpa, tmp_path):
         (np.full((3, 6), np.nan), "nan"),
         (np.full((3, 6), np.inf), "nan"),
         ([[0.5], [0.5, 0.5]], "list, which is no array"),
+        ([["a"] * 6], "dtype <U1; expected real numbers"),
+        (np.zeros((3, 6), complex), "dtype complex128"),
     ],
 )
 def test_logits_that_do_not_fit_are_refused(logits, message):
@@ -229,6 +245,10 @@ def test_what_cannot_be_meant_is_refused(arpa, tmp_path):
         BeamSearchDecoderCTC.load_from_dir(tmp_path)
     with pytest.raises(ValueError, match="more than once"):
         build_ctcdecoder(["a", "a", " "])
+    with pytest.raises(DecodingError, match="is_bpe is 'no'; expected true or false"):
+        Alphabet.loads('{"labels": ["", "a"], "is_bpe": "no"}')
+    with pytest.raises(DecodingError, match="list of logits is None"):
+        build_ctcdecoder(LABELS).decode_batch(None, None)
     with pytest.raises(DecodingError, match="no blank"):
         BeamSearchDecoderCTC(Alphabet(["a", " "], False))
     with pytest.raises(DecodingError, match="one string"):
@@ -242,6 +262,43 @@ def test_what_cannot_be_meant_is_refused(arpa, tmp_path):
         BeamSearchDecoderCTC(Alphabet.build_alphabet(LABELS), object())
     with pytest.raises(DecodingError, match="No such file"):
         build_ctcdecoder(LABELS, "nowhere.arpa")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "labels are None"),
+        (["a", 3], r"labels are \['a', 3\]; expected a list of strings"),
+        (["▁a", " ", "b"], "' ' has a space"),
+        (["\ud800", " "], "half a character"),
+    ],
+)
+def test_labels_that_are_none_are_refused(labels, message):
+    with pytest.raises(DecodingError, match=message):
+        build_ctcdecoder(labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alpha": "much"}, "alpha is 'much'; expected a number"),
+        ({"unk_score_offset": 5}, "unk_score_offset is 5; expected a finite number, at most 0"),
+        ({"unk_score_offset": -math.inf}, "unk_score_offset is -inf"),
+        ({"unigrams": "ab"}, "unigrams are one string"),
+        ({"unigrams": ["a", None]}, "unigrams hold None"),
+    ],
+)
+def test_a_weight_out_of_range_is_called_by_its_name(arpa, changes, message):
+    with pytest.raises(DecodingError, match=message):
+        build_ctcdecoder(LABELS, arpa, **changes).decode(logits_of(1))
+    with pytest.raises(DecodingError, match="token_min_logp is None; expected a number"):
+        build_ctcdecoder(LABELS, arpa).decode(logits_of(1), token_min_logp=None)
+
+
+def test_what_the_hub_refuses_is_said_in_a_line(tmp_path):
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    with pytest.raises(DecodingError, match=r"cannot fetch .*for a folder, use load_from_dir"):
+        BeamSearchDecoderCTC.load_from_hf_hub(str(tmp_path))
 
 
 def test_another_letter_case_is_warned_of(arpa, caplog):

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from asr.decoder.labels import WORDPIECE_MARK, Labels
@@ -58,11 +58,15 @@ class Alphabet:
         Raises
         ------
         DecodingError
-            If a label stands twice.
+            If a label stands twice or is no string, or if there is a space beside "▁" or "##".
         """
+        if not isinstance(labels, Iterable) or not all(isinstance(label, str) for label in labels):
+            raise DecodingError(f"the labels are {labels!r:.60}; expected a list of strings")
         if len(set(labels)) != len(labels):
             raise DecodingError("the alphabet has labels more than once; expected each once")
         is_bpe = any(label.startswith((BPE_TOKEN, WORDPIECE_MARK)) for label in labels)
+        if is_bpe and (spaced := [label for label in labels if " " in label]):
+            raise DecodingError(f'label {spaced[0]!r} has a space, but others have "▁" or "##"; expected either')
         result = ["" if BLANK_TOKEN_PTN.match(label) else label for label in labels]
         if is_bpe:
             if any(label.startswith(WORDPIECE_MARK) for label in result):
@@ -100,6 +104,8 @@ class Alphabet:
             raise DecodingError(f"not an alphabet: {error!r}; expected {{'labels': […], 'is_bpe': …}}") from None
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise DecodingError(f"the alphabet's labels are {labels!r:.60}; expected a list of strings")
+        if not isinstance(is_bpe, bool):
+            raise DecodingError(f"the alphabet's is_bpe is {is_bpe!r:.60}; expected true or false")
         return cls(labels, is_bpe)
 
     def to_labels(self) -> Labels:

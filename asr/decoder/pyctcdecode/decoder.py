@@ -229,7 +229,7 @@ class BeamSearchDecoderCTC:
         """
         paths = cls.parse_directory_contents(filepath)
         try:
-            alphabet = Alphabet.loads(Path(str(paths["alphabet"])).read_text(encoding="utf-8"))
+            alphabet = Alphabet.loads(Path(str(paths["alphabet"])).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise DecodingError(f"{paths['alphabet']} cannot be read: {error}") from error
         model = None
@@ -246,13 +246,19 @@ class BeamSearchDecoderCTC:
         Raises
         ------
         DecodingError
-            If huggingface_hub is not installed, or as of `load_from_dir`.
+            If huggingface_hub is not installed, the files cannot be fetched, or as of `load_from_dir`.
         """
         try:
             from huggingface_hub import snapshot_download
         except ImportError:
             raise DecodingError("load_from_hf_hub needs huggingface_hub: pip install huggingface-hub") from None
-        return cls.load_from_dir(snapshot_download(model_id, cache_dir=cache_dir, **kwargs))
+        try:
+            folder = snapshot_download(model_id, cache_dir=cache_dir, **kwargs)
+        except (OSError, ValueError) as error:
+            raise DecodingError(
+                f"cannot fetch {model_id!r} from the hub: {error} (for a folder, use load_from_dir)"
+            ) from error
+        return cls.load_from_dir(folder)
 
     def _search(
         self,
@@ -277,6 +283,8 @@ class BeamSearchDecoderCTC:
     def _batch(
         self, pool: Any, logits_list: Iterable[npt.ArrayLike], search: BeamSearchDecoder, hotwords: Hotwords
     ) -> list[list[Hypothesis]]:
+        if not isinstance(logits_list, Iterable):
+            raise DecodingError(f"the list of logits is {logits_list!r:.60}; expected arrays (frames, labels)")
         utterances = [to_log_probs(logits, len(self._labels)) for logits in logits_list]
         threads = 1 if pool is None else getattr(pool, "_processes", None) or os.cpu_count() or 1
         filled = [utterance for utterance in utterances if len(utterance)]

@@ -5,7 +5,8 @@ import logging
 import os
 import shutil
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from asr.files import write_text
 
 ATTRS_FILE, UNIGRAMS_FILE = "attrs.json", "unigrams.txt"
 ATTRS = ("alpha", "beta", "unk_score_offset", "score_boundary")
+# Fewer of the unigrams in the model than this look like another language, or letter case.
+LEAST_LISTED = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,8 @@ class LanguageModel:
     kenlm_model
         An `NGramModel`, the path of an ARPA file, of KenLM's probing binary or of our binary, or a ``kenlm.Model``.
     unigrams
-        The words that count as known; by default all that the model lists.
+        The words that count as known; those that the model does not list are left out. By default, and if none is
+        left, all that the model lists.
     alpha, beta, unk_score_offset
         Weight of the model, bonus for a word (nats), and what is added for an unknown word (log10, weighted by alpha).
     score_boundary
@@ -62,7 +66,7 @@ class LanguageModel:
     Raises
     ------
     DecodingError
-        If the model cannot be read.
+        If the model cannot be read, or the unigrams are not a collection of strings.
     """
 
     def __init__(
@@ -83,12 +87,24 @@ class LanguageModel:
                 raise DecodingError(f"the language model is {kenlm_model!r:.60}; expected a path or an NGramModel")
             self.path = Path(os.fsdecode(path))
             self.model = NGramModel.read(self.path)
-        self._unigrams = None if unigrams is None else frozenset(unigrams)
+        self._unigrams = None if unigrams is None else self._listed(unigrams)
         self.alpha = alpha
         self.beta = beta
         self.unk_score_offset = unk_score_offset
         self.score_boundary = score_boundary
         self._views: dict[bool, NGramModel] = {}
+
+    def _listed(self, unigrams: Collection[str]) -> frozenset[str] | None:
+        """Return those of the unigrams that the model lists; None if there are none."""
+        given = frozenset(check_strings("unigrams", unigrams, "words"))
+        listed = frozenset(word for word in given if self.model.word_id(word))
+        if len(listed) < LEAST_LISTED * len(given):
+            missing = ", ".join(repr(word) for word in sorted(given - listed)[:3])
+            logger.warning(
+                "The language model lists %d of %d unigrams, not %s: does the letter case differ?",
+                len(listed), len(given), missing,
+            )  # fmt: skip
+        return listed or None
 
     def reset_params(self, **params: Any) -> None:
         """Set weights; None leaves one unchanged.
@@ -127,7 +143,7 @@ class LanguageModel:
 
     def __contains__(self, word: str) -> bool:
         """Tell whether the word is known: listed by the model, and among the unigrams."""
-        return word in self.model and (self._unigrams is None or word in self._unigrams)
+        return bool(self.model.word_id(word)) and (self._unigrams is None or word in self._unigrams)
 
     @property
     def search_model(self) -> NGramModel:
@@ -165,7 +181,9 @@ class LanguageModel:
         """Write the model, unigrams.txt and attrs.json into a folder that exists."""
         folder = Path(filepath)
         if self.path is not None:
-            shutil.copyfile(self.path, folder / self.path.name)
+            # A folder that is saved into itself has its model already.
+            with suppress(shutil.SameFileError):
+                shutil.copyfile(self.path, folder / self.path.name)
         else:
             self.model.write(folder / "lm.arpa")
         text = "".join(f"{word}\n" for word in self._sorted_unigrams)
@@ -183,7 +201,9 @@ class LanguageModel:
         """
         folder = Path(filepath)
         names = (
-            sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+            sorted(path.name for path in folder.iterdir() if not path.name.startswith((".", "__")))
+            if folder.is_dir()
+            else []
         )
         models = [name for name in names if name not in (ATTRS_FILE, UNIGRAMS_FILE)]
         if len(models) != 1 or ATTRS_FILE not in names or UNIGRAMS_FILE not in names:
@@ -208,18 +228,20 @@ class LanguageModel:
         """
         paths = cls.parse_directory_contents(filepath)
         try:
-            text = Path(paths["unigrams"]).read_text(encoding=unigram_encoding or "utf-8")
+            text = Path(paths["unigrams"]).read_text(encoding=unigram_encoding or "utf-8-sig")
         except UnicodeDecodeError as error:
             raise DecodingError(f"{paths['unigrams']}: not {error.encoding}; give its unigram_encoding") from error
         unigrams = [line for line in text.split("\n") if line]
-        return cls(paths["kenlm"], unigrams or None, **_read_attrs(Path(paths["json_attrs"])))
+        return cls(paths["kenlm"], unigrams, **_read_attrs(Path(paths["json_attrs"])))
 
 
 def _read_attrs(path: Path) -> dict[str, Any]:
     try:
-        attrs = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        attrs = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise DecodingError(f"{path} is not JSON: {error}") from error
+    except OSError as error:
+        raise DecodingError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(attrs, dict) or set(attrs) != set(ATTRS):
         found = sorted(attrs) if isinstance(attrs, dict) else type(attrs).__name__
         raise DecodingError(f"{path} holds {found}; expected {sorted(ATTRS)}")
@@ -230,6 +252,24 @@ def _read_attrs(path: Path) -> dict[str, Any]:
                 f"{path}: {name} is {value!r}; expected {'true or false' if kind is bool else 'a number'}"
             )
     return attrs
+
+
+def check_strings(name: str, values: Iterable[str], kind: str) -> list[str]:
+    """Return a list of strings as it is.
+
+    Raises
+    ------
+    DecodingError
+        If it is one string, none at all, or holds something else.
+    """
+    if isinstance(values, str):
+        raise DecodingError(f"the {name} are one string, {values!r:.40}; expected a list of {kind}")
+    if not isinstance(values, Iterable):
+        raise DecodingError(f"the {name} are {values!r:.40}; expected a list of {kind}")
+    strings = list(values)
+    if wrong := [value for value in strings if not isinstance(value, str)]:
+        raise DecodingError(f"the {name} hold {wrong[0]!r:.40}; expected {kind}, which are strings")
+    return strings
 
 
 def load_unigram_set_from_arpa(arpa_path: str | os.PathLike[str]) -> set[str]:

@@ -12,7 +12,7 @@ from asr.decoder.beam import BeamSearchDecoder
 from asr.decoder.hotwords import Hotwords
 from asr.decoder.log_probs import log_softmax
 from asr.decoder.pyctcdecode.constants import LOG_BASE_CHANGE_FACTOR, MIN_TOKEN_CLIP_P
-from asr.decoder.pyctcdecode.language_model import LanguageModel
+from asr.decoder.pyctcdecode.language_model import LanguageModel, check_strings
 from asr.errors import DecodingError
 
 # Keeps only hypotheses that score as high as the best one, as pyctcdecode does at 0.
@@ -25,7 +25,7 @@ def to_log_probs(logits: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.float
     Raises
     ------
     DecodingError
-        If they are no array, or the shape is not ``(T, num_labels)``.
+        If they are no array of real numbers, or the shape is not ``(T, num_labels)``.
     """
     try:
         values = np.asarray(logits)
@@ -33,6 +33,8 @@ def to_log_probs(logits: npt.ArrayLike, num_labels: int) -> npt.NDArray[np.float
         raise DecodingError(f"the logits are {type(logits).__name__}, which is no array ({error})") from error
     if values.ndim != 2 or values.shape[1] != num_labels:
         raise DecodingError(f"the logits have shape {values.shape}; expected (frames, {num_labels} labels)")
+    if values.dtype.kind not in "fiub":
+        raise DecodingError(f"the logits are of dtype {values.dtype}; expected real numbers")
     if not len(values):
         return values.astype(np.float32)
     if math.isclose(values.sum(axis=1).mean(), 1.0) and values.min() >= 0:
@@ -49,14 +51,14 @@ def search_options(
     options: dict[str, Any] = {
         "beam_size": beam_width,
         "top_k": 0,
-        "token_threshold": float(token_min_logp),
-        "beam_threshold": max(-float(beam_prune_logp), SMALLEST_THRESHOLD),
+        "token_threshold": _number("token_min_logp", token_min_logp),
+        "beam_threshold": max(-_number("beam_prune_logp", beam_prune_logp), SMALLEST_THRESHOLD),
         "nbest": nbest,
     }
     if lm is not None:
         options |= {
-            "alpha": float(lm.alpha),
-            "beta": float(lm.beta),
+            "alpha": _number("alpha", lm.alpha),
+            "beta": _number("beta", lm.beta),
             "oov_score": _oov_score(lm),
             "empty_score": 0.0,
             "sentence_end": bool(lm.score_boundary),
@@ -72,24 +74,31 @@ def with_hotwords(
     Raises
     ------
     DecodingError
-        If the hotwords are one string, or not all strings.
+        If the hotwords are one string, or not all strings, or the weight is no number.
     """
-    if isinstance(hotwords, str):
-        raise DecodingError(f"the hotwords are one string, {hotwords!r:.40}; expected a list of phrases")
-    phrases = list(hotwords or ())
-    if wrong := [phrase for phrase in phrases if not isinstance(phrase, str)]:
-        raise DecodingError(f"the hotwords hold {wrong[0]!r:.40}; expected phrases, which are strings")
+    phrases = check_strings("hotwords", hotwords or (), "phrases")
+    weight = _number("hotword_weight", hotword_weight)
     writable = set("".join(search.labels.letters))
     words = [word for phrase in phrases for word in phrase.split() if set(word) <= writable]
-    weights = dict.fromkeys(words, float(hotword_weight))
+    weights = dict.fromkeys(words, weight)
     # Our search takes hotwords for known words; in pyctcdecode an unknown one keeps its cost.
     unknown = [word for word in weights if lm is not None and word not in lm]
     if lm is not None and unknown:
         search = copy.copy(search)
         search.add_words(unknown)
-        weights |= dict.fromkeys(unknown, float(hotword_weight) + _oov_score(lm))
+        weights |= dict.fromkeys(unknown, weight + _oov_score(lm))
     return search, Hotwords(weights)
 
 
 def _oov_score(lm: LanguageModel) -> float:
-    return lm.alpha * lm.unk_score_offset * LOG_BASE_CHANGE_FACTOR
+    offset = _number("unk_score_offset", lm.unk_score_offset)
+    if not -math.inf < offset <= 0:
+        raise DecodingError(f"unk_score_offset is {offset:g}; expected a finite number, at most 0")
+    return lm.alpha * offset * LOG_BASE_CHANGE_FACTOR
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DecodingError(f"{name} is {value!r:.40}; expected a number") from None
