@@ -49,6 +49,8 @@ def decode(
 
     common: dict[str, Any] = {"blank": blank, "frame_seconds": frame_seconds, "normalise": normalise}
     beam = _options(lm, {"beam_size": beam_size, "nbest": nbest}, {"alpha": alpha, "beta": beta, "oov": oov})
+    if lm_level and not lm:
+        raise UsageError("got --lm-level without an n-gram model: give one with --lm")
     decoder: GreedyDecoder | BeamSearchDecoder
     if beam_size == 1 and nbest == 1 and not (lm or lexicon or hotword):
         decoder = GreedyDecoder(_read_labels(labels), **common)

@@ -1,5 +1,6 @@
 """From labels, models and options to what the kernels read."""
 
+import warnings
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -14,10 +15,11 @@ from asr.decoder.labels import Labels
 from asr.decoder.log_probs import label_offsets
 from asr.decoder.ngram import NGramModel
 from asr.decoder.ngram.model import DELIMITER_NAMES
+from asr.decoder.ngram.text import BOS, EOS, UNK
 from asr.decoder.options import BeamOptions
 from asr.decoder.search.fusion import NO_MODEL, OF_TOKENS, OF_WORDS, SCORER_TOKEN, Scorer, expect_starts
 from asr.decoder.search.kernel import Limits
-from asr.decoder.vocabulary import Vocabulary
+from asr.decoder.vocabulary import LEAST_COVERAGE, Vocabulary
 from asr.errors import DecodingError
 
 NO_ARRAYS = (
@@ -238,7 +240,7 @@ class SearchSetup:
 
 
 def find_token_words(labels: Labels, model: NGramModel) -> npt.NDArray[np.int32]:
-    """Return the model's word for each label.
+    """Return the model's word for each label; warn if most of the model's words are no labels.
 
     Raises
     ------
@@ -254,5 +256,14 @@ def find_token_words(labels: Labels, model: NGramModel) -> npt.NDArray[np.int32]
         raise DecodingError(
             f"the language model knows none of the labels ({', '.join(map(repr, labels.texts[:5]))}, …): it lists "
             f"{', '.join(map(repr, model.words[3:8]))}, …; for a model of words use lm_level='word'"
+        )
+    words = [word for word in model.words if word not in (UNK, BOS, EOS)]
+    misses = sorted(set(words).difference(names), key=model.word_id)
+    fitting = len(words) - len(misses)
+    if fitting < LEAST_COVERAGE * len(words):
+        warnings.warn(
+            f"the labels can write {fitting:,} of the language model's {len(words):,} tokens: no label is "
+            f"{', '.join(map(repr, misses[:5]))}; for a model of words use lm_level='word'",
+            stacklevel=3,
         )
     return ids

@@ -228,6 +228,8 @@ def test_bad_options(lm):
         BeamSearchDecoder(["_", "a", "b"], lm=lm)
     with pytest.raises(DecodingError, match="knows none of the labels"):
         BeamSearchDecoder(["_", "x", "y"], lm=lm, lm_level="token")
+    with pytest.warns(UserWarning, match=r"1 of the language model's 3 tokens: no label is .*lm_level='word'"):
+        BeamSearchDecoder(["_", "a", "y"], lm=lm, lm_level="token")
 
 
 def test_a_model_in_another_letter_case_is_warned_of(lm):

@@ -58,6 +58,7 @@ def test_files_in_text_out(tmp_path):
     assert "cannot read the labels" in asr(paths[1], "--labels", tmp_path / "none.json", status=2)
     assert "did you mean 'forbid'" in asr(paths[1], *labels, "--oov", "forbit", status=2)
     assert "give one with --lm" in asr(paths[1], *labels, "--alpha", "1", status=2)
+    assert "got --lm-level without" in asr(paths[1], *labels, "--lm-level", "token", status=2)
     np.save(tmp_path / "logits.npy", np.ones((4, 4), np.float32))
     errors = asr(tmp_path / "logits.npy", paths[1], tmp_path / "none.npy", *labels, status=1)
     assert str(tmp_path / "logits.npy") in errors
