@@ -7,7 +7,7 @@ or, for programs that import pyctcdecode themselves (transformers' ``Wav2Vec2Pro
     from asr.decoder import pyctcdecode
     pyctcdecode.install()
 
-Scores are exact sums over alignments, so n-best lists may hold texts that pyctcdecode's search drops.
+Acoustic scores are sums over all alignments of a text's best labelling; pyctcdecode adds up all that write the text.
 """
 
 import importlib.machinery
