@@ -1,14 +1,16 @@
 """Work on a dask cluster: tasks go out, results come back, and what goes wrong is one clear error."""
 
+import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from asr.errors import AsrError, DataError, MissingExtraError
+from asr.errors import AsrError, DataError, MissingExtraError, first_line
 from asr.version import __version__
 
 Task = TypeVar("Task")
@@ -17,6 +19,8 @@ Outcome = TypeVar("Outcome")
 # So many tasks are with the scheduler at a time: enough for the workers of a large cluster, and few enough that a job
 # of millions of files neither fills the scheduler's memory nor makes the first result wait for the last task.
 UNDER_WAY = 2000
+# A scheduler that has not answered by then is not there.
+ANSWER_SECONDS = 30.0
 
 
 @contextmanager
@@ -45,13 +49,17 @@ def connected(address: str, purpose: str, advice: str) -> Iterator[Executor]:
         raise MissingExtraError("dask.distributed", "cluster", purpose) from None
     with _quiet("distributed", "tornado", "asyncio"):
         try:
-            client = Client(address, timeout=30)
-        except (OSError, TimeoutError, ValueError) as error:
+            _greet(address)
+            client = Client(address, timeout=ANSWER_SECONDS)
+        except Exception as error:
             raise DataError(
-                f"--cluster {address}: no scheduler answers ({error}): start one with `dask scheduler`"
+                f"--cluster {address}: no scheduler answers ({first_line(error)}): start one with `dask scheduler`, "
+                "and give the address that it prints, as in tcp://head:8786"
             ) from None
         try:
             with client:
+                if not client.nthreads():
+                    print(f"--cluster {address}: no worker yet: `dask worker {address}` starts one", file=sys.stderr)
                 # Tasks give the same whoever runs them, so one may run twice.
                 yield client.get_executor(pure=False, retries=3)
         except AsrError:
@@ -114,9 +122,27 @@ def _run(version: str, work: Callable[[Any], Outcome], task: Any) -> Outcome:
         raise AsrError(f"worker {address}: {error}") from None
 
 
+def _greet(address: str) -> None:
+    """Shake hands with a scheduler: a client would wait for ever for another server that says nothing."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def greet() -> None:
+        options = Security().get_connection_args("client")
+        async with asyncio.timeout(ANSWER_SECONDS + 1):
+            comm = await connect(address, timeout=ANSWER_SECONDS, **options)
+        await comm.close()
+
+    # In a thread: a notebook's own loop runs in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, greet()).result()
+
+
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in names]
+    # dask's own settings give some of those below them, such as distributed.client, a level and a handler of their own.
+    known = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in names]
+    loggers = [logging.getLogger(name) for name in known]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,8 @@
+import contextlib
+import logging
 import signal
+import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import replace
@@ -92,15 +96,33 @@ def test_a_cluster_gives_the_same_bytes_whoever_dies(
         assert contents(tmp_path / name) == expected
 
 
-def test_no_scheduler(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["none", "silent", "web"])
+def test_no_scheduler(toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None) -> None:
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    monkeypatch.setattr(dask, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("Timed out trying to connect")
+        def reply() -> None:
+            # Whoever has asked hangs up.
+            with contextlib.suppress(OSError), server.accept()[0] as connection:
+                connection.sendall(answer or b"")
+                while connection.recv(1000):
+                    pass
 
-    monkeypatch.setattr(distributed, "Client", refuse)
-    with pytest.raises(DataError, match="no scheduler answers"):
-        prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))
+        if answer is None:
+            server.close()
+        else:
+            threading.Thread(target=reply, daemon=True).start()
+        with pytest.raises(DataError, match=r"^--cluster tcp://[^\n]*: no scheduler answers \([^\n]*\): start one"):
+            prepare(toy, tmp_path / "out", replace(QUICK, cluster=address))
+
+
+def test_dask_logs_nothing() -> None:
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    with dask._quiet("distributed"):
+        # dask gives it a level of its own: a scheduler that goes would be pages of a traceback.
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.CRITICAL)
 
 
 class Failing(Executor):
@@ -112,6 +134,9 @@ class Failing(Executor):
     def get_executor(self, **_: object) -> "Failing":
         return self
 
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
     def submit(self, *_: object, **__: object) -> "Future[Any]":
         future: Future[Any] = Future()
         future.set_exception(self._error)
@@ -120,7 +145,7 @@ class Failing(Executor):
 
 @pytest.mark.parametrize("name", ["KilledWorker", "CommClosedError", "CancelledError", "ModuleNotFoundError"])
 def test_workers_that_fail_are_one_clear_error(
-    toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    toy: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     from distributed.comm import CommClosedError
@@ -132,6 +157,9 @@ def test_workers_that_fail_are_one_clear_error(
         "CancelledError": CancelledError(),
         "ModuleNotFoundError": ModuleNotFoundError("No module named 'asr'"),
     }
+    monkeypatch.setattr(dask, "_greet", lambda _: None)
     monkeypatch.setattr(distributed, "Client", lambda *_, **__: Failing(errors[name]))
     with pytest.raises(DataError, match=rf"the scheduler or its workers failed \({name}.*again to resume"):
         prepare(toy, tmp_path / "out", replace(QUICK, cluster="tcp://127.0.0.1:1"))
+    # It says so while there is nobody to wait for.
+    assert "no worker yet" in capsys.readouterr().err
