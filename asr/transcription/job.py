@@ -3,6 +3,7 @@
 import hashlib
 import io
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -214,7 +215,7 @@ def _work(group: list[tuple[int, Recording]]) -> list[Result]:
 
 @dataclass(frozen=True)
 class _ClusterTask:
-    """Some recordings for a worker; those in `seen` can be opened here, so must be there."""
+    """Some recordings for a worker; those in `seen` can be read here, so must be there."""
 
     options: JobOptions
     model_sha256: str
@@ -241,7 +242,7 @@ def _on_cluster(
             there = [
                 (index, replace(recording, path=str(Path(recording.path).absolute()))) for index, recording in group
             ]
-            seen = [recording.path for _, recording in there if Path(recording.path).is_file()]
+            seen = [recording.path for _, recording in there if _is_readable(recording.path)]
             yield _ClusterTask(options, checksum, there, seen)
 
     advice = "add --skip-existing to the same command to resume"
@@ -281,12 +282,17 @@ _opened: list[tuple[JobOptions, str, Transcriber]] = []
 _opening = threading.Lock()
 
 
+def _is_readable(path: str) -> bool:
+    return Path(path).is_file() and os.access(path, os.R_OK)
+
+
 def _work_on_cluster(task: _ClusterTask) -> list[Result]:
-    lost = [path for path in task.seen if not Path(path).is_file()]
+    lost = [path for path in task.seen if not _is_readable(path)]
     if lost:
+        what = "cannot be read" if Path(lost[0]).exists() else "does not exist"
         raise AudioError(
-            f"{lost[0]}: does not exist here, unlike where the command was started ({len(lost)} such files of "
-            f"{len(task.seen)}); expected the same files under the same paths on every machine"
+            f"{lost[0]}: {what} here, unlike where the command was started ({len(lost)} such files of "
+            f"{len(task.seen)}); expected the same files, readable, under the same paths on every machine"
         )
     with _opening:
         if not _opened or _opened[0][:2] != (task.options, task.model_sha256):

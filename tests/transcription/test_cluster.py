@@ -123,10 +123,16 @@ def test_what_a_cluster_cannot_do_is_refused(recordings):
             asr("--model", "an4", *arguments)
 
 
-def test_a_worker_that_does_not_see_the_files_is_named(recordings):
+def test_a_worker_that_does_not_see_the_files_is_named(recordings, monkeypatch):
     task = job._ClusterTask(job.JobOptions("an4"), "", [], [str(recordings / "00.wav"), "/nowhere/1.wav"])
     with pytest.raises(AsrError, match=r"/nowhere/1\.wav: does not exist here.*1 such files of 2"):
         job._work_on_cluster(task)
+    with monkeypatch.context() as patch:
+        # As for a user who may not read it; the one who runs tests may be allowed everything.
+        patch.setattr(job.os, "access", lambda path, _: "01" not in path)
+        task = job._ClusterTask(job.JobOptions("an4"), "", [], [str(recordings / "00.wav"), str(recordings / "01.wav")])
+        with pytest.raises(AsrError, match=r"01\.wav: cannot be read here, .*1 such files of 2"):
+            job._work_on_cluster(task)
     task = job._ClusterTask(job.JobOptions("an4"), "another", [], [])
     with pytest.raises(AsrError, match=r"is not the model that the command was started with"):
         job._work_on_cluster(task)
