@@ -8,15 +8,18 @@ role; ``GOOGLE_APPLICATION_CREDENTIALS``. A shard is fetched when an utterance o
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from asr.errors import DataError, MissingExtraError, first_line
 from asr.files import atomic_path
-from asr.store.layout import FILTERBANK, HEADER, INDEX, ShardFacts, file_checksum, write_bytes
+from asr.store.columns import read_arrow
+from asr.store.layout import FILTERBANK, HEADER, INDEX, ShardFacts, file_checksum, read_header, write_bytes
 
 # A `Path` makes one slash of two.
 ADDRESS = re.compile(r"(?P<scheme>s3|gs):/+(?P<path>.+)")
@@ -84,9 +87,11 @@ class RemoteFolder:
         with self._explained(), self._open(HEADER) as file:
             header = file.read()
         folder = cache_folder() / hashlib.sha256(header).hexdigest()[:32]
-        for name in (INDEX, FILTERBANK):
-            self._fetch(folder / name)
-        write_bytes(folder / HEADER, header)
+        with self._explained():
+            write_bytes(folder / HEADER, header)
+        count = read_header(folder).utterances
+        self._fetch(folder / INDEX, lambda path: len(read_arrow(path)) == count)
+        self._fetch(folder / FILTERBANK, lambda path: np.load(path, allow_pickle=False).ndim == 2)
         return folder
 
     def shard(self, shard: ShardFacts) -> Path:
@@ -97,17 +102,26 @@ class RemoteFolder:
         DataError
             If it cannot be had, or is not what ``store.json`` says.
         """
-        return self._fetch(self.folder / shard.file, shard.sha256)
+        return self._fetch(self.folder / shard.file, lambda path: file_checksum(path) == shard.sha256)
 
-    def _fetch(self, path: Path, sha256: str = "") -> Path:
+    def _fetch(self, path: Path, is_right: Callable[[Path], bool]) -> Path:
+        """Fetch a file into the cache, unless it is there; a wrong one, which would stay for ever, is not kept."""
         if not path.exists():
             with self._explained(), atomic_path(path) as temporary:
-                with self._open(path.name) as source, temporary.open("wb") as file:
+                try:
+                    source = self._open(path.name)
+                except FileNotFoundError:
+                    raise DataError(f"{self.address}/{path.name}: is missing: copy the store again") from None
+                with source, temporary.open("wb") as file:
                     while block := source.read(BLOCK):
                         file.write(block)
-                if sha256 and file_checksum(temporary) != sha256:
+                try:
+                    right = is_right(temporary)
+                except (EOFError, ValueError):
+                    right = False
+                if not right:
                     raise DataError(
-                        f"{self.address}/{path.name}: its checksum is not what {HEADER} says: copy the store again"
+                        f"{self.address}/{path.name}: is not whole, or not what {HEADER} says: copy the store again"
                     )
         return path
 

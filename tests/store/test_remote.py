@@ -96,13 +96,31 @@ def test_what_is_not_there_or_damaged_is_one_line(bucket, monkeypatch):
             open_store(address)
     store = FeatureStore.open("s3://speech/digits/dev")
     bucket.put_object(Bucket="speech", Key=f"digits/dev/{store.header.shards[0].file}", Body=b"other")
-    with pytest.raises(DataError, match=r"checksum is not what store\.json says: copy the store again$"):
+    with pytest.raises(DataError, match=r"shard-.*is not whole, or not what store\.json says: copy the store again$"):
+        store[0]
+    bucket.delete_object(Bucket="speech", Key=f"digits/dev/{store.header.shards[0].file}")
+    with pytest.raises(DataError, match=r"digits/dev/shard-00000\.arrow: is missing: copy the store again$"):
         store[0]
     with pytest.raises(UsageError, match="s3://speech/out: a corpus is prepared into a folder"):
         prepare(load_corpus("digits"), "s3://speech/out")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match=r"s3://speech/digits/test: cannot be read \([^\n]*$"):
         open_store("s3://speech/digits/test")
+
+
+@pytest.mark.parametrize("name", ["utterances.index", "filterbank.npy", "the index of another store"])
+def test_a_broken_upload_that_was_mended_is_read(prepared, bucket, name):
+    here = FeatureStore.open(prepared / "dev")
+    source = prepared / "dev" / (name if "." in name else "utterances.index")
+    key, whole = f"digits/dev/{source.name}", source.read_bytes()
+    broken = whole[: len(whole) // 2] if "." in name else (prepared / "test" / source.name).read_bytes()
+    bucket.put_object(Bucket="speech", Key=key, Body=broken)
+    with pytest.raises(DataError, match=rf"{key}: is not whole, or not what store\.json says: copy the store again$"):
+        open_store("s3://speech/digits/dev")
+    bucket.put_object(Bucket="speech", Key=key, Body=whole)
+    again = open_store("s3://speech/digits/dev")
+    assert again.texts[5] == here.texts[5]
+    assert np.array_equal(again.filterbank, here.filterbank)
 
 
 @pytest.mark.usefixtures("bucket")
