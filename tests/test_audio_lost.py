@@ -90,6 +90,12 @@ def test_a_recording_that_follows_another_and_cannot_be_read_is_told():
     assert said[0].endswith("; these 1012 bytes were not read")
 
 
+def test_a_damaged_size_points_to_no_recording():
+    content = bytearray(encoded(noise(FIRST), "W64"))
+    content[16:24] = b"\xff" * 8
+    assert heard(bytes(content)) == (pytest.approx(FIRST), [])
+
+
 def test_mp3s_one_after_the_other_are_all_read_or_what_is_not_is_told(monkeypatch):
     content = b"".join(encoded(noise(seconds), "MP3") for seconds in (FIRST, SECOND))
     found = survey(io.BytesIO(content))

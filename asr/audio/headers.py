@@ -60,7 +60,9 @@ class FileBytes:
         self._start, self._chunk = 0, b""
 
     def at(self, place: int, count: int) -> bytes:
-        """Return `count` bytes, fewer at the end."""
+        """Return `count` bytes, fewer at the end, and none behind it, where damaged sizes point."""
+        if place >= self.size:
+            return b""
         if not self._start <= place <= place + count <= self._start + len(self._chunk):
             self._load(place, count)
         return self._chunk[place - self._start : place - self._start + count]
