@@ -1,6 +1,7 @@
 """Several utterances on several threads: kernels release the GIL, so no process is forked."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,8 +10,9 @@ import numpy.typing as npt
 from asr.decoder.hypothesis import Hypothesis
 from asr.errors import DecodingError
 
-# What a thread takes at once: few enough for all threads to be busy, and enough to keep it busy without Python.
-CHUNK_UTTERANCES = 16
+# What a thread takes at once: few enough for all threads to be busy, and enough to keep it busy without Python. Of
+# large utterances fewer: they are held and copied together, and gain nothing from it.
+CHUNK_UTTERANCES, CHUNK_VALUES = 16, 1 << 20
 
 
 def map_on_threads(
@@ -45,7 +47,14 @@ def map_on_threads(
 
 
 def _chunks(log_probs: Iterable[npt.ArrayLike], size: int) -> Iterator[list[tuple[int, npt.ArrayLike]]]:
-    """Yield so many utterances at a time, each with its place."""
-    items = enumerate(log_probs)
-    while chunk := list(itertools.islice(items, size)):
+    """Yield up to `size` utterances at a time, each with its place; fewer if they are large."""
+    chunk: list[tuple[int, npt.ArrayLike]] = []
+    values = 0
+    for item in enumerate(log_probs):
+        chunk.append(item)
+        values += math.prod(getattr(item[1], "shape", ()))
+        if len(chunk) == size or values >= CHUNK_VALUES:
+            yield chunk
+            chunk, values = [], 0
+    if chunk:
         yield chunk

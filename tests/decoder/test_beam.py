@@ -3,6 +3,8 @@
 import math
 import pickle
 import warnings
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -182,6 +184,20 @@ def test_whole_utterances_are_decoded_as_streams_are(lm, hotwords):
             streamed.append(stream.finish())
         assert decoder.decode_batch(utterances) == streamed
         assert [decoder(utterance) for utterance in utterances] == streamed
+
+
+def test_a_batch_holds_few_large_utterances_at_a_time(monkeypatch):
+    monkeypatch.setattr("asr.decoder.batch.CHUNK_VALUES", 30)
+    drawn: list[weakref.ref[np.ndarray]] = []
+
+    def utterances() -> Iterator[np.ndarray]:
+        for _ in range(8):
+            assert sum(utterance() is not None for utterance in drawn) <= 2
+            utterance = log_softmax(np.random.default_rng(1).normal(size=(10, 4)))
+            drawn.append(weakref.ref(utterance))
+            yield utterance
+
+    assert len(BeamSearchDecoder(LABELS).decode_batch(utterances())) == 8
 
 
 def test_an_utterance_that_nothing_fits_is_named():
