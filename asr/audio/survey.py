@@ -19,6 +19,8 @@ from asr.audio.ogg import survey_ogg
 MIN_RATE_HZ = 1000
 # No converter samples faster: the header is damaged, and by it minutes of speech would last no time at all.
 MAX_RATE_HZ = 10_000_000
+# What the four bytes of a size can state.
+MAX_SIZE = 0xFFFF_FFFF
 # The first bytes of wma files, and those of the object that says how long they play.
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -149,7 +151,7 @@ def _wav(file: BinaryIO) -> Survey:
             bytes_a_second = int.from_bytes(window.at(place + 16, 4), "little")
         if name == b"data":
             break
-        place += 8 + size + size % 2
+        place = _chunk_after(window, place, size)
     else:
         return Survey()
     rest, size_place = window.size - place - 8, place + 4
@@ -158,13 +160,14 @@ def _wav(file: BinaryIO) -> Survey:
         size, size_place = int.from_bytes(window.at(long_place, 8), "little"), long_place
         if size > rest and bytes_a_second:
             return Survey(promised_seconds=size / bytes_a_second)
-    if size >= min(rest, UNKNOWN_SIZE) or not bytes_a_second:
+    if size >= rest or not bytes_a_second:
         return Survey()
-    following = place + 8 + size + size % 2
+    following = _chunk_after(window, place, size)
     if _are_chunks(window, following):
         return Survey()
-    if not size:
-        return Survey(is_open=True, data_size=(size_place, min(rest, 0xFFFF_FFFF)))
+    if not size or (size >= UNKNOWN_SIZE and not long_place):
+        # libsndfile reads no more than the header can state; PyAV does.
+        return Survey(is_open=True, data_size=(size_place, rest)) if rest <= MAX_SIZE else Survey(rest / bytes_a_second)
     if not window.at(following, CHUNK_BYTES).strip(b"\0"):
         return Survey()
     return Survey(rest / bytes_a_second, num_parts=2)
@@ -175,11 +178,16 @@ def _are_chunks(window: FileBytes, place: int) -> bool:
     while len(head := window.at(place, 8)) == 8:
         if not re.fullmatch(rb"[ -~]{4}", head[:4]) or head[:4] in (b"RIFF", b"RF64", b"BW64"):
             return False
-        size = int.from_bytes(head[4:], "little")
-        place += 8 + size + size % 2
+        place = _chunk_after(window, place, int.from_bytes(head[4:], "little"))
         if place > window.size + 1:
             return False
     return True
+
+
+def _chunk_after(window: FileBytes, place: int, size: int) -> int:
+    """Return where the chunk after one of `size` bytes begins: at an even place, if its writer cared."""
+    end = place + 8 + size
+    return end + (size % 2 and window.at(end, 1) in (b"", b"\0"))
 
 
 SURVEYS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Survey]], ...] = (
