@@ -90,6 +90,34 @@ def test_a_recording_that_follows_another_and_cannot_be_read_is_told():
     assert said[0].endswith("; these 1012 bytes were not read")
 
 
+def test_recordings_of_several_formats_are_read_behind_those_that_state_their_size():
+    formats = ["WAV", "AIFF", "W64", "AU", "FLAC", "FLAC"]
+    assert heard(b"".join(encoded(noise(FIRST), name) for name in formats)) == (pytest.approx(6 * FIRST), [])
+
+
+def test_of_a_damaged_recording_what_was_read_counts():
+    damaged = noise(20.0)
+    damaged[17 * RATE] = np.nan
+    content = encoded(noise(FIRST), "WAV") + encoded(damaged, "WAV", "FLOAT") + encoded(noise(FIRST), "WAV")
+    with AudioStream(content, RATE, end_seconds=20.0) as audio:
+        assert sum(map(len, audio)) == pytest.approx(20 * RATE, abs=1)
+    assert str(audio.warnings[0]).endswith("at 17.000 s; expected finite audio; the rest of it was not read")
+
+
+def test_a_part_begins_behind_an_empty_recording():
+    content = encoded(noise(0.0), "WAV") + encoded(noise(FIRST), "WAV")
+    with AudioStream(content, RATE, start_seconds=0.5) as audio:
+        assert sum(map(len, audio)) == (FIRST - 0.5) * RATE
+
+
+def test_progress_through_recordings_goes_forward():
+    # Resampling gives its last block when a recording was read to its end.
+    with AudioStream(3 * encoded(noise(FIRST), "WAV"), 8000) as audio:
+        fractions = [audio.fraction for _ in audio]
+    assert fractions == sorted(fractions)
+    assert fractions[0] < 0.4
+
+
 def test_a_damaged_size_points_to_no_recording():
     content = bytearray(encoded(noise(FIRST), "W64"))
     content[16:24] = b"\xff" * 8
@@ -179,6 +207,23 @@ def test_a_wav_that_its_recorder_did_not_finish_is_read_to_its_end(leading):
     empty = encoded(np.zeros(0), "WAV") + b"LIST" + struct.pack("<I", 4) + b"INFO"
     with pytest.raises(AudioError, match="holds no samples"):
         load_audio(empty, RATE)
+
+
+def test_a_wav_from_a_pipe_is_read_to_its_end_however_long_it_is(monkeypatch):
+    monkeypatch.setattr("asr.audio.survey.UNKNOWN_SIZE", 1000)
+    content = bytearray(encoded(noise(1.0), "WAV"))
+    for size, most in ((1000, 0xFFFF_FFFF), (0xFFFF_FFFF, 1000), (0, 1000)):
+        monkeypatch.setattr("asr.audio.survey.MAX_SIZE", most)
+        content[40:44] = size.to_bytes(4, "little")
+        assert heard(bytes(content)) == (pytest.approx(1.0), [])
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0"])
+def test_chunks_of_odd_sizes_behind_the_sound_are_no_recording(padding):
+    content = encoded(noise(1.0), "WAV")
+    for name, size in ((b"LIST", 7), (b"id3 ", 9001)):
+        content += name + struct.pack("<I", size) + size * b"x" + padding
+    assert heard(content) == (pytest.approx(1.0), [])
 
 
 def test_an_au_without_a_size_is_read_to_its_end():
@@ -375,6 +420,10 @@ def test_channels_that_cancel_each_other_are_told():
     stereo = np.stack([speech, -speech], axis=1)
     with pytest.warns(AudioWarning, match=r"cancel each other out for 2\.0 s.*--channel each"):
         assert np.abs(load_audio(stereo, RATE, source_rate=RATE).samples).max() < 1e-3
+    # Of recordings that follow one another it is told once.
+    with pytest.warns(AudioWarning, match=r"for 4\.0 s") as caught:
+        load_audio(2 * encoded(stereo, "WAV"), RATE)
+    assert len(caught) == 1
     for whole in (np.stack([speech, noise(2.0, 2)], axis=1), np.stack([speech, 0 * speech], axis=1)):
         load_audio(whole, RATE, source_rate=RATE)
     load_audio(stereo, RATE, source_rate=RATE, channels=[0])

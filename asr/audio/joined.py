@@ -56,7 +56,7 @@ class _Range(io.RawIOBase):
 
 
 def places_of_more(file: BinaryIO) -> tuple[int, ...]:
-    """Return where the second and further recordings of a file begin, by the sizes that headers state."""
+    """Return where further recordings begin in a file, by the sizes that headers state."""
     window, place, places = FileBytes(file), 0, []
     head = window.at(0, 16)
     for magic, count in ALIKE.items():
@@ -64,17 +64,24 @@ def places_of_more(file: BinaryIO) -> tuple[int, ...]:
             while (place := window.find(head[:count], place + count)) >= 0:
                 places.append(place)
             return tuple(places)
-    for begins, end_of in SIZED:
-        if begins(head):
-            while (place := _next(window, end_of(window, place), begins, place)) > 0:
-                places.append(place)
+    while end_of := _end_of(window.at(place, 16)):
+        end = end_of(window, place)
+        # Padding may stand between them.
+        behind = [at for at in range(end, end + 8) if at > place and _begins(window.at(at, 16))]
+        if not behind:
             break
+        place = behind[0]
+        places.append(place)
     return tuple(places)
 
 
-def _next(window: FileBytes, end: int, begins: Callable[[bytes], bool], place: int) -> int:
-    """Return where, at `end` or behind its padding, another recording begins; 0 if none does."""
-    return next((at for at in range(end, end + 8) if at > place and begins(window.at(at, 16))), 0)
+def _end_of(head: bytes) -> Callable[[FileBytes, int], int] | None:
+    return next((end_of for begins, end_of in SIZED if begins(head)), None)
+
+
+def _begins(head: bytes) -> bool:
+    """Whether a recording begins so; what follows FLAC and Ogg is looked for when they are read."""
+    return head.startswith((b"fLaC", b"OggS")) or _end_of(head) is not None
 
 
 def _riff(window: FileBytes, place: int) -> int:

@@ -137,7 +137,7 @@ class AudioStream:
         self._sections: list[tuple[int, int]] = []
         # Where reading ended.
         self._position_seconds = 0.0
-        self._cancelled_seconds = 0.0
+        self._cancelled_seconds = self._paused_seconds = 0.0
         self._reader: Reader
         if isinstance(source, Waveform):
             source_rate = source.sample_rate
@@ -169,7 +169,7 @@ class AudioStream:
             self._sections = list(pairwise((0, *places, self._size)))
             file = Section(file, 0, places[0], self.name)
             self._survey = replace(survey(file), places=())
-        return open_reader(file, self.name, self._survey, self._track)
+        return open_reader(file, self._name_of(0), self._survey, self._track)
 
     def __enter__(self) -> Self:
         return self
@@ -191,7 +191,8 @@ class AudioStream:
     @property
     def fraction(self) -> float:
         """How much of the file's bytes was read so far, in 0..1; 0 for an array."""
-        return self._file.tell() / self._size if self._file is not None and not self._file.closed else 0.0
+        # FFmpeg may seek to behind the end.
+        return min(1.0, self._file.tell() / self._size) if self._file is not None and not self._file.closed else 0.0
 
     @property
     def stated_seconds(self) -> float:
@@ -220,21 +221,24 @@ class AudioStream:
                 if self._start
                 else f"{self.name}: holds no samples; expected audio"
             )
+        self._look_at_the_whole()
 
     def _recordings(self) -> Iterator[NDArray[np.float32]]:
         """Yield the blocks of all recordings that follow one another in the file."""
-        before = self._seconds_of(0) if self._sections and self._start else 0.0
-        if before and before - self._start < MIN_PART_SECONDS:
-            self._position_seconds = before
+        if self._sections and self._start and (seconds := self._seconds_of(0)) - self._start < MIN_PART_SECONDS:
+            self._position_seconds = seconds
         else:
             yield from resample_blocks(self._mono(), self._reader.sample_rate, self.sample_rate)
         for number, (begin, end) in enumerate(self._sections[1:], 1):
             if self._end is not None and self._end - self._position_seconds < MIN_PART_SECONDS:
                 return
+            position = self._position_seconds
             try:
                 yield from self._following(number)
             except (AudioError, MissingExtraError) as error:
-                self.warnings.append(IncompleteAudioWarning(f"{error}; these {end - begin} bytes were not read"))
+                is_begun = self._position_seconds > position
+                unread = "the rest of it was" if is_begun else f"these {end - begin} bytes were"
+                self.warnings.append(IncompleteAudioWarning(f"{error}; {unread} not read"))
 
     def _following(self, number: int) -> Iterator[NDArray[np.float32]]:
         before = self._position_seconds
@@ -243,9 +247,14 @@ class AudioStream:
             self._position_seconds += seconds
             return
         with self._recording(number, start, None if self._end is None else self._end - before) as part:
-            yield from part
-            self._position_seconds += part._position_seconds
-            self.warnings += part.warnings
+            try:
+                yield from part
+            finally:
+                self._position_seconds += part._position_seconds
+            self._cancelled_seconds += part._cancelled_seconds
+            self._paused_seconds += part._paused_seconds
+            # The others are said once, of the whole.
+            self.warnings += [warning for warning in part.warnings if isinstance(warning, IncompleteAudioWarning)]
 
     def _recording(self, number: int, start: float = 0.0, end: float | None = None) -> "AudioStream":
         assert self._file is not None
@@ -263,7 +272,7 @@ class AudioStream:
 
     def _seconds_of(self, number: int, *, is_stated: bool = False) -> float:
         with self._recording(number) as part:
-            return part.stated_seconds or (0.0 if is_stated else sum(map(len, part)) / self.sample_rate)
+            return part.stated_seconds or (0.0 if is_stated else sum(map(len, part._recordings())) / self.sample_rate)
 
     def _mono(self) -> Iterator[NDArray[np.float32]]:
         """Average the channels of each block, and see that all of it is finite."""
@@ -283,12 +292,12 @@ class AudioStream:
                     f"{self.name}: has NaN or infinite samples, the first at {place:.3f} s; expected finite audio"
                 )
             offset += len(mono)
+            self._position_seconds = offset / rate
             yield mono
-        self._position_seconds = offset / rate
-        if offset > first:
-            if last is None or offset < last:
-                self._look_for_the_rest(offset)
-            self._look_at_the_whole()
+        if isinstance(self._reader, ContainerReader):
+            self._paused_seconds += self._reader.paused_seconds
+        if offset > first and (last is None or offset < last):
+            self._look_for_the_rest(offset)
 
     def _selected(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the wanted channels of a block, ``(num_samples, channels)``."""
@@ -303,7 +312,12 @@ class AudioStream:
     def _look_for_the_rest(self, num_read: int) -> None:
         for message in what_is_missing(self._reader, self._survey, num_read):
             self._incomplete(message)
-        if self._file is not None and self._file.seek(0, os.SEEK_END) > self._size:
+        if self._file is None:
+            return
+        place = self._file.tell()
+        has_grown = self._file.seek(0, os.SEEK_END) > self._size
+        self._file.seek(place)
+        if has_grown:
             seconds = num_read / self._reader.sample_rate
             self._incomplete(f"grew while it was read; the first {seconds:.2f} s were used")
 
@@ -318,9 +332,8 @@ class AudioStream:
                     "are averaged; choose one (--channel 1), or transcribe each separately (--channel each)"
                 )
             )
-        paused = self._reader.paused_seconds if isinstance(self._reader, ContainerReader) else 0.0
-        if paused:
-            message = f"has gaps of {paused:.1f} s in its clock; they are filled with silence"
+        if self._paused_seconds:
+            message = f"has gaps of {self._paused_seconds:.1f} s in its clock; they are filled with silence"
             self.warnings.append(AudioWarning(f"{self.name}: {message}"))
         tracks = self._reader.num_tracks if isinstance(self._reader, ContainerReader) else 1
         if tracks > 1 and not self._is_track_chosen:
