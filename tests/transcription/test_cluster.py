@@ -129,7 +129,7 @@ def test_a_worker_that_does_not_see_the_files_is_named(recordings, monkeypatch):
         job._work_on_cluster(task)
     with monkeypatch.context() as patch:
         # As for a user who may not read it; the one who runs tests may be allowed everything.
-        patch.setattr(job.os, "access", lambda path, _: "01" not in path)
+        patch.setattr("os.access", lambda path, _: "01" not in path)
         task = job._ClusterTask(job.JobOptions("an4"), "", [], [str(recordings / "00.wav"), str(recordings / "01.wav")])
         with pytest.raises(AsrError, match=r"01\.wav: cannot be read here, .*1 such files of 2"):
             job._work_on_cluster(task)
