@@ -206,7 +206,10 @@ hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
 power = np.abs(np.fft.rfft(frames * hann)) ** 2
 features = np.log(np.maximum(power @ np.load("filterbank.npy").T, config["floor"]))
 
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+options = onnxruntime.SessionOptions()
+# Without it, int8 is wrong on processors without VNNI.
+options.add_session_config_entry("session.x64quantprecision", "1")
+session = onnxruntime.InferenceSession("model.onnx", options, providers=["CPUExecutionProvider"])
 inputs = {"features": features[None].astype(np.float32), "lengths": np.array([len(features)])}
 log_probs = session.run(["log_probs"], inputs)[0][0]
 best = log_probs.argmax(axis=1)

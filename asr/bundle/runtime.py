@@ -309,6 +309,8 @@ def session_options(threads: int, *, keeps_memory: bool = False) -> Any:
     # A pattern would keep what each shape needed.
     options.enable_cpu_mem_arena = keeps_memory
     options.enable_mem_pattern = False
+    # Without VNNI, products of int8 weights overflow 16 bits and are wrong, unless they are made unsigned on loading.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 

@@ -82,7 +82,9 @@ def test_a_huggingface_folder_is_the_bundle(bundle, tmp_path, precision):
 def test_an_onnx_file_gives_the_same_log_probs(bundle, tmp_path, precision):
     export_onnx(bundle, tmp_path / "out", precision)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(ONNX_FILES)
-    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", options, ["CPUExecutionProvider"])
     runtime = make_runtime(bundle, precision=precision)
     for x in utterances():
         log_probs, lengths = session.run(None, {"features": x[None], "lengths": np.array([len(x)])})
