@@ -7,9 +7,8 @@ from typing import Any, BinaryIO
 
 from asr.audio.headers import FileBytes
 
-RIFF, RF64 = (b"RIFF",), (b"RF64", b"BW64")
-W64 = b"riff\x2e\x91\xcf\x11"
-MP4 = b"ftyp"
+# What mp4 and mov files begin with; older ones have no ftyp.
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 # In these, the first bytes, so many of them, are those of every file of the kind that one program wrote.
 ALIKE = {
     b"caff": 12,
@@ -113,13 +112,22 @@ def _voc(window: FileBytes, place: int) -> int:
 
 
 def _mp4(window: FileBytes, place: int) -> int:
-    """Walk over the boxes (ISO 14496-12, 4.2) until another file's first."""
-    is_first = True
-    while len(head := window.at(place, 16)) >= 8 and (is_first or head[4:8] != MP4):
+    """Walk over the boxes (ISO 14496-12, 4.2) until those of another file, which has a ftyp or a moov of its own."""
+    seen: set[bytes] = set()
+    end = 0
+    while len(head := window.at(place, 16)) >= 8:
         size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
+        kind = head[4:8]
+        if kind == b"ftyp" and seen & {b"moov", b"mdat"}:
+            return place
+        if kind == b"moov" and kind in seen:
+            return end or place
+        if seen >= {b"moov", b"mdat"} and kind in FIRST_BOXES:
+            end = end or place
         if size < 8:
             return 0
-        place, is_first = place + size, False
+        seen.add(kind)
+        place += size
     return place
 
 
@@ -149,13 +157,13 @@ def _matroska(window: FileBytes, place: int) -> int:
 
 
 SIZED: tuple[tuple[Callable[[bytes], bool], Callable[[FileBytes, int], int]], ...] = (
-    (lambda head: head.startswith(RIFF) and head[8:12] in (b"WAVE", b"AVI "), _riff),
-    (lambda head: head.startswith(RF64), _rf64),
+    (lambda head: head.startswith(b"RIFF") and head[8:12] in (b"WAVE", b"AVI "), _riff),
+    (lambda head: head.startswith((b"RF64", b"BW64")), _rf64),
     (lambda head: head.startswith(b"FORM"), _form),
-    (lambda head: head.startswith(W64), _w64),
+    (lambda head: head.startswith(b"riff\x2e\x91\xcf\x11"), _w64),
     (lambda head: head.startswith(b".snd"), _au),
     (lambda head: head.startswith(b"Creative Voice "), _voc),
-    (lambda head: head[4:8] == MP4, _mp4),
+    (lambda head: head[4:8] in FIRST_BOXES, _mp4),
     (lambda head: head.startswith(b"wvpk"), _wavpack),
     (lambda head: head.startswith(b"\x1aE\xdf\xa3"), _matroska),
 )
