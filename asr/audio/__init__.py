@@ -8,12 +8,13 @@ One module for each step::
     sound.py        libsndfile: wav, flac, ogg, mp3, NIST sphere, …
     container.py    PyAV: mp4, mkv, webm, …, and files that libsndfile refuses or does not read to the end
     readers.py      chooses the reader of a file, and says what it did not read
-    resampling.py   blocks at another rate, by soxr
+    resampling.py   samples at another rate, by soxr
     stream.py       block by block, in bounded memory: mono, finite, at one rate
     loading.py      all at once
 """
 
-from asr.audio.loading import audio_duration, load_audio, resample
+from asr.audio.loading import audio_duration, load_audio
+from asr.audio.resampling import resample
 from asr.audio.sources import AUDIO_SUFFIXES, AudioSource, Waveform
 from asr.audio.stream import AudioPart, AudioStream, AudioWarning, IncompleteAudioWarning
 

@@ -5,9 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asr.audio.resampling import check_rate, resample_blocks
 from asr.audio.sources import AudioSource, Waveform
 from asr.audio.stream import AudioStream
 
@@ -72,14 +70,6 @@ def load_audio(
         for warning in audio.warnings:
             warnings.warn(warning, stacklevel=2)
     return Waveform(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), sample_rate)
-
-
-def resample(samples: NDArray[np.float32], rate: int, wanted_rate: int) -> NDArray[np.float32]:
-    """Resample float32 mono `samples` ``(num_samples,)`` from `rate` to `wanted_rate`, both in Hz, with soxr HQ."""
-    check_rate(rate)
-    check_rate(wanted_rate)
-    blocks = list(resample_blocks(iter([samples]), rate, wanted_rate))
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def audio_duration(path: str | os.PathLike[str]) -> float:

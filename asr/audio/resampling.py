@@ -1,4 +1,4 @@
-"""Blocks of samples at another rate."""
+"""Samples at another rate, all at once or block by block."""
 
 import math
 from collections.abc import Iterator
@@ -35,3 +35,11 @@ def resample_blocks(
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def resample(samples: NDArray[np.float32], rate: int, wanted_rate: int) -> NDArray[np.float32]:
+    """Resample float32 mono `samples` ``(num_samples,)`` from `rate` to `wanted_rate`, both in Hz, with soxr HQ."""
+    check_rate(rate)
+    check_rate(wanted_rate)
+    blocks = list(resample_blocks(iter([samples]), rate, wanted_rate))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

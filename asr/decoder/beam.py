@@ -21,7 +21,7 @@ from asr.decoder.log_probs import check_log_probs
 from asr.decoder.ngram import NGramModel
 from asr.decoder.options import BeamOptions
 from asr.decoder.search.state import new_search_state, recycle
-from asr.decoder.search.utterances import search_each
+from asr.decoder.search.utterances import Sentence, make_found, search_each
 from asr.decoder.setup import SearchSetup, find_token_words
 from asr.decoder.streaming import BeamStream, hypothesis_of, smallest_setup, spans_of
 from asr.decoder.vocabulary import Vocabulary
@@ -246,7 +246,7 @@ def _decode_each(setup: SearchSetup, utterances: Sequence[npt.ArrayLike]) -> Ite
     if setup.options.nbest > 1:
         yield from map(functools.partial(_decode_alone, setup), frames)
     elif frames:
-        compile_search_each()
+        _compile_search_each()
         yield from _search_each(setup, frames)
     if error is not None:
         raise error
@@ -266,20 +266,17 @@ def _search_each(setup: SearchSetup, utterances: Sequence[npt.NDArray[np.float32
     joined = utterances[0] if len(utterances) == 1 else np.concatenate(utterances)
     ends = np.cumsum(list(map(len, utterances)))
     begins = [0, *ends[:-1].tolist()]
-    rows, lengths = np.empty((len(ends) + limits.beam_size, 6)), np.empty(len(ends), np.int64)
-    columns, means = np.empty((4, ends[-1]), np.int64), np.empty(ends[-1])
+    sentence = Sentence(setup.lm_start, setup.end_id, setup.begins_word)
+    found = make_found(len(ends), len(joined), limits.beam_size)
     weighted, done = setup.weighted(joined), 0
     while done < len(ends):
         state = new_search_state(limits.beam_size, limits.top_k, setup.lm_start, recombines=setup.recombines)
         first = done
-        done = search_each(
-            *(weighted, ends, first, limits, setup.scorer, state, setup.lm_start, setup.end_id, setup.begins_word),
-            *(rows, columns, means, lengths),
-        )
+        done = search_each(weighted, ends, first, limits, setup.scorer, sentence, state, found)
         for i in range(first, done):
-            begin, end = begins[i], begins[i] + int(lengths[i])
-            spans = spans_of(setup, columns[:, begin:end], means[begin:end])
-            _, entry, *scores = rows[i].tolist()
+            begin, end = begins[i], begins[i] + int(found.lengths[i])
+            spans = spans_of(setup, found.columns[:, begin:end], found.means[begin:end])
+            _, entry, *scores = found.rows[i].tolist()
             yield [hypothesis_of(setup, spans, int(entry), scores)]
         if done < len(ends):
             stream = BeamStream(setup, state)
@@ -292,7 +289,7 @@ def _search_each(setup: SearchSetup, utterances: Sequence[npt.NDArray[np.float32
 
 
 @functools.cache
-def compile_search_each() -> None:
+def _compile_search_each() -> None:
     """Compile what decoding whole utterances needs, or load it from the cache, once in a process."""
     with announcing():
         list(_search_each(smallest_setup(), [np.log([[0.5, 0.3, 0.2]], dtype=np.float32)]))

@@ -13,7 +13,7 @@ from asr.decoder.hypothesis import NOT_ENDED, UNLISTED, Hypothesis, TokenSpan, W
 from asr.decoder.labels import Labels
 from asr.decoder.log_probs import check_log_probs
 from asr.decoder.options import BeamOptions
-from asr.decoder.search.ending import end_sentence
+from asr.decoder.search.ending import NUM_COLUMNS, TOTAL, end_sentence
 from asr.decoder.search.fusion import WORD_START
 from asr.decoder.search.kernel import HORIZON_STEP, follow_again, search
 from asr.decoder.search.state import (
@@ -105,6 +105,7 @@ class BeamStream:
         setup = self._setup
         frames, done = setup.weighted(frames), 0
         while True:
+            # A search that is gone on with may have none left already.
             if self._state.counts[HYPOTHESES]:
                 done = search(frames, done, setup.limits, setup.scorer, self._state)
             if self._state.counts[HYPOTHESES] == 0:
@@ -197,10 +198,10 @@ class BeamStream:
             what = "is finished already" if self._finished else "got no frame"
             raise DecodingError(f"the stream {what}; expected at least one frame, and finish once")
         setup, state = self._setup, self._state
-        results = np.empty((state.counts[HYPOTHESES], 6))
+        results = np.empty((state.counts[HYPOTHESES], NUM_COLUMNS))
         count = end_sentence(setup.scorer, setup.end_id, state, results)
         if count > len(results):
-            results = np.empty((count, 6))
+            results = np.empty((count, NUM_COLUMNS))
             end_sentence(setup.scorer, setup.end_id, state, results)
         hypotheses = self._ranked(results) or self._unfinished_words_cut()
         self._finished = True
@@ -215,7 +216,7 @@ class BeamStream:
         """Return the best hypotheses; `results` as `end_sentence` writes them."""
         found: list[Hypothesis] = []
         texts: set[str] = set()
-        for i in np.argsort(-results[:, 5], kind="stable").tolist():
+        for i in np.argsort(-results[:, TOTAL], kind="stable").tolist():
             slot, entry, *scores = results[i].tolist()
             if scores[-1] == -np.inf or (len(texts) >= self._setup.options.nbest and scores[-1] < found[-1].score):
                 break

@@ -7,6 +7,10 @@ from asr.decoder.hypothesis import NOT_ENDED
 from asr.decoder.search.fusion import end_word, first_entry, next_entry, score_word
 from asr.decoder.search.state import FRAMES, HYPOTHESES, NONE, fusion_state_of
 
+# The columns of what `end_sentence` writes.
+SLOT, ENTRY, ACOUSTIC, LM, HOTWORDS, TOTAL = range(6)
+NUM_COLUMNS = 6
+
 
 @part
 def commit_horizon(limits, state):  # type: ignore[no-untyped-def]
@@ -58,8 +62,8 @@ def end_sentence(scorer, end_id, state, results):  # type: ignore[no-untyped-def
     end_id
         The language model's ``</s>``, -1 to leave it out.
     results
-        float64 (N, 6), written: hypothesis, entry of the last word (NOT_ENDED for none, UNLISTED), acoustic score,
-        LM score, hotword score, total.
+        float64 (N, NUM_COLUMNS), written: hypothesis, entry of the last word (NOT_ENDED for none, UNLISTED), acoustic
+        score, LM score, hotword score, total.
 
     Returns
     -------
@@ -81,8 +85,8 @@ def end_sentence(scorer, end_id, state, results):  # type: ignore[no-untyped-def
                 after = score_word(scorer, after, end_id, -scorer.beta)
             if count < len(results):
                 row = results[count]
-                row[0], row[1], row[2], row[3], row[4] = i, entry, acoustic, after.lm_score, after.hot_score
-                row[5] = acoustic + after.bonus
+                row[SLOT], row[ENTRY], row[ACOUSTIC], row[LM] = i, entry, acoustic, after.lm_score
+                row[HOTWORDS], row[TOTAL] = after.hot_score, acoustic + after.bonus
             count += 1
             entry = next_entry(scorer, entry)
             if entry == NOT_ENDED:
